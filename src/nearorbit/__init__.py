@@ -1,0 +1,11 @@
+"""Learning chaotic dynamics with Neural ODEs: a benchmark, from systems to figures.
+
+The modules in the order in which data flows through them, which is also the order of imports::
+
+    catalogue seeds systems lyapunov simulation observations smoothing neighbors
+    fields flow methods training forecast metrics scores tables figures __main__
+"""
+
+from importlib.metadata import version
+
+__version__ = version("nearorbit")

@@ -1,0 +1,94 @@
+"""What a name in a study may be.
+
+A catalogue is a package (``systems``, ``methods``, ``metrics``, ``figures``, ...). Each of its modules that exports
+``entries() -> {name: factory}`` contributes entries; a new file is a new entry, and nothing else has to be edited. A
+factory is called with the settings of the study as keyword arguments.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+
+class StudyError(ValueError):
+    """A study that cannot be run: the message names the place, what was expected, what came and the way out."""
+
+
+@cache
+def entries(package: str) -> Mapping[str, Callable[..., Any]]:
+    """Collect the entries of a package of :mod:`nearorbit`.
+
+    Arguments:
+        package: The name of the package, e.g. ``"methods"``.
+
+    Returns:
+        The factories by name, sorted by name.
+
+    Raises:
+        ValueError: If two modules export the same name.
+    """
+    found: dict[str, Callable[..., Any]] = {}
+    parent = importlib.import_module(f"nearorbit.{package}")
+    for info in pkgutil.iter_modules(parent.__path__):
+        module = importlib.import_module(f"{parent.__name__}.{info.name}")
+        for name, factory in getattr(module, "entries", dict)().items():
+            if name in found:
+                raise ValueError(f"{module.__name__}: the name '{name}' is taken by another entry of '{package}'")
+            found[name] = factory
+    return dict(sorted(found.items()))
+
+
+def names(package: str) -> list[str]:
+    """List the names that a study may use for an entry of ``package``."""
+    return list(entries(package))
+
+
+def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: str = "study") -> Any:
+    """Build the entry that a labelled line of a study asks for.
+
+    A line is ``label: {<kind>: name, ...settings}``, where the kind is the singular of the package; without it, the
+    label is the name.
+
+    Arguments:
+        package: The package of the entry, e.g. ``"systems"``.
+        label: The label of the line, e.g. ``"Lorenz96_N5"``.
+        spec: The settings, e.g. ``{"system": "lorenz96", "size": 5}``.
+        where: The place for error messages, e.g. ``"config.yaml: systems.Lorenz96_N5"``.
+
+    Returns:
+        What the factory of the entry returns.
+
+    Raises:
+        StudyError: If there is no such entry, or it refuses a setting.
+    """
+    kind = package.removesuffix("s")
+    settings = dict(spec or {})
+    name = settings.pop(kind, label)
+    factory = entries(package).get(name)
+    if factory is None:
+        raise StudyError(f"{where}: no {kind} '{name}'{_hint(name, names(package))} ({_listing(package)} lists all)")
+    allowed = [
+        p.name for p in inspect.signature(factory).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    for key in settings:
+        if key not in allowed:
+            known = f"it takes {', '.join(allowed)}" if allowed else "it takes no settings"
+            raise StudyError(f"{where}: {kind} '{name}' has no setting '{key}'{_hint(key, allowed)}; {known}")
+    try:
+        return factory(**settings)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"{where}: {kind} '{name}': {error}") from error
+
+
+def _hint(name: str, known: list[str]) -> str:
+    folded = {k.lower(): k for k in known}
+    close = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.6)
+    return f"; did you mean '{folded[close[0]]}'?" if close else ""
+
+
+def _listing(package: str) -> str:
+    return f"python -m nearorbit names {package}"

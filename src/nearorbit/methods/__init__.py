@@ -1,0 +1,1 @@
+"""The training methods: a file per method, each exporting ``entries()``."""

@@ -1,0 +1,1 @@
+"""The true systems: a file per family, each exporting ``entries()``."""

@@ -1,0 +1,49 @@
+r"""A system: an autonomous vector field :math:`\dot{x} = f(x)` whose equations are written once.
+
+The equations are a function of the state *and of the array namespace they run in*: with NumPy they give arrays, with
+torch they give tensors that carry gradients, and with arrays of symbols they give the expressions that heyoka compiles.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class System:
+    """The equations of a true system; subclasses define :meth:`__call__`.
+
+    Arguments:
+        name: Its name in the catalogue.
+        components: The names of its components; their number is the dimension D.
+        parameters: The values of its parameters, by name.
+        start: A state in the basin of its attractor, with shape (D,).
+        period: The dominant period, in units of system time; None where it has to be estimated.
+        smooth: Whether the equations are smooth, so that a Taylor method converges.
+    """
+
+    name: str
+    components: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    start: np.ndarray = field(repr=False)
+    period: float | None = None
+    smooth: bool = True
+
+    @property
+    def dimension(self) -> int:
+        """The number of components, D."""
+        return len(self.components)
+
+    def __call__(self, x: Any, xp: Any = np) -> Any:
+        """Evaluate the vector field.
+
+        Arguments:
+            x: States in system units, with shape (*, D).
+            xp: The array namespace: numpy, torch, or the one that :mod:`nearorbit.simulation` makes for heyoka.
+
+        Returns:
+            The time derivatives, per unit of system time, with shape (*, D).
+        """
+        raise NotImplementedError
