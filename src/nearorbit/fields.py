@@ -1,0 +1,306 @@
+r"""Fields: the right-hand side :math:`\dot{x} = f(x)`, of the truth and of a network alike.
+
+A field evaluates itself and pushes tangents forward, :math:`(x, v) \mapsto (f(x), J(x) v)`. Everything downstream
+(rollouts, tangent dynamics, Jacobians, exponents) is written once against these two and judges truth and model.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from nearorbit.seeds import generator
+from nearorbit.systems.base import System
+
+
+class Field(Protocol):
+    """An autonomous vector field on torch."""
+
+    dimension: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Evaluate the field at states with shape (*, D); returns the same shape."""
+        ...
+
+    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate the field and the action of its Jacobian on tangents.
+
+        Arguments:
+            x: States, with shape (*, D).
+            v: Tangents, with shape (*, K, D).
+
+        Returns:
+            f(x) with shape (*, D), and J(x) v with shape (*, K, D).
+        """
+        ...
+
+
+def jacobian(field: Field, x: Tensor) -> Tensor:
+    """Compute the Jacobian J[i, j] = d f_i / d x_j of a field.
+
+    Arguments:
+        field: The field.
+        x: States, with shape (*, D).
+
+    Returns:
+        The Jacobians, with shape (*, D, D).
+    """
+    _, columns = field.push_forward(x, identity(x))
+    return columns.mT
+
+
+def identity(x: Tensor) -> Tensor:
+    """Make the D unit tangents at states with shape (*, D); returns shape (*, D, D)."""
+    dimension = x.shape[-1]
+    return torch.eye(dimension, dtype=x.dtype, device=x.device).expand(*x.shape[:-1], dimension, dimension)
+
+
+@dataclass(frozen=True)
+class TrueField:
+    """The equations of a true system, in system units.
+
+    Arguments:
+        system: The system.
+    """
+
+    system: System
+
+    @property
+    def dimension(self) -> int:
+        """The number of components, D."""
+        return self.system.dimension
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Evaluate the field; see :class:`Field`."""
+        return self.system(x, torch)
+
+    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Push tangents forward by automatic differentiation; see :class:`Field`."""
+        f, action = torch.func.vmap(lambda t: torch.func.jvp(self, (x,), (t,)), in_dims=-2, out_dims=(0, -2))(v)
+        return f[0], action
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    r"""A change of coordinates :math:`y = (x - m) / s` and of time :math:`\tau = r t`.
+
+    Arguments:
+        mean: The shift m, with shape (D,), or (E, D) with one change for each member of an ensemble.
+        scale: The scale s, likewise.
+        rate: The rate r, with shape (1,) or (E, 1).
+    """
+
+    mean: Tensor
+    scale: Tensor
+    rate: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Transform states x, with shape (*, D) or (E, *, D), to y."""
+        return (x - aligned(self.mean, x)) / aligned(self.scale, x)
+
+    def undo(self, y: Tensor) -> Tensor:
+        """Transform states y back to x."""
+        return aligned(self.mean, y) + aligned(self.scale, y) * y
+
+    @property
+    def inverse(self) -> "Coordinates":
+        """The change back."""
+        return Coordinates(-self.mean / self.scale, 1 / self.scale, 1 / self.rate)
+
+    def to(self, *args, **kwargs) -> "Coordinates":
+        """Move to a device or change the precision, as :meth:`torch.Tensor.to` does."""
+        return Coordinates(*(t.to(*args, **kwargs) for t in (self.mean, self.scale, self.rate)))
+
+
+def aligned(values: Tensor, x: Tensor) -> Tensor:
+    """Give values with shape (D,) or (E, D) the dimensions that broadcast them against x, with shape (E, *, D)."""
+    return values.view(*values.shape[:-1], *[1] * (x.dim() - values.dim()), values.shape[-1])
+
+
+@dataclass(frozen=True)
+class Transformed:
+    r"""A field :math:`f` seen in other coordinates, :math:`dy / d\tau = f(m + s y) / (r s)`.
+
+    Arguments:
+        field: The field, in the coordinates x.
+        coordinates: The change from x to y.
+    """
+
+    field: Field
+    coordinates: Coordinates
+
+    @property
+    def dimension(self) -> int:
+        """The number of components, D."""
+        return self.field.dimension
+
+    def __call__(self, y: Tensor) -> Tensor:
+        """Evaluate the field; see :class:`Field`."""
+        c = self.coordinates
+        return self.field(c.undo(y)) / aligned(c.rate * c.scale, y)
+
+    def push_forward(self, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Push tangents forward; see :class:`Field`."""
+        c = self.coordinates
+        f, action = self.field.push_forward(c.undo(y), aligned(c.scale, v) * v)
+        speed = c.rate * c.scale
+        return f / aligned(speed, f), action / aligned(speed, action)
+
+
+def _silu(z: Tensor) -> tuple[Tensor, Tensor]:
+    s = torch.sigmoid(z)
+    h = z * s
+    return h, torch.addcmul(s, h, 1 - s)
+
+
+def _tanh(z: Tensor) -> tuple[Tensor, Tensor]:
+    h = torch.tanh(z)
+    return h, 1 - h * h
+
+
+def _gelu(z: Tensor) -> tuple[Tensor, Tensor]:
+    mass = 0.5 * (1 + torch.erf(z * 0.5**0.5))
+    return z * mass, mass + z * torch.exp(-0.5 * z * z) * (2 * np.pi) ** -0.5
+
+
+def _softplus(z: Tensor) -> tuple[Tensor, Tensor]:
+    return nn.functional.softplus(z), torch.sigmoid(z)
+
+
+# name: (the function, the function with its derivative)
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], tuple[Tensor, Tensor]]]] = {
+    "silu": (nn.functional.silu, _silu),
+    "tanh": (torch.tanh, _tanh),
+    "gelu": (nn.functional.gelu, _gelu),
+    "softplus": (nn.functional.softplus, _softplus),
+}
+
+
+class NeuralField(nn.Module):
+    r"""An ensemble of multilayer perceptrons, one for each seed, in one stack of weights.
+
+    Each member is :math:`f_\theta(x) = W_L \, \sigma(\cdots \sigma(W_1 x + b_1) \cdots) + b_L`. The E members are
+    evaluated together by batched matrix products; member e sees only the states in row e of the leading dimension.
+    Tangents are carried through the layers beside the states, so that the hidden activations are computed once. The
+    weights are made in float64; ``.to(dtype)`` changes that.
+
+    Arguments:
+        dimension: The number of components, D.
+        seeds: The seeds of the members; the initial weights of a member depend on nothing but its seed.
+        width: The width of the hidden layers.
+        depth: The number of hidden layers.
+        activation: The name of the activation, a key of :data:`ACTIVATIONS`.
+
+    Raises:
+        ValueError: If there is no such activation, or a size is not positive.
+    """
+
+    def __init__(
+        self, dimension: int, seeds: Sequence[int], *, width: int = 64, depth: int = 3, activation: str = "silu"
+    ):
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"network.activation: no '{activation}'; it is one of {', '.join(ACTIVATIONS)}")
+        if min(dimension, width, depth, len(seeds)) < 1:
+            raise ValueError(f"network: width {width} and depth {depth} must be at least 1, and there must be a seed")
+        self.dimension = dimension
+        self.settings = {"width": width, "depth": depth, "activation": activation}
+        self._activation, self._activation_and_slope = ACTIVATIONS[activation]
+        sizes = [dimension, *[width] * depth, dimension]
+        streams = [generator("weights", int(seed)) for seed in seeds]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+            # Uniform in +- 1 / sqrt(fan_in), as torch.nn.Linear, from a stream that is the same on every device.
+            bound = fan_in**-0.5
+            self.weights.append(_uniform(streams, bound, (fan_in, fan_out)))
+            self.biases.append(_uniform(streams, bound, (1, fan_out)))
+
+    @property
+    def members(self) -> int:
+        """The number of members, E."""
+        return len(self.weights[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate each member at its own states; see :class:`Field`.
+
+        Arguments:
+            x: States in model coordinates, with shape (E, *, D).
+
+        Returns:
+            Derivatives in model time, with shape (E, *, D).
+        """
+        h = x.reshape(self.members, -1, self.dimension)
+        *hidden, last = zip(self.biases, self.weights, strict=True)
+        for b, w in hidden:
+            h = self._activation(torch.baddbmm(b, h, w))
+        b, w = last
+        return torch.baddbmm(b, h, w).view(x.shape)
+
+    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate each member and push tangents forward through its layers; see :class:`Field`.
+
+        Arguments:
+            x: States in model coordinates, with shape (E, *, D).
+            v: Tangents, with shape (E, *, K, D).
+
+        Returns:
+            f(x) with shape (E, *, D), and J(x) v with shape (E, *, K, D).
+        """
+        h = x.reshape(self.members, -1, self.dimension)
+        states, tangents = h.shape[1], v.shape[-2]
+        u = v.reshape(self.members, states * tangents, self.dimension)
+        *hidden, last = zip(self.biases, self.weights, strict=True)
+        for b, w in hidden:
+            h, slope = self._activation_and_slope(torch.baddbmm(b, h, w))
+            u = torch.bmm(u, w).view(self.members, states, tangents, -1) * slope.unsqueeze(2)
+            u = u.view(self.members, states * tangents, -1)
+        b, w = last
+        return torch.baddbmm(b, h, w).view(x.shape), torch.bmm(u, w).view(v.shape)
+
+
+def _uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:
+    values = np.stack([stream.uniform(-bound, bound, shape) for stream in streams])
+    return nn.Parameter(torch.from_numpy(values))
+
+
+def save(path: Path, field: NeuralField, coordinates: Coordinates, **metadata: str) -> None:
+    """Write an ensemble and its coordinates to a safetensors file.
+
+    Arguments:
+        path: The file.
+        field: The ensemble, in model coordinates.
+        coordinates: The change from system units to model coordinates.
+        metadata: What else the header of the file should say.
+    """
+    tensors = {name: t.detach().cpu().contiguous() for name, t in field.state_dict().items()}
+    tensors |= {f"coordinates.{name}": t.cpu().contiguous() for name, t in vars(coordinates).items()}
+    save_file(tensors, path, metadata={"network": json.dumps(field.settings), **metadata})
+
+
+def load(path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float64) -> Transformed:
+    """Read a trained ensemble as a field in system units.
+
+    Arguments:
+        path: A ``model.safetensors`` that a training left.
+        device: The device to load it to.
+        dtype: The precision to evaluate it in.
+
+    Returns:
+        The field: it maps states with shape (E, *, D), a row for each seed, to their time derivatives, both in system
+        units; ``.field`` is the :class:`NeuralField` in model coordinates.
+    """
+    with safe_open(path, framework="pt", device=device) as file:
+        tensors = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+        network = json.loads(file.metadata()["network"])
+    coordinates = Coordinates(*(tensors.pop(f"coordinates.{name}") for name in ("mean", "scale", "rate")))
+    members, dimension = coordinates.mean.shape
+    field = NeuralField(dimension, range(members), **network).to(device, dtype)
+    field.load_state_dict(tensors)
+    return Transformed(field.requires_grad_(False), coordinates.inverse)

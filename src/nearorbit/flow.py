@@ -1,0 +1,156 @@
+r"""The flow of a field: rollouts, and the tangent dynamics along them.
+
+States move by the classical Runge-Kutta method of order 4 with a fixed number of steps between two samples. A tangent
+obeys the variational equation :math:`\dot{v} = J(x) v` and is carried through the same stages. That equation is linear in
+:math:`v` and the Runge-Kutta method keeps it so exactly: the D columns of the fundamental matrix say how *every* tangent
+moves (:func:`tangent_rollout` with the identity, then a matrix product).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torchdiffeq
+from torch import Tensor
+
+from nearorbit.fields import Field, identity
+
+
+@dataclass(frozen=True)
+class Drive:
+    r"""A coupling :math:`\kappa (\bar{x}(t) - x)` that is added to the field and pulls a rollout toward a given orbit.
+
+    Arguments:
+        values: The given orbit at the times of the Runge-Kutta stages (the steps' ends and middles), with shape
+            (*, 2 * steps + 1, D).
+        strength: The strength :math:`\kappa`, per unit of the rollout's time; a number or a tensor without dimensions.
+    """
+
+    values: Tensor
+    strength: Tensor | float
+
+    def __call__(self, x: Tensor, stage: int) -> Tensor:
+        """Compute the coupling at states x, with shape (*, D), in a stage."""
+        return self.strength * (self.values[..., stage, :] - x)
+
+
+def rollout(field: Field, start: Tensor, times: Tensor, *, drive: Drive | None = None, substeps: int = 1) -> Tensor:
+    """Integrate states over given times.
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with a shape (*, T) that broadcasts against the states; segments may differ in spacing.
+        drive: A coupling to a given orbit.
+        substeps: How many Runge-Kutta steps are made between two times.
+
+    Returns:
+        The states at all times, the first included, with shape (*, T, D).
+    """
+    steps = _Steps(times, substeps)
+    x, states = start, [start]
+    for sample in range(steps.samples):
+        h = steps[sample]
+        for substep in range(substeps):
+            stage = 2 * (sample * substeps + substep)
+            (x,) = _runge_kutta(lambda i, y: (field(y) if drive is None else field(y) + drive(y, i),), stage, (x,), h)
+        states.append(x)
+    return torch.stack(states, -2)
+
+
+def tangent_rollout(
+    field: Field, start: Tensor, times: Tensor, *, tangents: Tensor | None = None, substeps: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Integrate states together with tangents.
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with a shape (*, T) that broadcasts against the states.
+        tangents: The tangents at the first time, with shape (*, K, D); the D unit vectors by default. Row k of the
+            result is then column k of the fundamental matrix, M[:, k].
+        substeps: How many Runge-Kutta steps are made between two times.
+
+    Returns:
+        The states at all times with shape (*, T, D), and the tangents with shape (*, T, K, D).
+    """
+    steps = _Steps(times, substeps)
+    pair = (start, identity(start) if tangents is None else tangents)
+    pairs = [pair]
+    for sample in range(steps.samples):
+        for _ in range(substeps):
+            pair = _runge_kutta(lambda _, x, v: field.push_forward(x, v), 0, pair, steps[sample])
+        pairs.append(pair)
+    states, tangents = zip(*pairs, strict=True)
+    return torch.stack(states, -2), torch.stack(tangents, -3)
+
+
+def adaptive_rollout(field: Field, start: Tensor, times: Tensor, *, rtol: float = 1e-7, atol: float = 1e-9) -> Tensor:
+    """Integrate states over given times with the adaptive method dopri5 of torchdiffeq.
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with shape (T,): one clock for all states.
+        rtol: The relative tolerance.
+        atol: The absolute tolerance.
+
+    Returns:
+        The states at all times, with shape (*, T, D).
+    """
+    states = torchdiffeq.odeint(lambda _, x: field(x), start, times, method="dopri5", rtol=rtol, atol=atol)
+    return states.movedim(0, -2)
+
+
+def propagate(field: Field, *, like: Tensor, step: float | Tensor) -> Callable:
+    """Make the propagator of a field that :func:`nearorbit.lyapunov.spectrum` asks for.
+
+    Arguments:
+        field: The field.
+        like: A tensor with shape (*, D), whose shape, precision and device the states of the field take.
+        step: The longest Runge-Kutta step, in units of the field's time.
+
+    Returns:
+        A function (x, v, duration) -> (x, v) on NumPy arrays: states with shape (B, D), B the product of *, and tangents
+        with shape (B, D, K), a column each.
+    """
+
+    @torch.no_grad()
+    def advance(x: np.ndarray, v: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        states = torch.as_tensor(x).to(like).view(like.shape)
+        tangents = torch.as_tensor(v).to(like).mT.reshape(*like.shape[:-1], v.shape[-1], like.shape[-1])
+        substeps = max(1, int(np.ceil(duration / step - 1e-9)))
+        times = torch.tensor([0.0, duration]).to(like)
+        states, tangents = tangent_rollout(field, states, times, tangents=tangents, substeps=substeps)
+        states, tangents = states[..., -1, :], tangents[..., -1, :, :]
+        return states.reshape(x.shape).cpu().numpy(), tangents.mT.reshape(v.shape).cpu().numpy()
+
+    return advance
+
+
+class _Steps:
+    """The lengths of the Runge-Kutta steps in each interval between samples: whole, half and a sixth."""
+
+    def __init__(self, times: Tensor, substeps: int):
+        h = times.diff(dim=-1).unsqueeze(-1) / substeps
+        self.samples = h.shape[-2]
+        self._lengths = h, h / 2, h / 6
+
+    def __getitem__(self, sample: int) -> tuple[Tensor, Tensor, Tensor]:
+        return tuple(length[..., sample, :] for length in self._lengths)
+
+
+def _runge_kutta(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:
+    """Make one step of the classical Runge-Kutta method for a tuple of tensors; trailing dimensions may differ."""
+    h, half, sixth = ([_expand(length, y_i, y[0]) for y_i in y] for length in lengths)
+    k1 = rate(stage, *y)
+    k2 = rate(stage + 1, *map(torch.addcmul, y, half, k1))
+    k3 = rate(stage + 1, *map(torch.addcmul, y, half, k2))
+    k4 = rate(stage + 2, *map(torch.addcmul, y, h, k3))
+    slopes = [torch.add(a + d, b + c, alpha=2) for a, b, c, d in zip(k1, k2, k3, k4, strict=True)]
+    return tuple(map(torch.addcmul, y, sixth, slopes))
+
+
+def _expand(length: Tensor, y: Tensor, states: Tensor) -> Tensor:
+    return length.unsqueeze(-2) if y.dim() > states.dim() else length

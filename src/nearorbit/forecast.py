@@ -1,0 +1,125 @@
+"""What a trained field does, in the variables of the truth.
+
+The forecast of a cell has the variables and dimensions of its truth, computed from the same states: orbits from the same
+starts at the same times, the field and its Jacobian at the same points, the Lyapunov spectrum. A metric compares the two
+tables and knows nothing of networks. All of it is computed in float64, with the Runge-Kutta steps of the training.
+
+An orbit that is not finite, or farther from the attractor than ten times its range, has diverged: it is NaN from there on.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor
+
+from nearorbit.fields import Field, Transformed, jacobian
+from nearorbit.flow import propagate, rollout
+from nearorbit.lyapunov import spectrum
+
+ORBITS = ("forecasts", "attractor", "windows")
+FAR = 10  # ranges of the attractor that an orbit may be away from it
+
+
+def forecast(
+    field: Transformed,
+    history: pd.DataFrame,
+    truth: xr.Dataset,
+    *,
+    evaluation: Mapping[str, Any],
+    substeps: int = 1,
+) -> xr.Dataset:
+    """Compute the table of a trained ensemble that corresponds to the table of the truth.
+
+    Arguments:
+        field: The ensemble, in system units, from :func:`nearorbit.fields.load`.
+        history: The history of its training.
+        truth: The table of the truth, from :func:`nearorbit.simulation.truth`.
+        evaluation: The settings of the evaluation; ``exponents`` has ``starts``, ``horizon`` and ``transient``, the last
+            two in periods.
+        substeps: The number of Runge-Kutta steps between two samples, as in training.
+
+    Returns:
+        The variables of the truth, of the learned field.
+    """
+    like = field.coordinates.mean
+    low, high = (getattr(truth["attractor"], f)(["seed", "run", "sample"]).to_numpy() for f in ("min", "max"))
+    table = truth[["region", "points"]].copy()
+    for name in ORBITS:
+        *_, clock, _ = truth[name].dims
+        times = torch.from_numpy(truth["step"].item() * np.arange(truth.sizes[clock]))
+        states = orbits(field, _tensor(truth[name].isel({clock: 0}), like), times.to(like), substeps=substeps)
+        table[name] = truth[name].dims, bounded(states.cpu().numpy(), low, high)
+    points = _tensor(truth["points"], like)
+    with torch.no_grad():
+        table["field"] = truth["field"].dims, field(points).cpu().numpy()
+        table["jacobian"] = truth["jacobian"].dims, jacobian(field, points).cpu().numpy()
+    table = table.merge(exponents(field, truth, substeps=substeps, **evaluation["exponents"]))
+    table["best_step"] = "seed", best_steps(history)
+    table["diverged"] = table["attractor"].isnull().any(["run", "sample", "component"]).astype(np.int8)
+    return table[[name for name in truth.data_vars if name in table]].assign_attrs(truth.attrs)
+
+
+@torch.no_grad()
+def orbits(field: Field, start: Tensor, times: Tensor, *, substeps: int = 1) -> Tensor:
+    """Integrate a learned field without keeping what a gradient would need; see :func:`nearorbit.flow.rollout`."""
+    return rollout(field, start, times, substeps=substeps)
+
+
+def bounded(states: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Set orbits to NaN from where they are not finite or too far from the attractor.
+
+    Arguments:
+        states: Orbits, with shape (*, T, D).
+        low: The least value of each component on the attractor, with shape (D,).
+        high: The greatest, likewise.
+
+    Returns:
+        The orbits, with shape (*, T, D).
+    """
+    inside = (np.abs(states - (low + high) / 2) <= FAR * (high - low)).all(-1)  # false for NaN, too
+    return np.where(np.logical_and.accumulate(inside, -1)[..., None], states, np.nan)
+
+
+def exponents(
+    field: Field, truth: xr.Dataset, *, starts: int, horizon: float, transient: float, substeps: int = 1
+) -> xr.Dataset:
+    """Estimate the Lyapunov spectrum of each member from orbits that start on the true attractor.
+
+    Arguments:
+        field: The ensemble, in system units.
+        truth: The table of the truth, for the starts, the period and the sample spacing.
+        starts: The number of orbits of each member.
+        horizon: Their length, in periods.
+        transient: What is dropped of them first, in periods.
+        substeps: The number of Runge-Kutta steps in a sample spacing.
+
+    Returns:
+        ``exponents`` and ``stderr`` (seed, exponent), per unit of system time; NaN for a member with an orbit that diverges.
+    """
+    start = truth["forecasts"].isel(lead=0, start=slice(starts)).to_numpy()
+    like = torch.from_numpy(start).to(field.coordinates.mean)
+    period, step = truth["period"].item(), truth["step"].item() / substeps
+    found = spectrum(
+        propagate(field, like=like, step=step),
+        start.reshape(-1, start.shape[-1]),
+        groups=len(start),
+        horizon=horizon * period,
+        transient=transient * period,
+        interval=step,
+    )
+    dimensions = ("seed", "exponent")
+    return xr.Dataset({"exponents": (dimensions, found.exponents), "stderr": (dimensions, found.stderr)})
+
+
+def best_steps(history: pd.DataFrame) -> np.ndarray:
+    """Find the step of each seed with the least validation error; NaN where none is finite."""
+    tables = (table.set_index("step")["validation"].dropna() for _, table in history.groupby("seed"))
+    return np.array([np.nan if column.empty else float(column.idxmin()) for column in tables])
+
+
+def _tensor(states: xr.DataArray, like: Tensor) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(states.to_numpy())).to(like)

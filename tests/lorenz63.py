@@ -1,0 +1,80 @@
+"""Lorenz' system in a few lines of NumPy: data for tests that need neither dysts nor heyoka."""
+
+import numpy as np
+import xarray as xr
+
+from nearorbit.observations import observe
+from nearorbit.systems.base import System
+
+SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
+STEP, PERIOD = 0.03, 0.75
+
+
+class Lorenz(System):
+    """The equations, in any array namespace."""
+
+    def __init__(self):
+        super().__init__("lorenz63", ("x", "y", "z"), {}, np.array([1.0, 1.0, 25.0]), PERIOD)
+
+    def __call__(self, x, xp=np):
+        a, b, c = x[..., 0], x[..., 1], x[..., 2]
+        return xp.stack([SIGMA * (b - a), a * (RHO - c) - b, a * b - BETA * c], -1)
+
+
+def jacobian(x):
+    """The true Jacobian at states with shape (*, 3)."""
+    J = np.zeros((*x.shape, 3))
+    J[..., 0, :2] = -SIGMA, SIGMA
+    J[..., 1, 1], J[..., 2, 2] = -1, -BETA
+    J[..., 1, 0], J[..., 1, 2] = RHO - x[..., 2], -x[..., 0]
+    J[..., 2, 0], J[..., 2, 1] = x[..., 1], x[..., 0]
+    return J
+
+
+def orbit(start, samples, *, step=STEP, substeps=10):
+    """Samples of the orbits of states with shape (*, 3), as (*, samples, 3), accurate to about 1e-7."""
+    f, h, x = Lorenz(), step / substeps, start
+    states = [start]
+    for _ in range(samples - 1):
+        for _ in range(substeps):
+            k1 = f(x)
+            k2 = f(x + h / 2 * k1)
+            k3 = f(x + h / 2 * k2)
+            k4 = f(x + h * k3)
+            x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        states.append(x)
+    return np.stack(states, -2)
+
+
+def orbits(seeds=2, count=1, samples=600, step=STEP):
+    """Training and validation orbits on the attractor, as ``orbits.nc`` has them."""
+    starts = np.random.default_rng(0).normal([1.0, 1.0, 25.0], 1.0, (seeds, count, 3))
+    train = orbit(orbit(starts, 500)[..., -1, :], samples, step=step)
+    validation = orbit(train[..., -1, :], samples // 4, step=step)
+    return xr.Dataset(
+        {
+            "train": (("seed", "orbit", "time", "component"), train),
+            "validation": (("seed", "validation_orbit", "validation_time", "component"), validation),
+            "step": step,
+            "period": PERIOD,
+        },
+        coords={"seed": np.arange(seeds)},
+    )
+
+
+def observations(noise=0.0, **settings):
+    """Observed orbits, as ``observations.nc`` has them."""
+    noiseless = orbits(**settings)
+    exponents = xr.Dataset({"deviation": noiseless["train"].std(["seed", "orbit", "time"])})
+    return observe(noiseless, exponents, label="Lorenz", noise=noise)
+
+
+def supervision(observed):
+    """True Jacobians at the observed states, as ``supervision.nc`` has them."""
+    states = observed["train"].to_numpy()
+    return xr.Dataset(
+        {
+            "jacobian": ((*observed["train"].dims, "direction"), jacobian(states)),
+            "exponents": ("exponent", np.array([0.9056, 0.0, -14.572])),
+        }
+    )

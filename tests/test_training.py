@@ -1,0 +1,141 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lorenz63 import observations, supervision
+
+from nearorbit import catalogue
+from nearorbit.catalogue import StudyError
+from nearorbit.fields import NeuralField
+from nearorbit.neighbors import neighbors
+from nearorbit.training import Training, clipped, flatten, gradient, pick_device, train
+
+METHODS = catalogue.names("methods")
+
+
+@pytest.fixture(scope="module")
+def data():
+    observed = observations(0.01, seeds=3)
+    return observed, neighbors(observed, count=25, theiler=0.5, ahead=5), supervision(observed)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def fit(observed, table, truth, method="baseline", *, network=None, **training):
+    network = {"width": 16, "depth": 2} if network is None else network
+    training = {"steps": 30, "batch": 16, "validate_every": 10, "device": "cpu", **training}
+    method = catalogue.build("methods", method, {})
+    return train(observed, method, network=network, training=training, neighbors=table, supervision=truth)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_member_of_an_ensemble_equals_its_seed_trained_alone_to_the_bit(data, method):
+    network, steps = {"width": 32, "depth": 3}, 60
+    together, _, history, _ = fit(*data, method, network=network, steps=steps)
+    for e in range(3):
+        observed, table, truth = data
+        part = observed.isel(seed=[e]), table.isel(seed=[e]), truth.isel(seed=[e])
+        alone, _, own, _ = fit(*part, method, network=network, steps=steps)
+        for a, b in zip(together.parameters(), alone.parameters(), strict=True):
+            assert torch.equal(a[e : e + 1], b), f"member {e} differs by up to {(a[e] - b[0]).abs().max():.1e}"
+        pd.testing.assert_frame_equal(history[history.seed == e].reset_index(drop=True), own, check_exact=True)
+
+
+def test_training_twice_gives_the_same_bits(data):
+    first, second = (fit(*data)[0] for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_training_learns(data):
+    _, _, history, _ = fit(*data, steps=300, validate_every=100)
+    validation = history.pivot(index="step", columns="seed", values="validation")
+    assert (validation.loc[300] < 0.5 * validation.loc[0]).all(), validation
+
+
+def test_the_history_has_a_row_for_each_seed_and_validation(data):
+    _, _, history, costs = fit(*data, steps=25)
+    assert list(history.columns) == ["seed", "step", "loss", "validation", "skipped"]
+    assert history.groupby("seed")["step"].apply(list).tolist() == [[0, 10, 20, 25]] * 3
+    assert costs["samples_seen"] == 25 * 16 * 5 and costs["given"] == "data"
+
+
+def test_all_methods_see_as_many_samples(data):
+    seen = {m: fit(*data, m, steps=2)[3]["samples_seen"] for m in METHODS}
+    assert max(seen.values()) <= 1.25 * min(seen.values()), seen
+
+
+def test_the_best_weights_on_validation_are_kept_or_the_last(data):
+    # With a rate that is far too high the validation error gets worse again.
+    settings = {"steps": 40, "validate_every": 5, "learning_rate": 0.3}
+    best, _, history, _ = fit(*data, keep="best", **settings)
+    last, _, other, _ = fit(*data, keep="last", **settings)
+    pd.testing.assert_frame_equal(history, other)
+    validation = history.pivot(index="step", columns="seed", values="validation")
+    rose = (validation.idxmin() < 40).to_numpy()
+    assert rose.any()
+    same = np.array([torch.equal(best.weights[0][e], last.weights[0][e]) for e in range(3)])
+    np.testing.assert_array_equal(same, ~rose)
+
+
+def test_a_member_whose_loss_is_not_finite_is_counted_and_leaves_the_others_alone(data):
+    observed, table, truth = data
+    broken = observed.copy(deep=True)
+    broken["train"][1] = np.nan
+    field, _, history, _ = fit(broken, table, truth)
+    healthy, *_ = fit(*data)
+    assert history[history.seed == 1]["skipped"].max() == 30
+    assert history[history.seed != 1]["skipped"].max() == 0
+    assert all(p.isfinite().all() for p in field.parameters())
+    for a, b in zip(field.parameters(), healthy.parameters(), strict=True):
+        assert torch.equal(a[[0, 2]], b[[0, 2]])
+
+
+def test_gradients_are_clipped_member_by_member():
+    gradients, broken = clipped(torch.tensor([[3.0, 4.0], [0.3, 0.4], [torch.nan, 1.0]]), 1.0)
+    torch.testing.assert_close(gradients, torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
+    assert broken.tolist() == [False, False, True]
+
+
+def test_the_flat_weights_and_gradients_are_laid_out_alike():
+    field = NeuralField(3, [0, 1], width=8)
+    weights = flatten(field)
+    loss = sum(((i + 1) * p).sum() for i, p in enumerate(field.parameters()))
+    laid = gradient(loss, field)
+    assert weights.shape == laid.shape
+    weights.copy_(laid)
+    for i, p in enumerate(field.parameters()):
+        assert (p == i + 1).all()
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
+    settings = Training(steps=1000, learning_rate=1.0)
+    rates = [settings.rate(step) for step in range(1000)]
+    assert max(rates) == pytest.approx(1.0, abs=1e-4) and rates.index(max(rates)) in range(295, 305)
+    assert rates[0] < 0.05 and rates[-1] < 1e-3
+
+
+def test_a_device_that_does_not_exist_is_refused():
+    with pytest.raises(StudyError, match=r"training.device: 'cuda:7' asked for"):
+        pick_device("cuda:7")
+
+
+def test_a_table_of_neighbors_of_other_data_is_refused(data):
+    observed, table, truth = data
+    with pytest.raises(StudyError, match="the table is of other data"):
+        fit(observed, table.isel(point=slice(None, -1)), truth, "neighborhood")
+
+
+def test_a_missing_file_is_named(data):
+    with pytest.raises(StudyError, match="give it with --supervision"):
+        fit(data[0], None, None, "jacobian")
+
+
+def test_orbits_shorter_than_a_segment_are_refused(data):
+    with pytest.raises(StudyError, match="a segment of 700 needs 701"):
+        fit(*data, segment=700)
