@@ -9,7 +9,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -32,12 +32,10 @@ def entries(package: str) -> Mapping[str, Callable[..., Any]]:
         ValueError: If two modules export the same name.
     """
     found: dict[str, Callable[..., Any]] = {}
-    parent = importlib.import_module(f"nearorbit.{package}")
-    for info in pkgutil.iter_modules(parent.__path__):
-        module = importlib.import_module(f"{parent.__name__}.{info.name}")
-        for name, factory in getattr(module, "entries", dict)().items():
+    for module, exported in _modules(package).items():
+        for name, factory in exported.items():
             if name in found:
-                raise ValueError(f"{module.__name__}: the name '{name}' is taken by another entry of '{package}'")
+                raise ValueError(f"{module}: the name '{name}' is taken by another entry of '{package}'")
             found[name] = factory
     return dict(sorted(found.items()))
 
@@ -45,6 +43,11 @@ def entries(package: str) -> Mapping[str, Callable[..., Any]]:
 def names(package: str) -> list[str]:
     """List the names that a study may use for an entry of ``package``."""
     return list(entries(package))
+
+
+def home(package: str, name: str) -> str:
+    """Tell which module exports an entry, e.g. ``"nearorbit.methods.homotopy"``: digests of sources begin there."""
+    return next(module for module, exported in _modules(package).items() if name in exported)
 
 
 def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: str = "study") -> Any:
@@ -70,24 +73,34 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
     name = settings.pop(kind, label)
     factory = entries(package).get(name)
     if factory is None:
-        raise StudyError(f"{where}: no {kind} '{name}'{_hint(name, names(package))} ({_listing(package)} lists all)")
+        raise StudyError(f"{where}: no {kind} '{name}'{hint(name, names(package))} ({_listing(package)} lists all)")
     allowed = [
-        p.name for p in inspect.signature(factory).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+        p.name
+        for p in inspect.signature(factory).parameters.values()
+        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
     ]
     for key in settings:
         if key not in allowed:
             known = f"it takes {', '.join(allowed)}" if allowed else "it takes no settings"
-            raise StudyError(f"{where}: {kind} '{name}' has no setting '{key}'{_hint(key, allowed)}; {known}")
+            raise StudyError(f"{where}: {kind} '{name}' has no setting '{key}'{hint(key, allowed)}; {known}")
     try:
         return factory(**settings)
     except (TypeError, ValueError) as error:
         raise StudyError(f"{where}: {kind} '{name}': {error}") from error
 
 
-def _hint(name: str, known: list[str]) -> str:
+def hint(name: str, known: Iterable[str]) -> str:
+    """Say which known name is nearest to a wrong one, ``"; did you mean 'Lorenz'?"``; empty if none is near."""
     folded = {k.lower(): k for k in known}
     close = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.6)
     return f"; did you mean '{folded[close[0]]}'?" if close else ""
+
+
+@cache
+def _modules(package: str) -> Mapping[str, Mapping[str, Callable[..., Any]]]:
+    parent = importlib.import_module(f"nearorbit.{package}")
+    names = [f"{parent.__name__}.{info.name}" for info in pkgutil.iter_modules(parent.__path__)]
+    return {name: getattr(importlib.import_module(name), "entries", dict)() for name in names}
 
 
 def _listing(package: str) -> str:

@@ -118,8 +118,8 @@ def propagate(field: Field, *, like: Tensor, step: float | Tensor) -> Callable:
 
     @torch.no_grad()
     def advance(x: np.ndarray, v: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
-        states = torch.as_tensor(x).to(like).view(like.shape)
-        tangents = torch.as_tensor(v).to(like).mT.reshape(*like.shape[:-1], v.shape[-1], like.shape[-1])
+        states = torch.tensor(x).to(like).view(like.shape)
+        tangents = torch.tensor(v).to(like).mT.reshape(*like.shape[:-1], v.shape[-1], like.shape[-1])
         substeps = max(1, int(np.ceil(duration / step - 1e-9)))
         times = torch.tensor([0.0, duration]).to(like)
         states, tangents = tangent_rollout(field, states, times, tangents=tangents, substeps=substeps)

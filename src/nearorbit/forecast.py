@@ -21,6 +21,7 @@ from nearorbit.flow import propagate, rollout
 from nearorbit.lyapunov import spectrum
 
 ORBITS = ("forecasts", "attractor", "windows")
+ORTHONORMALIZATIONS = 5  # of the tangents in a period, at least
 FAR = 10  # ranges of the attractor that an orbit may be away from it
 
 
@@ -46,7 +47,7 @@ def forecast(
         The variables of the truth, of the learned field.
     """
     like = field.coordinates.mean
-    low, high = (getattr(truth["attractor"], f)(["seed", "run", "sample"]).to_numpy() for f in ("min", "max"))
+    low, high = extent(truth)
     table = truth[["region", "points"]].copy()
     for name in ORBITS:
         *_, clock, _ = truth[name].dims
@@ -59,8 +60,15 @@ def forecast(
         table["jacobian"] = truth["jacobian"].dims, jacobian(field, points).cpu().numpy()
     table = table.merge(exponents(field, truth, substeps=substeps, **evaluation["exponents"]))
     table["best_step"] = "seed", best_steps(history)
-    table["diverged"] = table["attractor"].isnull().any(["run", "sample", "component"]).astype(np.int8)
+    left = table["attractor"].isnull().any(["run", "sample", "component"]) | table["exponents"].isnull().any("exponent")
+    table["diverged"] = left.astype(np.int8)
     return table[[name for name in truth.data_vars if name in table]].assign_attrs(truth.attrs)
+
+
+def extent(truth: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Find the least and the greatest value of each component on the attractor, both with shape (D,)."""
+    visited = truth["attractor"].to_numpy().reshape(-1, truth.sizes["component"])
+    return visited.min(0), visited.max(0)
 
 
 @torch.no_grad()
@@ -80,8 +88,12 @@ def bounded(states: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray
     Returns:
         The orbits, with shape (*, T, D).
     """
-    inside = (np.abs(states - (low + high) / 2) <= FAR * (high - low)).all(-1)  # false for NaN, too
-    return np.where(np.logical_and.accumulate(inside, -1)[..., None], states, np.nan)
+    return np.where(np.logical_and.accumulate(near(states, low, high), -1)[..., None], states, np.nan)
+
+
+def near(states: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Tell which states, with shape (*, D), are finite and not too far from the attractor; returns shape (*)."""
+    return (np.abs(states - (low + high) / 2) <= FAR * (high - low)).all(-1)
 
 
 def exponents(
@@ -103,13 +115,18 @@ def exponents(
     start = truth["forecasts"].isel(lead=0, start=slice(starts)).to_numpy()
     like = torch.from_numpy(start).to(field.coordinates.mean)
     period, step = truth["period"].item(), truth["step"].item() / substeps
+    advance, (low, high) = propagate(field, like=like, step=step), extent(truth)
+
+    def bounded_advance(x: np.ndarray, v: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        x, v = advance(x, v, duration)
+        return np.where(near(x, low, high)[:, None], x, np.nan), v
+
     found = spectrum(
-        propagate(field, like=like, step=step),
-        start.reshape(-1, start.shape[-1]),
-        groups=len(start),
-        horizon=horizon * period,
+        bounded_advance,
+        start,
+        interval=max(step, period / ORTHONORMALIZATIONS),
         transient=transient * period,
-        interval=step,
+        horizon=horizon * period,
     )
     dimensions = ("seed", "exponent")
     return xr.Dataset({"exponents": (dimensions, found.exponents), "stderr": (dimensions, found.stderr)})

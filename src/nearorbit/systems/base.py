@@ -27,7 +27,7 @@ class System:
     name: str
     components: tuple[str, ...]
     parameters: Mapping[str, Any]
-    start: np.ndarray = field(repr=False)
+    start: np.ndarray = field(repr=False, compare=False)
     period: float | None = None
     smooth: bool = True
 
@@ -47,3 +47,19 @@ class System:
             The time derivatives, per unit of system time, with shape (*, D).
         """
         raise NotImplementedError
+
+
+def bounded(name: str, value: float, *, above: float = -np.inf) -> float:
+    """Check that a parameter is a finite number above a bound; a ValueError says what came."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value)
+    if not (number and value > above):
+        bound = "" if above == -np.inf else f" above {above:g}"
+        raise ValueError(f"'{name}' has to be a finite number{bound}, not {value!r}")
+    return value
+
+
+def integer(name: str, value: int, *, least: int) -> int:
+    """Check that a parameter is an integer, at least ``least``; a ValueError says what came."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+        raise ValueError(f"'{name}' has to be an integer, at least {least}, not {value!r}")
+    return int(value)

@@ -1,0 +1,35 @@
+# The benchmark, from systems to figures:
+#
+#     snakemake --cores 2                                                  config.yaml, the default study
+#     snakemake --cores 2 --configfile workflow/studies/smoke.yaml         another one
+#     snakemake --cores 2 truth | scores | tables | figures                as far as that
+#
+# Every rule calls one stage of the package through its one door, `python -m nearorbit STAGE`.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+if not workflow.overwrite_configfiles:  # `--configfile` replaces the default study instead of merging into it
+
+    configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.truth.input,
+        rules.scores.input,
+        rules.tables.input,
+        rules.figures.input,

@@ -1,0 +1,141 @@
+"""The one door: ``python -m nearorbit STAGE ...`` runs any stage of the benchmark.
+
+The rules of the workflow, cluster jobs, tests and people all come through here. The command of a stage follows from
+the signature of its function in :mod:`nearorbit.stages`: an option for every file; and for the settings JSON, a JSON
+file, or a study and the cell to pick them for::
+
+    cell=results/quick/Lorenz/clean
+    python -m nearorbit train --study config.yaml --cell Lorenz/clean/baseline \\
+        --observations $cell/observations.nc --model model.safetensors --history history.csv --costs costs.csv
+
+``python -m nearorbit names systems`` lists what a study may name.
+"""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from nearorbit import catalogue
+from nearorbit.catalogue import StudyError, hint
+
+PACKAGES = ("systems", "methods", "metrics", "figures", "tables")
+# A study has many jobs, each with one thread: more threads would fight for the same cores, and sum in another order.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Arguments:
+        arguments: The command line; the process's own if None.
+
+    Returns:
+        The exit code: 0, or 2 after a mistake of the user's, which is told in one message without a stack.
+    """
+    for variable in THREADS:
+        os.environ.setdefault(variable, "1")
+    options = vars(_parser().parse_args(arguments))
+    try:
+        options.pop("run")(options)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def stages() -> dict[str, Callable[..., None]]:
+    """List the stages by name, in the order in which data flows through them."""
+    from nearorbit import stages
+
+    return {name: stage for name, stage in vars(stages).items() if getattr(stage, "__module__", "") == stages.__name__}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m nearorbit", description="Run one stage of the benchmark.")
+    commands = parser.add_subparsers(required=True, metavar="STAGE")
+    names = commands.add_parser("names", help="List what a study may name.")
+    names.add_argument("package", choices=PACKAGES)
+    names.set_defaults(run=lambda options: print("\n".join(catalogue.names(options["package"]))))
+    for name, stage in stages().items():
+        _add(commands, name, stage)
+    return parser
+
+
+def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
+    """Add the command of a stage: its files, and three ways to its settings."""
+    files, settings = _files(stage), _settings(stage)
+    summary = inspect.getdoc(stage)
+    command = commands.add_parser(name, help=summary, description=f"{summary} Settings: {', '.join(settings)}.")
+    command.add_argument("--settings", metavar="JSON", help="the settings, or a file that holds them")
+    command.add_argument("--study", metavar="FILE", type=Path, help="the study to pick the settings from instead")
+    command.add_argument("--cell", metavar="SYSTEM/DATA/METHOD", default="", help="the labels to pick them for")
+    for file, parameter in files.items():
+        kind = "output" if _is_output(parameter) else "input"
+        required = parameter.default is parameter.empty
+        command.add_argument(f"--{file}", metavar="PATH", type=Path, required=required, help=kind)
+    command.set_defaults(run=lambda options: _run(name, stage, options))
+
+
+def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> None:
+    """Run a stage; its outputs appear under their names when all of them are complete."""
+    settings = _checked(name, stage, _read_settings(name, options))
+    with ExitStack() as stack:
+        # Imported here, so that asking for help stays quick.
+        from nearorbit.files import replacing
+
+        paths = {
+            file: stack.enter_context(replacing(options[file])) if _is_output(parameter) else options[file]
+            for file, parameter in _files(stage).items()
+        }
+        stage(**paths, **settings)
+
+
+def _read_settings(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    if (options["settings"] is None) == (options["study"] is None):
+        raise StudyError(f"{name}: give one of --settings and --study")
+    if options["study"] is not None:
+        from nearorbit import study
+
+        labels = [label for label in options["cell"].split("/") if label]
+        return study.load(options["study"]).settings(name, *labels)
+    text = options["settings"]
+    try:
+        return json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
+    except OSError as error:
+        raise StudyError(f"--settings {text}: neither JSON nor a file ({error.strerror})") from None
+    except json.JSONDecodeError as error:
+        raise StudyError(f"--settings {text}: not JSON: {error}") from None
+
+
+def _checked(name: str, stage: Callable[..., None], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    known = _settings(stage)
+    for key in settings:
+        if key not in known:
+            raise StudyError(f"{name}: no setting '{key}'{hint(key, known)}; it takes {', '.join(known)}")
+    if missing := [key for key in known if key not in settings]:
+        raise StudyError(f"{name}: missing settings: {', '.join(missing)}")
+    return settings
+
+
+def _files(stage: Callable[..., None]) -> dict[str, inspect.Parameter]:
+    return {n: p for n, p in inspect.signature(stage).parameters.items() if p.kind is not p.KEYWORD_ONLY}
+
+
+def _settings(stage: Callable[..., None]) -> list[str]:
+    return [n for n, p in inspect.signature(stage).parameters.items() if p.kind is p.KEYWORD_ONLY]
+
+
+def _is_output(parameter: inspect.Parameter) -> bool:
+    from nearorbit.stages import Output
+
+    return parameter.annotation == Output
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""Learned Lyapunov spectra against the true ones, both with standard errors."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator
+
+from nearorbit.figures.base import TRUTH, cell_panels, colors, legend
+from nearorbit.scores import Results
+
+REACH = 0.6  # how much of the space between two indices the methods take
+
+
+@dataclass(frozen=True)
+class LyapunovSpectra:
+    """The exponents over their index: the truth as bars, each seed of each method as a dot with its standard error.
+
+    The axis is linear up to twice the largest true exponent and logarithmic beyond, so that strongly negative exponents
+    do not hide the leading ones.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset({"exponents.csv"})
+
+    def draw(self, results: Results) -> plt.Figure:
+        """Draw a panel for each system and data."""
+        exponents = results.read("exponents.csv")
+        palette = colors(results)
+        figure, cells = cell_panels(results, height=1.7)
+        for ax, system, data in cells:
+            rows = exponents[(exponents["system"] == system) & (exponents["data"] == data)]
+            if not rows.empty:
+                _panel(ax, rows, palette)
+        figure.supxlabel("index", fontsize=8)
+        figure.supylabel("Lyapunov exponent [1/time]", fontsize=8)
+        legend(figure, palette)
+        return figure
+
+
+def _panel(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
+    truth = rows[rows["method"] == "truth"].groupby("index")[["exponent", "stderr"]].first()
+    ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+    ax.hlines(truth["exponent"], truth.index - 0.45, truth.index + 0.45, color=TRUTH, linewidth=1.2, zorder=1)
+    low, high = truth["exponent"] - truth["stderr"], truth["exponent"] + truth["stderr"]
+    ax.bar(truth.index, high - low, 0.9, low, color="0.7", linewidth=0, zorder=0)
+    methods = [method for method in palette if method != "truth"]
+    for place, method in enumerate(methods):
+        dots = rows[rows["method"] == method]
+        seeds = dots["seed"].rank(method="dense") / max(dots["seed"].nunique() + 1, 2)
+        x = dots["index"] - REACH / 2 + REACH * (place + seeds) / len(methods)
+        style = {"fmt": "o", "markersize": 2.2, "elinewidth": 0.8, "color": palette[method]}
+        ax.errorbar(x, dots["exponent"], dots["stderr"], **style)
+    linear = 2 * max(truth["exponent"].max(), 1e-3) if len(truth) else 1
+    ax.set_yscale("symlog", linthresh=linear, linscale=1.5)
+    ax.set_yticks(_ticks(linear, rows["exponent"].min()))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _ticks(linear: float, lowest: float) -> np.ndarray:
+    """Choose round ticks: three on the linear part, and powers of ten below it."""
+    step = 10.0 ** np.floor(np.log10(linear))
+    step *= max(digit for digit in (1, 2, 5) if digit * step <= linear)
+    powers = 10.0 ** np.arange(np.ceil(np.log10(2 * step)), np.floor(np.log10(max(-lowest, step))) + 1)
+    return np.concatenate([-powers[::-1], [-step, 0, step]])
+
+
+def entries() -> dict[str, Any]:
+    """Export the figure."""
+    return {"lyapunov_spectra": LyapunovSpectra}

@@ -1,0 +1,66 @@
+"""Files that are whole or not there.
+
+An output is written under another name in its folder, forced to the disk and then renamed: a job that is killed leaves
+the old file or none. A NetCDF file says in its attributes what it holds (``kind``) and which version wrote it, so that
+a file of another kind or a truncated one is refused by name instead of failing somewhere inside.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xarray as xr
+
+from nearorbit import __version__
+from nearorbit.catalogue import StudyError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside a path, and move what was written there to the path when the block ends well.
+
+    Arguments:
+        path: The file to make or replace; its folder is made.
+
+    Returns:
+        The temporary path; it keeps the suffix. After an error nothing remains of it, and an old file stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(dataset: xr.Dataset, path: Path, *, kind: str) -> None:
+    """Write a dataset as NetCDF, with its kind and the version of the package in its attributes."""
+    dataset.assign_attrs(kind=kind, nearorbit=__version__).to_netcdf(path, engine="h5netcdf")
+
+
+def read(path: Path, *, kind: str) -> xr.Dataset:
+    """Read a whole dataset into memory.
+
+    Arguments:
+        path: The NetCDF file.
+        kind: What it has to hold, e.g. ``"observations"``.
+
+    Raises:
+        StudyError: If it is not there, not whole, or of another kind.
+    """
+    remedy = "delete it, and the workflow makes it again"
+    try:
+        dataset = xr.load_dataset(path, engine="h5netcdf")
+    except FileNotFoundError:
+        raise StudyError(
+            f"{path}: no such file; make it with the stage that writes {kind}, or with snakemake"
+        ) from None
+    except (OSError, KeyError, RuntimeError, ValueError) as error:  # h5py's answer depends on where the file ends
+        raise StudyError(f"{path}: not a whole NetCDF file ({error}); {remedy}") from error
+    if (found := dataset.attrs.get("kind", "nothing that nearorbit wrote")) != kind:
+        raise StudyError(f"{path}: expected {kind}, it holds {found}; {remedy}")
+    return dataset

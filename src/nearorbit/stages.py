@@ -1,0 +1,153 @@
+"""The stages: each reads its inputs, calls one function, and writes its outputs.
+
+The one door, :mod:`nearorbit.__main__`, makes a command of every public function here. Its signature says all::
+
+    python -m nearorbit observe --settings '{"label": "Lorenz", "noise": 0.02}' \\
+        --orbits orbits.nc --exponents exponents.nc --observations observations.nc
+
+A ``Path`` is an input, an ``Output`` is an output (the door passes a temporary path and moves the file into place when
+the stage is done), and what comes after ``*`` are the settings. :data:`nearorbit.study.SLICES` picks them from a study.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from nearorbit.catalogue import build
+from nearorbit.files import read, write
+
+Output = Annotated[Path, "output"]
+Settings = Mapping[str, Any]
+
+
+def exponents(exponents: Output, *, label: str, system: Settings, starts: int, horizon: float, transient: float):
+    """Compute the Lyapunov spectrum and the statistics of the attractor of a true system."""
+    from nearorbit import simulation
+
+    system = build("systems", label, system)
+    spectrum = simulation.exponents(system, label=label, starts=starts, horizon=horizon, transient=transient)
+    write(spectrum, exponents, kind="exponents")
+
+
+def orbits(exponents: Path, orbits: Output, *, label: str, system: Settings, seeds: int, data: Settings, window: float):
+    """Simulate noiseless orbits for training and validation, fresh ones for every seed."""
+    from nearorbit import simulation
+
+    system, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    simulated = simulation.orbits(system, spectrum, label=label, seeds=seeds, data=data, window=window)
+    write(simulated, orbits, kind="orbits")
+
+
+def truth(orbits: Path, exponents: Path, truth: Output, *, label: str, system: Settings, evaluation: Settings):
+    """Tabulate what the true system does where learned fields will be judged."""
+    from nearorbit import simulation
+
+    system, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    table = simulation.truth(system, read(orbits, kind="orbits"), spectrum, label=label, evaluation=evaluation)
+    write(table, truth, kind="truth")
+
+
+def observe(orbits: Path, exponents: Path, observations: Output, *, label: str, noise: float):
+    """Observe orbits with noise, and find the coordinates that they are learned in."""
+    from nearorbit.observations import observe
+
+    observed = observe(read(orbits, kind="orbits"), read(exponents, kind="exponents"), label=label, noise=noise)
+    write(observed, observations, kind="observations")
+
+
+def neighbors(observations: Path, neighbors: Output, *, count: int, theiler: float, ahead: int):
+    """Find the nearest neighbors of every observed state."""
+    from nearorbit.neighbors import neighbors as nearest
+
+    found = nearest(read(observations, kind="observations"), count=count, theiler=theiler, ahead=ahead)
+    write(found, neighbors, kind="neighbors")
+
+
+def supervise(observations: Path, exponents: Path, supervision: Output, *, label: str, system: Settings):
+    """Evaluate the truth at the observed states, for methods that declare that they are given it."""
+    from nearorbit import simulation
+
+    observed, spectrum = read(observations, kind="observations"), read(exponents, kind="exponents")
+    write(simulation.supervision(build("systems", label, system), observed, spectrum), supervision, kind="supervision")
+
+
+def train(
+    observations: Path,
+    model: Output,
+    history: Output,
+    costs: Output,
+    neighbors: Path | None = None,
+    supervision: Path | None = None,
+    *,
+    label: str,
+    method: Settings,
+    network: Settings,
+    training: Settings,
+):
+    """Train a network for every seed with one method, all in one stacked ensemble."""
+    import pandas as pd
+
+    from nearorbit import fields
+    from nearorbit.training import train as fit
+
+    given = {"neighbors": neighbors, "supervision": supervision}
+    field, coordinates, losses, spent = fit(
+        read(observations, kind="observations"),
+        build("methods", label, method),
+        network=network,
+        training=training,
+        **{kind: read(path, kind=kind) for kind, path in given.items() if path is not None},
+    )
+    fields.save(model, field, coordinates)
+    losses.to_csv(history, index=False)
+    pd.DataFrame([spent]).to_csv(costs, index=False)
+
+
+def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings, substeps: int):
+    """Tabulate what a learned field does where the truth is known."""
+    import pandas as pd
+
+    from nearorbit.fields import load
+    from nearorbit.forecast import forecast as tabulate
+
+    field, true = load(model), read(truth, kind="truth")
+    table = tabulate(field, pd.read_csv(history), true, evaluation=evaluation, substeps=substeps)
+    write(table, forecast, kind="forecast")
+
+
+def score(truth: Path, forecast: Path, scores: Output, *, system: str, data: str, noise: float, method: str):
+    """Compute all metrics of a cell."""
+    from nearorbit import scores as metrics
+
+    true, learned = read(truth, kind="truth"), read(forecast, kind="forecast")
+    table = metrics.scores(true, learned, system=system, data=data, noise=noise, method=method)
+    table.to_csv(scores, index=False)
+
+
+def collect(folder: Path, collected: Output, *, name: str, study: Settings):
+    """Collect a long table of a whole study: its truth, scores, exponents or costs."""
+    from nearorbit import scores
+
+    collectors = {
+        "truth": scores.collect_truth,
+        "scores": scores.collect_scores,
+        "exponents": scores.collect_exponents,
+        "costs": scores.collect_costs,
+    }
+    collectors[name](scores.Results.of(folder, study)).to_csv(collected, index=False)
+
+
+def table(folder: Path, csv: Output, md: Output, tex: Output, *, label: str, table: Settings, study: Settings):
+    """Make a table of a study, as CSV, Markdown and LaTeX."""
+    from nearorbit.scores import Results
+    from nearorbit.tables.base import save
+
+    save(build("tables", label, table).table(Results.of(folder, study)), csv, md, tex)
+
+
+def figure(folder: Path, pdf: Output, png: Output, *, label: str, figure: Settings, study: Settings):
+    """Draw a figure of a study, as PDF and PNG."""
+    from nearorbit.figures.base import save
+    from nearorbit.scores import Results
+
+    save(build("figures", label, figure).draw(Results.of(folder, study)), pdf, png)

@@ -1,0 +1,301 @@
+"""A study: three labelled axes, a number of seeds, and one value for everything else.
+
+A study file is checked whole before anything runs, against the schema, against itself and against the catalogues, and
+everything that is wrong with it is said at once. :data:`SLICES` then tells what each stage sees of it: a job depends on
+its slice and on nothing else of the study, so that a change of one line runs again only what reads it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nearorbit.catalogue import StudyError, build, hint
+
+SCHEMA = Path("workflow/schemas/config.schema.yaml")  # in the repository
+CATALOGUES = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
+NEEDS = {  # which file brings what a method declares in `needs`; states and splines come from the observations
+    "neighbors": "neighbors",
+    "jacobians": "supervision",
+    "fields": "supervision",
+    "exponents": "supervision",
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study; each attribute is the section of the file with that name.
+
+    The lines of catalogues have their entry spelt out: ``Lorenz: {}`` has become ``Lorenz: {system: Lorenz}``.
+    """
+
+    study: str
+    seeds: int
+    systems: Mapping[str, Mapping[str, Any]]
+    data: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, Any]]
+    network: Mapping[str, Any]
+    training: Mapping[str, Any]
+    neighbors: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    figures: Mapping[str, Mapping[str, Any]]
+    tables: Mapping[str, Mapping[str, Any]]
+    where: str = "study"
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """What a table or figure of the whole study has to know of it."""
+        noise = {label: {"noise": spec["noise"]} for label, spec in self.data.items()}
+        return {"systems": list(self.systems), "data": noise, "methods": list(self.methods)}
+
+    def settings(self, stage: str, *labels: str) -> dict[str, Any]:
+        """Pick what a stage sees of the study.
+
+        Arguments:
+            stage: The name of the stage, e.g. ``"train"``.
+            labels: The labels of its cell, e.g. ``"Lorenz", "clean", "baseline"``, or of its figure or table.
+
+        Raises:
+            StudyError: If there is no such stage or label.
+        """
+        if stage not in SLICES:
+            raise StudyError(f"no stage '{stage}'{hint(stage, SLICES)}")
+        axes, pick = SLICES[stage]
+        if len(labels) != len(axes):
+            raise StudyError(f"{stage}: its cell is {'/'.join(axes) or 'empty'}, not '{'/'.join(labels)}'")
+        for axis, label in zip(axes, labels, strict=True):
+            section = next((s for s, kind in ({"data": "data"} | CATALOGUES).items() if kind == axis), None)
+            if section and label not in (known := getattr(self, section)):
+                raise StudyError(
+                    f"{self.where}: {section}: no '{label}'{hint(label, known)}; it has {', '.join(known)}"
+                )
+        return pick(self, *labels)
+
+    def entry(self, section: str, label: str) -> Any:
+        """Build what a line of ``systems``, ``methods``, ``figures`` or ``tables`` asks for.
+
+        Raises:
+            StudyError: If the catalogue does not know it, or it refuses a setting.
+        """
+        return build(section, label, getattr(self, section)[label], where=f"{self.where}: {section}.{label}")
+
+    def check_catalogues(self) -> None:
+        """Build every entry once, so that no job is the first to find a wrong name or a method that does not fit.
+
+        Raises:
+            StudyError: If there are such entries; all are named.
+        """
+        problems = []
+        for section in CATALOGUES:
+            for label in getattr(self, section):
+                try:
+                    entry = self.entry(section, label)
+                except StudyError as error:
+                    problems.append(str(error))
+                    continue
+                if section == "methods":
+                    problems += [f"{self.where}: {misfit}" for misfit in _method_misfits(self, label, entry)]
+        _refuse(problems)
+
+
+def _label_and_system(s: Study, system: str) -> dict[str, Any]:
+    return {"label": system, "system": s.systems[system]}
+
+
+def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in keys}
+
+
+CELL = ("system", "data", "method")
+# stage: the labels it runs for, and what it sees of a study for these labels
+SLICES = {
+    "exponents": (CELL[:1], lambda s, system: _label_and_system(s, system) | s.evaluation["exponents"]),
+    "orbits": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "seeds": s.seeds,
+            "data": _without(s.data[data], "noise"),
+            "window": s.evaluation["window"],
+        },
+    ),
+    "truth": (
+        CELL[:2],
+        lambda s, system, data: {**_label_and_system(s, system), "evaluation": _without(s.evaluation, "exponents")},
+    ),
+    "observe": (CELL[:2], lambda s, system, data: {"label": system, "noise": s.data[data]["noise"]}),
+    "neighbors": (CELL[:2], lambda s, system, data: {**s.neighbors, "ahead": s.training["segment"]}),
+    "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
+    "train": (
+        CELL,
+        lambda s, system, data, method: {
+            "label": method,
+            "method": s.methods[method],
+            "network": s.network,
+            "training": s.training,
+        },
+    ),
+    "forecast": (
+        CELL,
+        lambda s, system, data, method: {
+            "evaluation": {"exponents": s.evaluation["exponents"]},  # the rest has shaped the truth
+            "substeps": s.training["substeps"],
+        },
+    ),
+    "score": (
+        CELL,
+        lambda s, system, data, method: {
+            "system": system,
+            "data": data,
+            "noise": s.data[data]["noise"],
+            "method": method,
+        },
+    ),
+    "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
+    "table": (("table",), lambda s, table: {"label": table, "table": s.tables[table], "study": s.axes}),
+    "figure": (("figure",), lambda s, figure: {"label": figure, "figure": s.figures[figure], "study": s.axes}),
+}
+
+
+def load(path: Path, schema: Path = SCHEMA) -> Study:
+    """Read and check a study file; the catalogues are left to :meth:`Study.check_catalogues`.
+
+    Arguments:
+        path: The study file, YAML.
+        schema: The JSON schema of study files, YAML as well.
+
+    Raises:
+        StudyError: If the file cannot be read or is no study.
+    """
+    import yaml
+
+    try:
+        config = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise StudyError(f"{path}: {error.strerror or error}; a study is a YAML file such as config.yaml") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: not a YAML file: {error}") from None
+    return parse(config, schema, where=str(path))
+
+
+def parse(config: Any, schema: Path = SCHEMA, *, where: str = "study") -> Study:
+    """Check the content of a study file.
+
+    Arguments:
+        config: The content.
+        schema: The JSON schema of study files.
+        where: The place for error messages, e.g. ``"config.yaml"``.
+
+    Raises:
+        StudyError: If it is no study: what the schema finds, or else what does not fit together.
+    """
+    _refuse([f"{where}: {problem}" for problem in _violations(config, schema)])
+    study = Study(**{key: _normalized(key, section) for key, section in config.items()}, where=where)
+    _refuse([f"{where}: {problem}" for problem in _misfits(study)])
+    return study
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise StudyError("\n".join(problems))
+
+
+def _normalized(key: str, section: Any) -> Any:
+    if key not in CATALOGUES:
+        return section
+    return {label: {CATALOGUES[key]: label, **(spec or {})} for label, spec in section.items()}
+
+
+def _misfits(study: Study) -> Iterator[str]:
+    """Find what is well formed line by line, and does not fit together."""
+    segment, count = study.training["segment"], study.neighbors["count"]
+    for label, data in study.data.items():
+        if ("spacing" in data) == ("samples_per_period" in data):
+            yield f"data.{label}: give one of samples_per_period and spacing (system time), not both or none"
+        if data["samples"] <= segment:
+            yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"
+        elif (states := data["orbits"] * (data["samples"] - segment)) <= count:
+            yield f"neighbors.count: {count} is too many for data.{label}: {states} states begin a segment"
+
+
+def _method_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
+    """Find what the settings of a method, defaults included, ask of the rest of the study in vain."""
+    segment, count, available = getattr(method, "segment", 0), getattr(method, "count", 0), study.neighbors["count"]
+    for name, data in study.data.items():
+        if segment and data["samples"] <= segment:
+            samples = data["samples"]
+            yield f"methods.{label}.segment: {segment} is too long for the orbits of data.{name}, {samples} samples"
+    if "neighbors" in method.needs and count > available:
+        yield f"methods.{label}.count: {count} is more than neighbors.count, {available}; lower this or raise that"
+
+
+def _violations(config: Any, schema: Path) -> list[str]:
+    import jsonschema
+    import yaml
+
+    draft = jsonschema.Draft202012Validator
+    # The schema's own notion lets 3.0 pass as an integer and NaN as a number.
+    checker = draft.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+            "number": lambda _, value: _is_number(value),
+        }
+    )
+    validator = jsonschema.validators.extend(draft, type_checker=checker)(yaml.safe_load(schema.read_text()))
+    errors = sorted(validator.iter_errors(config), key=lambda error: [str(key) for key in error.absolute_path])
+    return [problem for error in errors for problem in _explain(error)]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _explain(error: Any) -> Iterator[str]:
+    """Say what a violation of the schema means to the writer of the file."""
+    place = ".".join(map(str, error.absolute_path))
+    at = f"{place}: " if place else ""
+    match error.validator:
+        case "additionalProperties":
+            known = list(error.schema.get("properties", ()))
+            for key in error.instance:
+                if key not in known:
+                    yield f"{at}no setting '{key}'{hint(key, known)} (it takes {', '.join(known)})"
+        case "required":
+            missing = [key for key in error.validator_value if key not in error.instance]
+            yield f"{at}missing {', '.join(missing)}; a study states every value, see config.yaml"
+        case "pattern":
+            yield (
+                f"{at}{error.instance!r} is not a plain name: letters, digits, '_', '.' and '-', "
+                "beginning with a letter or a digit"
+            )
+        case "type":
+            finite = not isinstance(error.instance, float) or math.isfinite(error.instance)
+            expected = error.validator_value if finite else "number"
+            yield f"{at}expected {_kind(expected)}, not {error.instance!r}{_yaml_trap(error.instance)}"
+        case "minProperties":
+            yield f"{at}at least one is needed"
+        case _:
+            yield f"{at}{error.message}"
+
+
+def _kind(types: str | list[str]) -> str:
+    names = {
+        "integer": "a whole number",
+        "number": "a finite number",
+        "string": "a text",
+        "object": "a section of `name: value` lines",
+        "array": "a list",
+        "boolean": "true or false",
+        "null": "nothing",
+    }
+    return " or ".join(names[name] for name in ([types] if isinstance(types, str) else types))
+
+
+def _yaml_trap(value: Any) -> str:
+    """YAML reads ``1e-3`` as a text; only ``1.0e-3`` is a number."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return ""
+    return f"; write {number!r}" if math.isfinite(number) and "e" not in repr(number) else ""

@@ -1,0 +1,48 @@
+"""One table per metric, under the metric's name: systems and data against methods."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from nearorbit import catalogue
+from nearorbit.scores import Results
+from nearorbit.tables.base import MISSING, Table, given, headers, mean_and_deviation, spread_out, summary
+
+
+@dataclass(frozen=True)
+class ByMetric:
+    """Mean and standard deviation of a metric over the seeds, for every cell.
+
+    Arguments:
+        metric: The name of the metric.
+    """
+
+    metric: str
+    reads: ClassVar[frozenset[str]] = frozenset({"scores.csv", "costs.csv"})
+
+    def table(self, results: Results) -> Table:
+        """Make the table from ``scores.csv``; what a method is given stands next to its name."""
+        scores = results.read("scores.csv")
+        records = summary(scores[scores["metric"] == self.metric])
+        records["given"] = records["method"].map(given(results))
+        rows = records.set_index(["system", "data", "method"])
+        cells = spread_out(rows.apply(mean_and_deviation, axis=1), headers(results)).fillna(MISSING)
+        best = spread_out(rows["best"], headers(results)).eq(True)
+        return Table(self.metric, self._caption(), records, cells, best)
+
+    def _caption(self) -> str:
+        metric = catalogue.entries("metrics")[self.metric]
+        title = metric.title[0].upper() + metric.title[1:]
+        return (
+            f"{title}, {metric.better} is better: mean ± standard deviation over the seeds whose value is defined. "
+            "Failed seeds diverged or collapsed. Bold: fewest undefined values, then best mean."
+        )
+
+
+def entries() -> dict[str, Any]:
+    """Export a table for each metric of the catalogue."""
+    return {name: partial(_table, name) for name in catalogue.entries("metrics")}
+
+
+def _table(metric: str) -> ByMetric:
+    return ByMetric(metric)

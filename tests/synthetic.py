@@ -1,0 +1,167 @@
+"""A small study as the workflow leaves it, made in a second: true systems, and "learned" ones with wrong parameters."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from nearorbit import files, scores
+from nearorbit.seeds import generator
+
+SEEDS, STEP, SAMPLES, STARTS, RUNS, WINDOWS, POINTS = 3, 0.02, 400, 12, 3, 5, 100
+WIDTH = 100  # samples of the evaluation window
+FOLDER = TemporaryDirectory()  # removed when the process ends
+DATA = {"clean": 0.0, "noisy": 0.02}
+GIVEN = {"baseline": "data", "jacobian": "true J", "neighborhood": "data"}
+ERRORS = {"baseline": 0.03, "jacobian": 0.004, "neighborhood": 0.02}
+SPECTRA = {"Lorenz": [0.906, 0.0, -14.572], "Lorenz96_N5": [0.472, 0.0, -0.525, -1.314, -3.633]}
+
+
+def lorenz(x, error):
+    """The Lorenz field at states (seed, n, 3), with parameters wrong by ``error`` (seed, 1)."""
+    a, b, c = x[..., 0], x[..., 1], x[..., 2]
+    s, r, beta = 10 * (1 + error), 28 * (1 - error / 3), 8 / 3 * (1 + error)
+    return np.stack([s * (b - a), a * (r - c) - b, a * b - beta * c], -1)
+
+
+def lorenz96(x, error):
+    """The Lorenz-96 field at states (seed, n, D), with forcing and damping wrong by ``error`` (seed, 1)."""
+    error, before, behind, ahead = error[..., None], x[..., BEFORE], x[..., BEHIND], x[..., AHEAD]
+    return (ahead - before) * behind - (1 + error) * x + 8 * (1 - error)
+
+
+BEFORE, BEHIND, AHEAD = (np.roll(np.arange(5), shift) for shift in (2, 1, -1))
+FIELDS = {"Lorenz": lorenz, "Lorenz96_N5": lorenz96}
+
+
+def jacobian(system, x, error):
+    """The Jacobian (seed, n, D, D) by central differences, exact for quadratic fields."""
+    columns = [FIELDS[system](x + e, error) - FIELDS[system](x - e, error) for e in np.eye(x.shape[-1])]
+    return np.stack(columns, -1) / 2
+
+
+def orbits(system, start, error, samples):
+    """States (seed, n, time, D) from ``start`` (seed, n, D), by the classical Runge-Kutta method."""
+    states = [start]
+    for _ in range(samples - 1):
+        x = states[-1]
+        k1 = FIELDS[system](x, error)
+        k2 = FIELDS[system](x + STEP / 2 * k1, error)
+        k3 = FIELDS[system](x + STEP / 2 * k2, error)
+        k4 = FIELDS[system](x + STEP * k3, error)
+        states.append(x + STEP / 6 * (k1 + 2 * k2 + 2 * k3 + k4))
+    return np.stack(states, 2)
+
+
+@cache
+def starts(system):
+    """States on the attractor (seed, n, D): of forecasts, runs, windows and points."""
+    count = STARTS + RUNS + WINDOWS + POINTS
+    guess = generator("synthetic", system).normal(5, 1, (SEEDS, count, len(SPECTRA[system])))
+    return orbits(system, guess, np.zeros((SEEDS, 1)), SAMPLES)[:, :, -1]
+
+
+def table(system, error=0.0):
+    """The table of truth or forecast of a field whose parameters are wrong by ``error``, growing with the seed."""
+    errors = error * (1 + 0.2 * np.arange(SEEDS)[:, None])
+    forecasts, runs, windows, points = np.split(starts(system), np.cumsum([STARTS, RUNS, WINDOWS]), axis=1)
+    x = orbits(system, np.concatenate([forecasts, runs, windows], 1), errors, SAMPLES)
+    time, moments = STEP * np.arange(SAMPLES), np.arange(2 * WIDTH)
+    begin = np.arange(WINDOWS)[:, None] * WIDTH // WINDOWS
+    spectrum = SPECTRA[system] + 3 * errors * np.abs(SPECTRA[system])
+    return xr.Dataset(
+        {
+            "forecasts": (("seed", "start", "lead", "component"), x[:, :STARTS]),
+            "attractor": (("seed", "run", "sample", "component"), x[:, STARTS : STARTS + RUNS]),
+            "windows": (("seed", "window", "moment", "component"), x[:, STARTS + RUNS :, : 2 * WIDTH]),
+            "region": (("window", "moment"), np.digitize(begin + moments, [WIDTH + 1, 2 * WIDTH + 1]).astype(np.int8)),
+            "points": (("seed", "point", "component"), points),
+            "field": (("seed", "point", "component"), FIELDS[system](points, errors)),
+            "jacobian": (("seed", "point", "component", "direction"), jacobian(system, points, errors)),
+            "exponents": (("seed", "exponent"), spectrum),
+            "stderr": (("seed", "exponent"), np.full_like(spectrum, 0.005)),
+            "best_step": ("seed", np.where(errors[:, 0] == 0, 0, 900 + 50 * np.arange(SEEDS))),
+            "diverged": ("seed", np.zeros(SEEDS, np.int8)),
+            "period": 0.75,
+        },
+        coords={"seed": np.arange(SEEDS), "lead": time, "sample": time, "moment": STEP * moments},
+    ).pipe(lambda t: t.assign(region=t["region"].where(t["region"] < 2, -1)))
+
+
+def diverged(forecast, seed):
+    """The same forecast in which all orbits of a seed leave halfway."""
+    left = forecast["seed"] == seed
+    late = {dim: forecast[dim] > forecast[dim].mean() for dim in ("lead", "sample", "moment")}
+    gone = {"forecasts": late["lead"], "attractor": late["sample"], "windows": late["moment"]}
+    orbits = {name: forecast[name].where(~(left & when)) for name, when in gone.items()}
+    spectrum = {name: forecast[name].where(~left) for name in ("exponents", "stderr")}
+    return forecast.assign(**orbits, **spectrum, diverged=left.astype(np.int8))
+
+
+def collapsed(forecast, seed):
+    """The same forecast in which the orbits of a seed shrink to a point."""
+    fading = np.exp(-10 * forecast["sample"]).where(forecast["seed"] == seed, 1.0)
+    negative = forecast["exponents"].where(forecast["seed"] != seed, -abs(forecast["exponents"]) - 0.1)
+    return forecast.assign(attractor=forecast["attractor"] * fading, exponents=negative)
+
+
+def forecast(system, data, method):
+    """The forecast of a cell; one seed of the study diverges and one collapses."""
+    made = table(system, ERRORS[method] * (1 + 20 * DATA[data]))
+    if (system, data, method) == ("Lorenz", "noisy", "baseline"):
+        made = diverged(made, 2)
+    if (system, data, method) == ("Lorenz96_N5", "clean", "neighborhood"):
+        made = collapsed(made, 1)
+    return made
+
+
+@cache
+def study() -> scores.Results:
+    """The study, written once in a process."""
+    return write_study(Path(FOLDER.name) / "results" / "synthetic")
+
+
+def write_study(folder: Path) -> scores.Results:
+    """Write the files of the study below a folder, the long tables too."""
+    results = scores.Results(folder, tuple(SPECTRA), DATA, tuple(GIVEN))
+    for system in SPECTRA:
+        truth = table(system)
+        (folder / system).mkdir(parents=True)
+        known = truth[["exponents", "stderr"]].isel(seed=0, drop=True)
+        known = known.assign(period=truth["period"], mean=truth["attractor"].mean(("seed", "run", "sample")))
+        files.write(known, folder / system / "exponents.nc", kind="exponents")
+        for data in DATA:
+            (folder / system / data).mkdir()
+            files.write(truth, folder / system / data / "truth.nc", kind="truth")
+            for method in GIVEN:
+                write_cell(folder / system / data / method, truth, system, data, method)
+    scores.collect_truth(results).to_csv(folder / "truth.csv", index=False)
+    scores.collect_scores(results).to_csv(folder / "scores.csv", index=False)
+    scores.collect_exponents(results).to_csv(folder / "exponents.csv", index=False)
+    scores.collect_costs(results).to_csv(folder / "costs.csv", index=False)
+    return results
+
+
+def write_cell(folder, truth, system, data, method):
+    """Write what training, forecasting and scoring leave in the folder of a cell."""
+    folder.mkdir()
+    made = forecast(system, data, method)
+    files.write(made, folder / "forecast.nc", kind="forecast")
+    judged = scores.scores(truth, made, system=system, data=data, noise=DATA[data], method=method)
+    judged.to_csv(folder / "scores.csv", index=False)
+    history(method).to_csv(folder / "history.csv", index=False)
+    cost = {"seconds": 12.5, "peak_memory_mib": 410.0, "steps": 1500, "samples_seen": 480_000, "parameters": 8771}
+    cost |= {"device": "cpu", "given": GIVEN[method], "seeds": SEEDS}
+    pd.DataFrame([cost]).to_csv(folder / "costs.csv", index=False)
+
+
+def history(method):
+    """Validation errors that fall and level off."""
+    steps = np.arange(50, 1501, 50)
+    noise = generator("history", method).lognormal(0, 0.1, (SEEDS, len(steps)))
+    loss = (0.5 * np.exp(-steps / 200) + ERRORS[method] ** 2) * noise
+    rows = {"seed": np.repeat(np.arange(SEEDS), len(steps)), "step": np.tile(steps, SEEDS)}
+    return pd.DataFrame({**rows, "loss": loss.ravel(), "validation": 1.3 * loss.ravel()})

@@ -1,0 +1,226 @@
+"""A study is checked whole before anything runs, and each stage sees its slice of it."""
+
+import copy
+import inspect
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nearorbit import study as studies
+from nearorbit.__main__ import main, stages
+from nearorbit.catalogue import StudyError
+from nearorbit.digest import digest, source
+from nearorbit.study import SLICES, load, parse
+
+REPOSITORY = Path(__file__).parents[1]
+SCHEMA = REPOSITORY / studies.SCHEMA
+FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
+DEFAULT = yaml.safe_load(FILES[0].read_text())
+CELL = {
+    "system": "Lorenz",
+    "data": "noisy",
+    "method": "jacobian",
+    "name": "scores",
+    "table": "costs",
+    "figure": "overview",
+}
+
+
+def changed(path: str, value):
+    """The default study with one value changed, or removed where the value is ``None``."""
+    config = copy.deepcopy(DEFAULT)
+    *sections, key = path.split("|")
+    section = config
+    for name in sections:
+        section = section[name]
+    section[key] = value
+    if value is None:
+        del section[key]
+    return config
+
+
+def complaint(config) -> str:
+    with pytest.raises(StudyError) as caught:
+        parse(config, SCHEMA, where="config.yaml").check_catalogues()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_study_in_the_repository_is_sound(file):
+    study = load(file, SCHEMA)
+    study.check_catalogues()
+    assert study.study == (file.stem if file != FILES[0] else "quick")
+
+
+def test_the_paper_study_is_as_large_as_it_says():
+    study = load(REPOSITORY / "workflow/studies/paper.yaml", SCHEMA)
+    assert (len(study.systems), len(study.data), study.seeds) == (28, 4, 5)
+    assert set(study.data["transients"].items()) >= {("orbits", 50), ("transient", 0)}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("seeds", 0, "config.yaml: seeds: 0 is less than the minimum of 1"),
+        ("seeds", 3.0, "config.yaml: seeds: expected a whole number, not 3.0"),
+        ("seeds", True, "config.yaml: seeds: expected a whole number, not True"),
+        ("systems", {}, "config.yaml: systems: at least one is needed"),
+        ("methods", {}, "config.yaml: methods: at least one is needed"),
+        ("network", None, "config.yaml: missing network"),
+        ("systems|Lorentz", {}, "config.yaml: systems.Lorentz: no system 'Lorentz'; did you mean 'Lorenz'?"),
+        ("systems|Lorenz96_N5|sise", 5, "system 'lorenz96' has no setting 'sise'; did you mean 'size'?"),
+        ("systems|../x", {}, "config.yaml: systems: '../x' is not a plain name"),
+        ("systems|a\n", {}, "is not a plain name"),
+        ("study", "../quick", "config.yaml: study: '../quick' is not a plain name"),
+        ("data|clean|noise", -0.1, "config.yaml: data.clean.noise: -0.1 is less than the minimum of 0"),
+        ("data|clean|noise", math.nan, "config.yaml: data.clean.noise: expected a finite number, not nan"),
+        ("data|clean|sampels", 9, "config.yaml: data.clean: no setting 'sampels'; did you mean 'samples'?"),
+        ("data|clean|spacing", 0.1, "config.yaml: data.clean: give one of samples_per_period and spacing"),
+        ("data|clean|samples", 30, "methods.homotopy.segment: 50 is too long for the orbits of data.clean, 30 samples"),
+        ("methods|sobolev", {}, "config.yaml: methods.sobolev: no method 'sobolev'"),
+        ("methods|jacobian|wieght", 1, "'jacobian' has no setting 'wieght'; did you mean 'weight'?"),
+        ("methods|jacobian|weight", math.inf, "methods.jacobian.weight: expected a finite number, not inf"),
+        ("methods|jacobian|weight", -1.0, "methods.jacobian: method 'jacobian': weight must not be negative"),
+        ("methods|neighborhood|count", 26, "methods.neighborhood.count: 26 is more than neighbors.count, 25"),
+        ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
+        ("training|segment", 5000, "config.yaml: training.segment: 5000 is too long for the orbits of data.clean"),
+        ("training|learning_rate", "1e-3", "training.learning_rate: expected a finite number, not '1e-3'; write 0.001"),
+        ("neighbors|count", 5000, "config.yaml: neighbors.count: 5000 is too many for data.clean"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
+    assert message in complaint(changed(path, value))
+
+
+def test_all_mistakes_are_told_at_once():
+    config = changed("seeds", 0)
+    config["data"]["clean"]["noise"] = -1
+    config["sytems"] = config.pop("systems")
+    assert len(complaint(config).splitlines()) == 4  # a misspelt section is also a missing one
+
+
+def test_a_file_that_is_no_study_is_refused_by_name(tmp_path):
+    for text, message in {"a: [1": "not a YAML file", "- 1": "a section of", "": "a section of"}.items():
+        file = tmp_path / "study.yaml"
+        file.write_text(text)
+        with pytest.raises(StudyError, match=message) as caught:
+            load(file, SCHEMA)
+        assert str(file) in str(caught.value)
+    with pytest.raises(StudyError, match="No such file"):
+        load(tmp_path / "none.yaml", SCHEMA)
+
+
+def test_a_bare_line_names_its_entry():
+    study = parse(DEFAULT, SCHEMA)
+    assert study.systems["Lorenz"] == {"system": "Lorenz"}
+    assert study.systems["Lorenz96_N5"]["system"] == "lorenz96"
+
+
+def slices(config) -> dict[str, str]:
+    study = parse(config, SCHEMA)
+    return {
+        stage: json.dumps(study.settings(stage, *(CELL[axis] for axis in axes)), allow_nan=False)
+        for stage, (axes, _) in SLICES.items()
+    }
+
+
+def test_a_slice_has_the_settings_that_its_stage_takes():
+    study, functions = parse(DEFAULT, SCHEMA), stages()
+    assert list(functions) == list(SLICES)
+    for stage, (axes, _) in SLICES.items():
+        parameters = inspect.signature(functions[stage]).parameters.values()
+        expected = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+        assert set(study.settings(stage, *(CELL[axis] for axis in axes))) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "stages"),
+    [
+        ("methods|jacobian|weight", 0.5, {"train"}),
+        ("methods|baseline", None, {"collect", "table", "figure"}),
+        ("methods|homotopy|segment", 20, set()),
+        ("data|noisy|noise", 0.5, {"observe", "score", "collect", "table", "figure"}),
+        ("data|clean|samples", 900, set()),
+        ("data|noisy|samples", 900, {"orbits"}),
+        ("network|width", 8, {"train"}),
+        ("evaluation|points", 8, {"truth"}),
+        ("evaluation|exponents|starts", 2, {"exponents", "forecast"}),
+        ("neighbors|theiler", 1.0, {"neighbors"}),
+        ("seeds", 4, {"orbits"}),
+    ],
+)
+def test_a_change_reaches_only_the_stages_that_read_it(path, value, stages):
+    before, after = slices(DEFAULT), slices(changed(path, value))
+    assert {stage for stage in before if before[stage] != after[stage]} == stages
+
+
+def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypatch):
+    def digests():
+        trainings = {name: digest("train", [f"nearorbit.methods.{name}"]) for name in ("baseline", "homotopy")}
+        return trainings | {"score": digest("score"), "neighbors": digest("neighbors")}
+
+    def changed_by_editing(module):
+        edited = lambda name: source(name) + "# edited" * (name == f"nearorbit.{module}")  # noqa: E731
+        monkeypatch.setattr("nearorbit.digest.source", edited)
+        return {name for name, value in digests().items() if value != before[name]}
+
+    before = digests()
+    assert changed_by_editing("methods.homotopy") == {"homotopy"}
+    assert changed_by_editing("training") == {"baseline", "homotopy"}
+    assert changed_by_editing("scores") == {"score"}
+    assert changed_by_editing("files") == set(before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["observe", "--settings", "{"], "not JSON"),
+        (["observe", "--settings", "none.json"], "neither JSON nor a file"),
+        (["observe"], "give one of --settings and --study"),
+        (["observe", "--settings", '{"label": "Lorenz", "niose": 0}'], "no setting 'niose'; did you mean 'noise'?"),
+        (["observe", "--settings", '{"label": "Lorenz"}'], "missing settings: noise"),
+        (["observe", "--settings", '{"label": "Lorenz", "noise": 0}'], "no such file"),
+    ],
+)
+def test_the_door_answers_a_mistake_in_one_message(arguments, message, tmp_path, capsys):
+    paths = [f"--{name}={tmp_path / name}.nc" for name in ("orbits", "exponents", "observations")]
+    assert main(arguments + paths) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "something was left behind"
+
+
+def test_a_file_that_is_cut_short_or_foreign_is_refused_and_kept(tmp_path, capsys):
+    import xarray as xr
+
+    from nearorbit.files import write
+
+    settings = ["observe", "--settings", '{"label": "Lorenz", "noise": 0}']
+    paths = {name: tmp_path / f"{name}.nc" for name in ("orbits", "exponents", "observations")}
+    options = [f"--{name}={path}" for name, path in paths.items()]
+    write(xr.Dataset({"a": ("x", range(1000))}), paths["orbits"], kind="truth")
+    assert main(settings + options) == 2
+    assert "expected orbits, it holds truth" in capsys.readouterr().err
+    paths["orbits"].write_bytes(paths["orbits"].read_bytes()[:2000])
+    assert main(settings + options) == 2
+    assert "not a whole NetCDF file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["orbits.nc"]
+
+
+def test_a_stage_finds_its_settings_in_a_study(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    paths = [f"--{name}={tmp_path / name}.nc" for name in ("orbits", "exponents", "observations")]
+    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz/niosy", *paths]) == 2
+    assert "config.yaml: data: no 'niosy'; did you mean 'noisy'?" in capsys.readouterr().err
+    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz", *paths]) == 2
+    assert "observe: its cell is system/data, not 'Lorenz'" in capsys.readouterr().err
+    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz/noisy", *paths]) == 2
+    assert "orbits.nc: no such file" in capsys.readouterr().err
+
+
+def test_the_environment_of_conda_has_the_versions_of_pip():
+    pins = {line.strip() for line in (REPOSITORY / "envs/constraints.txt").read_text().splitlines()}
+    environment = yaml.safe_load((REPOSITORY / "envs/environment.yaml").read_text())
+    assert set(environment["dependencies"][-1]["pip"]) <= pins

@@ -1,0 +1,116 @@
+# What the rules share: the checked study, and what a job depends on besides its input files.
+
+import json
+import os
+import re
+import shlex
+import sys
+from functools import cache
+from pathlib import Path
+
+from nearorbit import catalogue, study as studies
+from nearorbit.digest import digest, members
+from snakemake.settings.types import DeploymentMethod
+
+ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
+AXES = ("system", "data", "method", "name", "table", "figure")  # wildcards that are labels of a study
+COLLECTED = {  # the long tables of a study, and what each is collected from
+    "truth": ["results/{study}/{system}/exponents.nc"],
+    "scores": ["results/{study}/{system}/{data}/{method}/scores.csv"],
+    "exponents": [
+        "results/{study}/{system}/{data}/truth.nc",
+        "results/{study}/{system}/{data}/{method}/forecast.nc",
+    ],
+    "costs": ["results/{study}/{system}/{data}/{method}/costs.csv"],
+}
+
+# Jobs run the sources that are digested below, with the interpreter that runs snakemake even where its environment is
+# not activated; --sdm conda activates its own.
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir, 'src')))}; ")
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+
+
+def checked_study():
+    """Check the study; a mistake in it ends snakemake with the message alone."""
+    where = ", ".join(os.path.relpath(file) for file in workflow.overwrite_configfiles or ["config.yaml"])
+    try:
+        study = studies.parse(config, Path(workflow.basedir, studies.SCHEMA), where=where)
+        if workflow.is_main_process:  # it imports torch and dysts, which every job of a cluster would do again
+            study.check_catalogues()
+    except catalogue.StudyError as error:
+        sys.exit(f"error: {error}")
+    return study
+
+
+study = checked_study()
+
+
+wildcard_constraints:
+    study=re.escape(study.study),
+    system="|".join(map(re.escape, study.systems)),
+    data="|".join(map(re.escape, study.data)),
+    method="|".join(map(re.escape, study.methods)),
+    table="|".join(map(re.escape, study.tables)),
+    figure="|".join(map(re.escape, study.figures)),
+    name="|".join(COLLECTED),
+
+
+def over(patterns):
+    """Expand patterns of paths over the labels of the study."""
+    axes = {"system": study.systems, "data": study.data, "method": study.methods}
+    return expand(patterns, study=study.study, table=study.tables, figure=study.figures, **axes)
+
+
+def settings(stage):
+    """Make the params function of what a stage sees of the study, as JSON."""
+    return lambda wildcards: json.dumps(study.settings(stage, *(wildcards[a] for a in AXES if a in wildcards.keys())))
+
+
+def sources(stage, *packages):
+    """Make the params function of a digest of what a stage runs.
+
+    Of each package it is the entry that the wildcards pick that counts, or all entries where they pick none.
+    """
+    return lambda wildcards: cached_digest(stage, tuple(m for p in packages for m in modules(p, wildcards)))
+
+
+cached_digest = cache(digest)
+
+
+def modules(package, wildcards):
+    """Find the modules that a job looks up in a catalogue."""
+    kind = package.removesuffix("s")
+    if kind not in wildcards.keys():
+        return members(package)
+    return [catalogue.home(package, getattr(study, package)[wildcards[kind]][kind])]
+
+
+@cache
+def needs(method):
+    """Find what files the training of a method is given besides the observations: only what it declares."""
+    return sorted({studies.NEEDS[need] for need in study.entry("methods", method).needs & studies.NEEDS.keys()})
+
+
+def training_inputs(wildcards):
+    folder = f"results/{wildcards.study}/{wildcards.system}/{wildcards.data}"
+    return {kind: f"{folder}/{kind}.nc" for kind in ["observations", *needs(wildcards.method)]}
+
+
+def given(wildcards, input):
+    """Write the inputs of a job as options of its command."""
+    return " ".join(f"--{kind} {path}" for kind, path in input.items())
+
+
+@cache
+def read_by(package, label):
+    """List the files that a table or figure reads."""
+    from nearorbit.scores import Results
+
+    results = Results.of(Path("results", study.study), study.axes)
+    return [str(path) for path in results.paths(study.entry(package, label).reads)]
+
+
+def caption(package, kind):
+    """Make the params function of what the report says of a table or figure: the first words of its documentation."""
+    return lambda wildcards: (type(study.entry(package, wildcards[kind])).__doc__ or "").split("\n\n")[0]

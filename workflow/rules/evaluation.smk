@@ -1,0 +1,63 @@
+# trained networks -> forecasts -> scores -> the long tables of the study
+
+
+rule forecast:
+    input:
+        model="results/{study}/{system}/{data}/{method}/model.safetensors",
+        history="results/{study}/{system}/{data}/{method}/history.csv",
+        truth="results/{study}/{system}/{data}/truth.nc",
+    output:
+        forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/{method}/forecast.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("forecast"),
+        sources=sources("forecast"),
+    shell:
+        "python -m nearorbit forecast --settings {params.settings:q} --model {input.model}"
+        " --history {input.history} --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
+
+
+rule score:
+    input:
+        truth="results/{study}/{system}/{data}/truth.nc",
+        forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
+    output:
+        scores="results/{study}/{system}/{data}/{method}/scores.csv",
+    log:
+        "results/{study}/logs/{system}/{data}/{method}/scores.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("score"),
+        sources=sources("score", "metrics"),
+    shell:
+        "python -m nearorbit score --settings {params.settings:q}"
+        " --truth {input.truth} --forecast {input.forecast} --scores {output.scores} 2>&1 | tee {log}"
+
+
+rule collect:
+    input:
+        lambda wildcards: over(COLLECTED[wildcards.name]),
+    output:
+        "results/{study}/{name}.csv",
+    log:
+        "results/{study}/logs/{name}.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("collect"),
+        sources=sources("collect"),
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m nearorbit collect --settings {params.settings:q}"
+        " --folder {params.folder} --collected {output} 2>&1 | tee {log}"
+
+
+rule scores:
+    input:
+        over("results/{study}/scores.csv"),
+        over("results/{study}/exponents.csv"),
+        over("results/{study}/costs.csv"),
