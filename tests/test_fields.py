@@ -64,7 +64,9 @@ def test_a_field_in_other_coordinates_and_back_is_the_field(members):
 def test_a_jacobian_transforms_as_a_derivative():
     coordinates = Coordinates(draw(3), 1 + draw(3).square(), torch.tensor([5.0], dtype=torch.float64))
     y = draw(4, 3)
-    expected = true_jacobian(coordinates.undo(y).numpy()) * coordinates.scale.numpy() / coordinates.scale.numpy()[:, None]
+    expected = (
+        true_jacobian(coordinates.undo(y).numpy()) * coordinates.scale.numpy() / coordinates.scale.numpy()[:, None]
+    )
     J = jacobian(Transformed(TrueField(Lorenz()), coordinates), y)
     np.testing.assert_allclose(J, expected / 5.0, rtol=1e-12)
 

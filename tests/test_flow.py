@@ -54,7 +54,10 @@ def test_the_fundamental_matrix_moves_every_tangent():
 
 def test_a_tangent_is_the_limit_of_a_displacement():
     field, h = TrueField(Lorenz()), 1e-6
-    start, v = torch.tensor([[1.0, 2.0, 20.0]], dtype=torch.float64), torch.tensor([[[1.0, -1.0, 0.5]]], dtype=torch.float64)
+    start, v = (
+        torch.tensor([[1.0, 2.0, 20.0]], dtype=torch.float64),
+        torch.tensor([[[1.0, -1.0, 0.5]]], dtype=torch.float64),
+    )
     _, tangents = tangent_rollout(field, start, clock(0.3, 11), tangents=v)
     displaced = [rollout(field, start + sign * h * v[0], clock(0.3, 11)) for sign in (1, -1)]
     torch.testing.assert_close(tangents.squeeze(-2), (displaced[0] - displaced[1]) / (2 * h), rtol=1e-6, atol=1e-6)
@@ -69,7 +72,9 @@ def test_each_segment_may_have_its_own_spacing():
 
 def test_a_coupling_of_zero_is_no_coupling():
     drive = Drive(torch.randn(2, 9, 3, dtype=torch.float64), 0.0)
-    torch.testing.assert_close(rollout(Linear(), START, clock(1, 5), drive=drive), rollout(Linear(), START, clock(1, 5)))
+    torch.testing.assert_close(
+        rollout(Linear(), START, clock(1, 5), drive=drive), rollout(Linear(), START, clock(1, 5))
+    )
 
 
 def test_a_coupled_rollout_solves_the_coupled_equation():
@@ -89,7 +94,9 @@ def test_the_fixed_step_agrees_with_torchdiffeq_and_with_a_fine_reference():
     times = 0.03 * torch.arange(21, dtype=torch.float64)
     expected = torch.from_numpy(orbit(start, 21))
     field = TrueField(Lorenz())
-    torch.testing.assert_close(rollout(field, torch.from_numpy(start), times, substeps=10), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        rollout(field, torch.from_numpy(start), times, substeps=10), expected, rtol=1e-6, atol=1e-6
+    )
     torch.testing.assert_close(adaptive_rollout(field, torch.from_numpy(start), times), expected, rtol=1e-5, atol=1e-5)
 
 

@@ -32,7 +32,9 @@ def prepare(method, noise=0.0, samples=600, batch=8, **training):
         device=CPU,
         dtype=torch.float64,
     )
-    coordinates = Coordinates(*(torch.from_numpy(observed[n].to_numpy().reshape(2, -1)) for n in ("mean", "scale", "rate")))
+    coordinates = Coordinates(
+        *(torch.from_numpy(observed[n].to_numpy().reshape(2, -1)) for n in ("mean", "scale", "rate"))
+    )
     batch = data.gather(next(data.starts(1, [0, 1])))
     return Transformed(TrueField(Lorenz()), coordinates), batch
 
@@ -136,7 +138,12 @@ def test_synchronization_alone_never_lets_go():
 
 @pytest.mark.parametrize(
     ("method", "settings"),
-    [("jacobian", {"weight": -1}), ("neighborhood", {"count": 0}), ("homotopy", {"ratio": 1.5}), ("baseline", {"weight": 1})],
+    [
+        ("jacobian", {"weight": -1}),
+        ("neighborhood", {"count": 0}),
+        ("homotopy", {"ratio": 1.5}),
+        ("baseline", {"weight": 1}),
+    ],
 )
 def test_settings_out_of_range_are_refused_with_the_place(method, settings):
     with pytest.raises(catalogue.StudyError, match=rf"config: method '{method}'"):

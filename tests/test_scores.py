@@ -46,6 +46,11 @@ def test_a_limit_cycle_has_collapsed_only_if_the_truth_is_chaotic(truth):
     assert status(regular, regular) == ["ok"] * SEEDS
 
 
+def test_orbits_that_come_to_rest_after_a_while_have_collapsed(truth):
+    resting = truth["attractor"].where(truth["sample"] < truth["sample"].quantile(0.4), 1.0)
+    assert status(truth, truth.assign(attractor=resting)) == ["collapsed"] * SEEDS
+
+
 def test_orbits_at_several_fixed_points_have_collapsed(truth):
     apart = truth["attractor"].isel(sample=0, drop=True).broadcast_like(truth["attractor"])
     assert status(truth, truth.assign(attractor=apart)) == ["collapsed"] * SEEDS

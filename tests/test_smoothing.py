@@ -9,7 +9,9 @@ CURVE = np.stack([np.sin(TIME), np.cos(2 * TIME)], -1)
 
 def test_the_spline_of_clean_samples_interpolates_between_them():
     fine = np.linspace(0, 6, 399)
-    np.testing.assert_allclose(smoothed(CURVE)[10:-10], np.stack([np.sin(fine), np.cos(2 * fine)], -1)[10:-10], atol=1e-4)
+    np.testing.assert_allclose(
+        smoothed(CURVE)[10:-10], np.stack([np.sin(fine), np.cos(2 * fine)], -1)[10:-10], atol=1e-4
+    )
 
 
 def test_the_spline_of_noisy_samples_is_closer_to_the_truth_than_they_are():

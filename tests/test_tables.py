@@ -72,9 +72,9 @@ def test_nothing_is_best_where_all_is_undefined():
 
 
 def test_pairs_are_won_by_the_better_value_and_lost_by_the_undefined_one():
-    scores = rows(a=[1.0, 1.0, 1.0, np.nan, np.nan], b=[0.5, 2.0, np.nan, 1.0, np.nan])
+    scores = rows(a=[1.0, 1.0, 1.0, 1.0, np.nan, np.nan], b=[0.5, 2.0, np.nan, np.nan, 1.0, np.nan])
     row = paired(scores, "a").iloc[0]
-    assert (row["wins"], row["pairs"]) == (2, 4)
+    assert (row["wins"], row["pairs"]) == (2, 5)
     assert row["ratio"] == pytest.approx(1.25)
 
 

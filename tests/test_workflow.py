@@ -24,7 +24,7 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 def planned(folder: Path, *arguments: str, study: str = SMOKE) -> set[tuple[str, ...]]:
     """The jobs that a dry run announces, as rule and labels."""
-    done = snakemake(folder, "--dry-run", *(["--configfile", study] if study else []), *arguments)
+    done = snakemake(folder, "--dry-run", *arguments, *(["--configfile", study] if study else []))
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = re.findall(r"^rule (\w+):\n((?:    .*\n)*)", done.stdout + done.stderr, re.MULTILINE)
     return {(rule, *re.findall(r"(?:system|data|method|table|figure|name)=([^,\n]+)", body)) for rule, body in jobs}
@@ -84,7 +84,7 @@ def test_every_cell_has_a_row_for_every_metric_and_seed(finished):
 def test_the_long_tables_cover_the_study(finished):
     folder = finished / "results/smoke"
     truth, exponents, costs = (pd.read_csv(folder / f"{name}.csv") for name in ("truth", "exponents", "costs"))
-    assert truth.groupby("system")["index"].max().to_dict() == {"Lorenz": 3, "Lorenz96_N4": 4}
+    assert truth.groupby("system")["index"].max().to_dict() == {"Lorenz": 3, "Lorenz96_N5": 5}
     assert set(exponents["method"]) == METHODS | {"truth"}
     assert len(costs) == 2 * 4 and (costs["seconds"] > 0).all()
     assert costs.set_index("method").loc["jacobian", "given"].unique().tolist() == ["data + true J"]
@@ -112,7 +112,7 @@ def test_a_setting_of_a_method_trains_that_method_again(repository):
     edit(repository / SMOKE, "jacobian: {weight: 0.01}", "jacobian: {weight: 0.02}")
     jobs = planned(repository)
     trained = {job for job in jobs if job[0] == "train"}
-    assert trained == {("train", system, "noisy", "jacobian") for system in ("Lorenz", "Lorenz96_N4")}
+    assert trained == {("train", system, "noisy", "jacobian") for system in ("Lorenz", "Lorenz96_N5")}
     assert rules(jobs) <= {"train", "forecast", "score", "collect", "table", "figure", "all"}
 
 
@@ -155,7 +155,7 @@ def test_a_figure_that_was_deleted_is_drawn_again_without_training(repository):
     figure = repository / "results/smoke/figures/jacobian_error.png"
     figure.unlink()
     assert rules(planned(repository, "figures")) == {"figure", "figures"}
-    done = snakemake(repository, "--configfile", SMOKE, "figures")
+    done = snakemake(repository, "figures", "--configfile", SMOKE)
     assert done.returncode == 0 and figure.is_file(), done.stderr
     assert planned(repository) == set()
 

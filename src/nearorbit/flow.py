@@ -103,13 +103,14 @@ def adaptive_rollout(field: Field, start: Tensor, times: Tensor, *, rtol: float 
     return states.movedim(0, -2)
 
 
-def propagate(field: Field, *, like: Tensor, step: float | Tensor) -> Callable:
+def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float = 1.0) -> Callable:
     """Make the propagator of a field that :func:`nearorbit.lyapunov.spectrum` asks for.
 
     Arguments:
         field: The field.
         like: A tensor with shape (*, D), whose shape, precision and device the states of the field take.
-        step: The longest Runge-Kutta step, in units of the field's time.
+        step: The longest Runge-Kutta step, in units of the propagator's time.
+        rate: The field's time per unit of the propagator's, with a shape that broadcasts against (*, 1).
 
     Returns:
         A function (x, v, duration) -> (x, v) on NumPy arrays: states with shape (B, D), B the product of *, and tangents
@@ -121,7 +122,7 @@ def propagate(field: Field, *, like: Tensor, step: float | Tensor) -> Callable:
         states = torch.tensor(x).to(like).view(like.shape)
         tangents = torch.tensor(v).to(like).mT.reshape(*like.shape[:-1], v.shape[-1], like.shape[-1])
         substeps = max(1, int(np.ceil(duration / step - 1e-9)))
-        times = torch.tensor([0.0, duration]).to(like)
+        times = rate * torch.tensor([0.0, duration]).to(like)
         states, tangents = tangent_rollout(field, states, times, tangents=tangents, substeps=substeps)
         states, tangents = states[..., -1, :], tangents[..., -1, :, :]
         return states.reshape(x.shape).cpu().numpy(), tangents.mT.reshape(v.shape).cpu().numpy()

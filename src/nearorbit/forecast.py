@@ -16,7 +16,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from nearorbit.fields import Field, Transformed, jacobian
+from nearorbit.fields import Transformed, aligned, jacobian
 from nearorbit.flow import propagate, rollout
 from nearorbit.lyapunov import spectrum
 
@@ -72,9 +72,21 @@ def extent(truth: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 
 @torch.no_grad()
-def orbits(field: Field, start: Tensor, times: Tensor, *, substeps: int = 1) -> Tensor:
-    """Integrate a learned field without keeping what a gradient would need; see :func:`nearorbit.flow.rollout`."""
-    return rollout(field, start, times, substeps=substeps)
+def orbits(field: Transformed, start: Tensor, times: Tensor, *, substeps: int = 1) -> Tensor:
+    """Integrate a learned field; as in training, in model coordinates.
+
+    Arguments:
+        field: The ensemble, in system units.
+        start: The states at the first time, in system units, with shape (E, B, D).
+        times: The times, in system time, with shape (T,).
+        substeps: The number of Runge-Kutta steps between two times.
+
+    Returns:
+        The states, in system units, with shape (E, B, T, D).
+    """
+    model = field.coordinates.inverse
+    states = rollout(field.field, model(start), aligned(model.rate, start) * times, substeps=substeps)
+    return model.undo(states)
 
 
 def bounded(states: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -97,7 +109,7 @@ def near(states: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def exponents(
-    field: Field, truth: xr.Dataset, *, starts: int, horizon: float, transient: float, substeps: int = 1
+    field: Transformed, truth: xr.Dataset, *, starts: int, horizon: float, transient: float, substeps: int = 1
 ) -> xr.Dataset:
     """Estimate the Lyapunov spectrum of each member from orbits that start on the true attractor.
 
@@ -115,15 +127,19 @@ def exponents(
     start = truth["forecasts"].isel(lead=0, start=slice(starts)).to_numpy()
     like = torch.from_numpy(start).to(field.coordinates.mean)
     period, step = truth["period"].item(), truth["step"].item() / substeps
-    advance, (low, high) = propagate(field, like=like, step=step), extent(truth)
+    low, high = extent(truth)
+    model = field.coordinates.inverse
+    advance = propagate(field.field, like=like, step=step, rate=aligned(model.rate, like))
 
-    def bounded_advance(x: np.ndarray, v: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
-        x, v = advance(x, v, duration)
-        return np.where(near(x, low, high)[:, None], x, np.nan), v
+    def bounded_advance(y: np.ndarray, v: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        y, v = advance(y, v, duration)
+        inside = near(model.undo(torch.from_numpy(y).to(like).view(like.shape)).cpu().numpy(), low, high)
+        return np.where(inside.reshape(-1, 1), y, np.nan), v
 
+    # Exponents are the same in all coordinates: the spectrum is taken in those of the model, and in system time.
     found = spectrum(
         bounded_advance,
-        start,
+        model(like).cpu().numpy(),
         interval=max(step, period / ORTHONORMALIZATIONS),
         transient=transient * period,
         horizon=horizon * period,

@@ -138,8 +138,10 @@ def kaplan_yorke(exponents: np.ndarray) -> np.ndarray:
 def standard_error(history: np.ndarray) -> np.ndarray:
     """Estimate the standard error of the mean of correlated samples from several orbits.
 
-    Pairs of neighbors are averaged again and again. While the blocks are short against the correlation time their
-    scatter underestimates the error of the mean; once they are long it stays level. The largest value is taken.
+    Pairs of neighbors are averaged again and again. While the blocks are short their scatter misjudges the error of the
+    mean (too small for correlated samples, too large for oscillating ones); once they are long against the correlation
+    time it stays level. So the longest blocks count, of which at least 24 are left: the largest of the last three
+    values is taken.
 
     Arguments:
         history: Samples, equally spaced in time, with shape (T, *, S, K) for S orbits.
@@ -153,7 +155,7 @@ def standard_error(history: np.ndarray) -> np.ndarray:
         errors.append(samples.std(-2, ddof=1) / np.sqrt(samples.shape[-2]))
         pairs = len(history) // 2
         if pairs * history.shape[-2] < max(SAMPLES, history.shape[-2]):
-            return np.max(errors, axis=0)
+            return np.max(errors[-3:], axis=0)
         history = history[: 2 * pairs].reshape(pairs, 2, *history.shape[1:]).mean(1)
 
 

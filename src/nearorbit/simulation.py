@@ -96,8 +96,8 @@ def propagator(system: System) -> Propagate:
     """Compile states and their tangents for :func:`nearorbit.lyapunov.spectrum`.
 
     Returns:
-        A function of x (B, 3 D + 1), tangents (B, D, D) and a duration. Behind the D components, x carries the integrals
-        of div f, of the components and of their squares.
+        A function of x (B, 3 D + 1), tangents (B, D, D) and a duration. Behind the D components, x carries the
+        integrals of div f, of the components and of their squares.
     """
     return _taylor_tangents(system) if system.smooth else _kinked_tangents(system)
 

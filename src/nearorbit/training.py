@@ -34,7 +34,9 @@ from nearorbit.methods.base import Batch, Method, given, segment, trajectory_err
 from nearorbit.seeds import generator
 from nearorbit.smoothing import smoothed
 
-ALIGNMENT = 16  # elements; rows of the flat weights start at multiples of it, so that all members meet the same vector code
+ALIGNMENT = (
+    16  # elements; rows of the flat weights start at multiples of it, so that all members meet the same vector code
+)
 VALIDATION_SEGMENTS = 256
 SECONDS_BETWEEN_LOG_LINES = 5.0
 
@@ -137,7 +139,9 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise StudyError(f"training.device: '{name}' asked for, but torch sees {torch.cuda.device_count()} CUDA devices")
+        raise StudyError(
+            f"training.device: '{name}' asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
+        )
     return device
 
 
@@ -293,7 +297,9 @@ def _fit(
 @torch.no_grad()
 def validation_error(field: Field, validation: Batch) -> Tensor:
     """Compute the mean squared error of forecasts from the starts of the validation segments; returns shape (E,)."""
-    return trajectory_error(rollout(field, validation.start, validation.times, substeps=validation.substeps), validation)
+    return trajectory_error(
+        rollout(field, validation.start, validation.times, substeps=validation.substeps), validation
+    )
 
 
 def clipped(gradients: Tensor, bound: float) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
 
-from nearorbit.figures.base import colors, panels
+from nearorbit.figures.base import WIDTH, colors, panels
 from nearorbit.scores import Results
 
 IMAGE_FROM = 5  # dimensions
@@ -36,7 +36,8 @@ class Attractors:
         """Draw a row of panels for each system."""
         data = self.data or next(iter(results.data))
         palette = colors(results)
-        figure, axes = panels(len(results.systems), len(palette), height=1.3)
+        width = max(WIDTH, 1.3 * len(palette))
+        figure, axes = panels(len(results.systems), len(palette), height=1.3, width=width)
         for row, system in zip(axes, results.systems, strict=True):
             row[0].set_ylabel(system)
             truth = results.open("truth.nc", system, data)

@@ -118,7 +118,8 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
 def legend(figure: plt.Figure, palette: dict[str, Any]) -> None:
     """Put one legend of the methods above all panels."""
     handles = [plt.Line2D([], [], color=color, linewidth=2, label=name) for name, color in palette.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(len(handles), 5))
+    rows = -(-len(handles) // 6)
+    figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
 
 
 def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -> None:

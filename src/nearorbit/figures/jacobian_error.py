@@ -23,7 +23,7 @@ class JacobianError:
         errors = by_cell(results, jacobian_errors).assign(error=lambda rows: np.log10(rows["value"]))
         palette = colors(results)
         del palette["truth"]
-        height = 0.3 + len(results.systems) * (0.15 + 0.13 * len(results.methods))
+        height = 0.3 + len(results.systems) * (0.15 + 0.11 * len(results.methods))
         figure, axes = panels(1, len(results.data), height=height, sharex=True, sharey=True)
         for ax, data in zip(axes.flat, results.data, strict=True):
             rows = errors[errors["data"] == data]

@@ -41,6 +41,7 @@ class LyapunovSpectra:
 
 def _panel(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
     truth = rows[rows["method"] == "truth"].groupby("index")[["exponent", "stderr"]].first()
+    ax.use_sticky_edges = False  # of the bars, which would leave no margin below the lowest exponent
     ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
     ax.hlines(truth["exponent"], truth.index - 0.45, truth.index + 0.45, color=TRUTH, linewidth=1.2, zorder=1)
     low, high = truth["exponent"] - truth["stderr"], truth["exponent"] + truth["stderr"]

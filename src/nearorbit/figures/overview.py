@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit import catalogue
-from nearorbit.figures.base import panels
+from nearorbit.figures.base import WIDTH, panels
 from nearorbit.scores import Results
 from nearorbit.tables.base import check_metrics, number, summary
 
@@ -48,17 +48,17 @@ class Overview:
         table = summary(results.read("scores.csv"))
         columns = min(COLUMNS, len(self.metrics))
         rows = len(results.systems) * len(results.data)
-        figure, axes = panels(-(-len(self.metrics) // columns), columns, height=0.7 + 0.2 * rows, sharey=True)
+        width = max(WIDTH, 1.3 + 0.36 * columns * len(results.methods))
+        height = 0.7 + 0.2 * rows
+        figure, axes = panels(-(-len(self.metrics) // columns), columns, height=height, width=width, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
         for ax, name in zip(axes.flat, self.metrics, strict=False):
             self._map(ax, table[table["metric"] == name], results)
             ax.set_title(catalogue.entries("metrics")[name].title, fontsize=7)
         bar = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "RdBu_r")
-        label = f"log10 of the ratio to {self.reference or results.methods[0]}; blue is better"
-        figure.colorbar(
-            bar, ax=axes, location="bottom", shrink=0.4, aspect=40, label=label, ticks=[-1, -0.5, 0, 0.5, 1]
-        )
+        label = rf"$\log_{{10}}$ of the ratio to {self.reference or results.methods[0]}; blue is better"
+        figure.colorbar(bar, ax=axes, location="bottom", shrink=0.4, aspect=40, label=label, ticks=[-1, 0, 1])
         return figure
 
     def _map(self, ax: plt.Axes, table: pd.DataFrame, results: Results) -> None:
@@ -75,11 +75,11 @@ class Overview:
         ax.set(xlabel="", ylabel="")
         ax.tick_params(length=0)
         if len(results.methods) > 2:
-            plt.setp(ax.get_xticklabels(), rotation=20, ha="right", rotation_mode="anchor")
+            plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
 def _text(row: pd.Series) -> str:
-    return number(row["mean"]) + "*" * int(row["diverged"] + row["collapsed"])
+    return number(row["mean"], digits=2) + "*" * int(row["diverged"] + row["collapsed"])
 
 
 def entries() -> dict[str, Any]:

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit import catalogue
-from nearorbit.figures.base import colors, edge_marks, legend, panels
+from nearorbit.figures.base import WIDTH, colors, edge_marks, legend, panels
 from nearorbit.scores import Results
 from nearorbit.tables.base import check_metrics
 
@@ -33,7 +33,9 @@ class TrainingOutcomes:
         scores = results.read("scores.csv")
         palette = colors(results)
         del palette["truth"]
-        figure, axes = panels(len(self.metrics), len(results.data), height=1.6, sharex=True, sharey="row")
+        dots = len(results.data) * len(results.systems) * len(results.methods)
+        width = max(WIDTH, 1 + 0.06 * dots)
+        figure, axes = panels(len(self.metrics), len(results.data), height=1.7, width=width, sharex=True, sharey="row")
         for row, name in zip(axes, self.metrics, strict=True):
             row[0].set_ylabel(catalogue.entries("metrics")[name].title.replace(" [", "\n["))
             for ax, data in zip(row, results.data, strict=True):
@@ -56,6 +58,8 @@ def _panel(ax: plt.Axes, rows: pd.DataFrame, systems: Sequence[str], palette: di
         median = dots["value"].groupby(x).median()
         ax.hlines(median, median.index - width * 0.4, median.index + width * 0.4, color=color, linewidth=1.4)
         edge_marks(ax, x[dots["value"].isna()], edge=1, marker="x", color=color, linewidth=1)
+    for between in range(1, len(place)):
+        ax.axvline(between - 0.5, color="0.85", linewidth=0.5, zorder=0)
     if log:
         ax.set_yscale("log")
     ax.set_xticks(list(place.values()), list(place), rotation=90 if len(place) > 4 else 0)

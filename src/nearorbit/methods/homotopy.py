@@ -34,7 +34,7 @@ class Homotopy:
     """
 
     coupling: float = 6.0
-    segment: int = 50
+    segment: int = 25
     steps: int = 8
     ratio: float = 0.6
     constant: bool = False

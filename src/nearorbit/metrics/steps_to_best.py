@@ -12,4 +12,4 @@ def steps_to_best(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    return catalogued(Metric("steps_to_best", "steps to the best validation", "steps", steps_to_best))
+    return catalogued(Metric("steps_to_best", "steps to best validation", "steps", steps_to_best))

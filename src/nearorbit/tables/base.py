@@ -123,11 +123,11 @@ def headers(results: Results) -> dict[str, str]:
     return {method: f"{method} ({known[method]})" if method in known else method for method in results.methods}
 
 
-def number(value: float) -> str:
-    """Write a number with three digits, e.g. ``0.0123``, ``950``, ``12345``."""
+def number(value: float, *, digits: int = 3) -> str:
+    """Write a number with this many digits, and all those before the point, e.g. ``0.0123``, ``950``, ``12345``."""
     if not np.isfinite(value):
         return MISSING
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
 def mean_and_deviation(row: pd.Series) -> str:

@@ -1,0 +1,205 @@
+import json
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from nearorbit import catalogue, simulation
+
+EVALUATION = {"points": 64, "starts": 5, "horizon": 4, "longest": 50, "runs": 3, "samples": 100, "windows": 8}
+DATA = {"orbits": 1, "samples": 200, "samples_per_period": 25, "transient": 10, "noise": 0.0}
+
+
+def build(name, **settings):
+    return catalogue.build("systems", name, settings)
+
+
+def spectrum_of(system, **settings):
+    return simulation.exponents(system, label=system.name, **({"starts": 8, "horizon": 400, "transient": 20} | settings))
+
+
+@pytest.fixture(scope="module")
+def lorenz():
+    return build("Lorenz", beta=8 / 3)
+
+
+@pytest.fixture(scope="module")
+def exponents(lorenz):
+    return spectrum_of(lorenz)
+
+
+@pytest.fixture(scope="module")
+def genesio():
+    system = build("GenesioTesi")
+    return system, spectrum_of(system, horizon=100)
+
+
+def assert_as_published(result, published):
+    error = np.abs(result["exponents"].values[: len(published)] - published)
+    allowed = np.maximum(3 * result["stderr"].values[: len(published)], 0.02 * np.abs(published))
+    assert np.all(error <= allowed), f"{result['exponents'].values} +- {result['stderr'].values}, not {published}"
+
+
+def assert_as_asked(result):
+    leading, stderr = float(result["exponents"][0]), float(result["stderr"][0])
+    assert result.attrs["converged"] == 1
+    assert stderr <= max(0.01 * leading, 0.001)
+    total, largest = float(result["exponents"].sum()), float(np.abs(result["exponents"]).max())
+    assert abs(total - float(result["divergence"])) <= 1e-6 * largest
+
+
+def test_spectrum_of_lorenz_is_the_published_one(exponents):
+    assert_as_published(exponents, [0.9056, 0, -14.572])
+    assert_as_asked(exponents)
+    np.testing.assert_allclose(exponents["exponents"].sum(), -(10 + 1 + 8 / 3), rtol=1e-9)
+    np.testing.assert_allclose(exponents["kaplan_yorke"], 2.062, atol=2e-3)
+
+
+def test_means_over_the_attractor_respect_its_symmetry(exponents):
+    mean, deviation = exponents["mean"].values, exponents["deviation"].values
+    np.testing.assert_allclose(mean / deviation, [0, 0, mean[2] / deviation[2]], atol=0.1)
+    np.testing.assert_allclose(mean[2], 23.55, rtol=0.01)
+    np.testing.assert_allclose(deviation, [7.92, 9.01, 8.62], rtol=0.02)
+
+
+@pytest.mark.slow
+def test_spectrum_of_rossler_is_the_published_one():
+    result = spectrum_of(build("Rossler", a=0.2, b=0.2, c=5.7))
+    assert_as_published(result, [0.0714, 0, -5.394])
+    assert_as_asked(result)
+
+
+@pytest.mark.slow
+def test_spectrum_of_lorenz96_with_forty_sites_is_the_published_one():
+    result = spectrum_of(build("lorenz96", size=40, forcing=8.0), starts=8, horizon=100)
+    assert_as_published(result, [1.69])
+    assert_as_asked(result)
+    assert int((result["exponents"] > 3 * result["stderr"]).sum()) == 13
+    np.testing.assert_allclose(result["exponents"].sum(), -40, rtol=1e-6)
+    np.testing.assert_allclose(result["kaplan_yorke"], 27.1, atol=0.15)
+
+
+@pytest.mark.parametrize("name", ["Rossler", "Thomas", "LorenzCoupled", "Chua"])
+def test_orbits_agree_with_another_solver(name):
+    system = build(name)
+    times = np.linspace(0, 2 * system.period, 9)
+    starts = np.stack([system.start, 1.01 * system.start])
+    for orbit, start in zip(simulation.orbits_of(system)(starts, times), starts, strict=True):
+        other = solve_ivp(lambda t, x: system(x), (0, times[-1]), start, "LSODA", times, rtol=1e-11, atol=1e-11).y.T
+        np.testing.assert_allclose(orbit, other, atol=1e-6 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("name", ["Lorenz", "lorenz96", "Chua"])
+def test_tangents_are_differences_of_orbits(name):
+    system = build(name)
+    D, epsilon, duration = system.dimension, 1e-6, 0.5
+    start = simulation.orbits_of(system)(system.start, np.array([5.0]))[0]
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((D, D)))[0]
+    x = np.concatenate([start, np.zeros(2 * D + 1)])[None]
+    after, tangents = simulation.propagator(system)(x, basis[None], duration)
+    shifted = np.concatenate([start + epsilon * basis.T, start - epsilon * basis.T])
+    ends = simulation.orbits_of(system)(shifted, np.array([duration]))[:, 0]
+    np.testing.assert_allclose(tangents[0], (ends[:D] - ends[D:]).T / (2 * epsilon), atol=1e-5 * np.abs(tangents).max())
+    times = np.linspace(0, duration, 2001)
+    path = simulation.orbits_of(system)(start, times)
+    np.testing.assert_allclose(after[0, D + 1 : 2 * D + 1], np.trapezoid(path, times, axis=0), atol=1e-5)
+    np.testing.assert_allclose(after[0, 2 * D + 1 :], np.trapezoid(path**2, times, axis=0), atol=1e-3)
+
+
+def test_orbits_do_not_depend_on_their_neighbors_in_a_batch(lorenz):
+    starts = lorenz.start + np.random.default_rng(0).standard_normal((11, 3))
+    times = np.linspace(0, 1, 5)
+    together = simulation.orbits_of(lorenz)(starts, times)
+    alone = np.stack([simulation.orbits_of(lorenz)(start, times) for start in starts])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_orbit_that_leaves_for_infinity_is_nan_and_its_neighbors_are_not():
+    system = build("SprottJerk")
+    starts = np.stack([system.start, [-50.0, -50, -50]])
+    orbits = simulation.orbits_of(system)(starts, np.linspace(0, 10, 21))
+    assert np.isfinite(orbits[0]).all() and np.isfinite(orbits[1, 0]).all()
+    assert np.isnan(orbits[1, -1]).all()
+
+
+def test_spectrum_without_a_bounded_attractor_is_an_error():
+    with pytest.raises(ValueError, match=r"escaping: the orbit of 'Rossler' leaves for infinity"):
+        simulation.exponents(build("Rossler", c=0.1), label="escaping", starts=2, horizon=50, transient=10)
+
+
+def test_period_of_a_system_without_one_is_the_peak_of_its_spectrum():
+    lorenz96 = build("lorenz96", size=5)
+    simulate = simulation.orbits_of(lorenz96)
+    path = simulate(lorenz96.start, np.linspace(100, 300, 20001))
+    power = np.abs(np.fft.rfft(path - path.mean(0), axis=0)) ** 2
+    smooth = np.convolve(power.sum(1), np.ones(9) / 9, "same")
+    peak = 200 / np.argmax(smooth)
+    assert simulation.dominant_period(lorenz96, simulate) == pytest.approx(peak, rel=0.1)
+
+
+def test_orbits_of_a_seed_follow_the_equations_and_are_fresh(lorenz, exponents):
+    data = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
+    assert data["train"].shape == (2, 1, 200, 3)
+    assert data["continuation"].shape == (2, 1, 50, 3)
+    assert data["validation"].shape == (2, 1, 40, 3)
+    assert float(data["step"]) == pytest.approx(1.5008 / 25)
+    assert data["redrawn"].values.tolist() == [0, 0]
+    joined = np.concatenate([data["train"].values, data["continuation"].values], axis=2)
+    step = np.array([float(data["step"])])
+    again = simulation.orbits_of(lorenz)(joined[:, :, 190:210], step)[..., 0, :]
+    np.testing.assert_allclose(again, joined[:, :, 191:211], rtol=1e-9)
+    assert np.abs(data["train"][0, 0, 0] - data["train"][1, 0, 0]).max() > 1e-3
+    assert np.abs(data["train"][0, 0, 0] - data["validation"][0, 0, 0]).max() > 1e-3
+    again = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=1, data=DATA, window=2)
+    np.testing.assert_array_equal(again["train"][0], data["train"][0])
+    spaced = simulation.orbits(lorenz, exponents, label="L", seeds=1, data=DATA | {"spacing": 0.01}, window=2)
+    assert float(spaced["step"]) == 0.01
+
+
+def test_transients_start_anywhere_in_the_box_and_are_redrawn_where_they_escape(genesio):
+    system, exponents = genesio
+    data = DATA | {"orbits": 100, "samples": 100, "transient": 0}
+    orbits = simulation.orbits(system, exponents, label="GenesioTesi", seeds=2, data=data, window=1)
+    scaled = (orbits["train"] - exponents["mean"]) / exponents["deviation"]
+    start = np.abs(scaled.isel(time=0).values)
+    assert start.max() <= 2 and start.max((0, 1)).min() > 1.5
+    assert float(np.abs(scaled).max()) <= 8
+    assert np.all((orbits["redrawn"] > 0.2) & (orbits["redrawn"] < 0.5)), orbits["redrawn"].values  # about a third
+
+
+def test_truth_has_what_its_settings_ask_for(lorenz, exponents):
+    orbits = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
+    truth = simulation.truth(lorenz, orbits, exponents, label="Lorenz", evaluation=EVALUATION)
+    assert truth["forecasts"].shape == (2, 5, 1 + int(4 / float(exponents["exponents"][0]) / float(orbits["step"])), 3)
+    assert truth["attractor"].shape == (2, 3, 100, 3)
+    assert truth["jacobian"].shape == (2, 64, 3, 3)
+    x, y, z = np.moveaxis(truth["points"].values, -1, 0)
+    np.testing.assert_allclose(truth["field"], np.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z], -1))
+    np.testing.assert_allclose(truth["jacobian"].sel(component="y", direction="x"), 28 - z)
+    np.testing.assert_array_equal(truth["exponents"][1], exponents["exponents"])
+    step = np.array([float(orbits["step"])])
+    again = simulation.orbits_of(lorenz)(truth["forecasts"].values[:, :, 0], step)[..., 0, :]
+    np.testing.assert_allclose(again, truth["forecasts"][:, :, 1], rtol=1e-9)
+    assert json.loads(truth.attrs["parameters"])["rho"] == 28
+
+
+def test_windows_end_inside_the_training_orbit_and_continue_beyond_it(lorenz, exponents):
+    orbits = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA | {"orbits": 3}, window=2)
+    truth = simulation.truth(lorenz, orbits, exponents, label="Lorenz", evaluation=EVALUATION)
+    region = truth["region"].values
+    assert region.shape == (8, 101)
+    assert (region[0] == 0).sum() == 51 and (region[0] == 1).sum() == 50
+    assert np.all((region == 1).sum(1) == 50)
+    np.testing.assert_array_equal(truth["windows"][1, 4, 0], orbits["train"][1, 1, 199 - 50 + 25])
+    np.testing.assert_array_equal(truth["windows"][1, 4, 26], orbits["continuation"][1, 1, 0])
+    assert np.array_equal(np.isnan(truth["windows"][0, :, :, 0]), region == -1)
+
+
+def test_supervision_is_the_truth_at_the_observed_states(lorenz, exponents):
+    observations = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
+    observations["train"] = observations["train"] + 1.0
+    supervision = simulation.supervision(lorenz, observations, exponents)
+    assert supervision["jacobian"].dims == ("seed", "orbit", "time", "component", "direction")
+    np.testing.assert_allclose(supervision["field"], lorenz(observations["train"].values))
+    np.testing.assert_allclose(supervision["jacobian"].values[..., 2, 1], observations["train"].values[..., 0])
+    np.testing.assert_array_equal(supervision["exponents"], exponents["exponents"])
