@@ -95,7 +95,8 @@ def test_the_jacobian_penalty_vanishes_at_the_truth():
 
 
 def test_the_neighborhood_residual_at_the_truth_is_of_second_order_in_the_distance():
-    # Neighbors are replaced by true orbits whose displacements shrink; the squared residual falls with the fourth power.
+    # Neighbors are replaced by true orbits whose displacements shrink; the squared residual falls with the fourth
+    # power.
     method = Neighborhood(weight=1.0, relative=False)
     truth, batch = prepare(method, substeps=4)
     directions = torch.randn(2, 8, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

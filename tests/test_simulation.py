@@ -15,7 +15,9 @@ def build(name, **settings):
 
 
 def spectrum_of(system, **settings):
-    return simulation.exponents(system, label=system.name, **({"starts": 8, "horizon": 400, "transient": 20} | settings))
+    return simulation.exponents(
+        system, label=system.name, **({"starts": 8, "horizon": 400, "transient": 20} | settings)
+    )
 
 
 @pytest.fixture(scope="module")

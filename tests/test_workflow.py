@@ -26,7 +26,7 @@ def planned(folder: Path, *arguments: str, study: str = SMOKE) -> set[tuple[str,
     """The jobs that a dry run announces, as rule and labels."""
     done = snakemake(folder, "--dry-run", *arguments, *(["--configfile", study] if study else []))
     assert done.returncode == 0, done.stdout + done.stderr
-    jobs = re.findall(r"^rule (\w+):\n((?:    .*\n)*)", done.stdout + done.stderr, re.MULTILINE)
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", done.stdout + done.stderr, re.MULTILINE)
     return {(rule, *re.findall(r"(?:system|data|method|table|figure|name)=([^,\n]+)", body)) for rule, body in jobs}
 
 

@@ -7,6 +7,7 @@ A field evaluates itself and pushes tangents forward, :math:`(x, v) \mapsto (f(x
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -216,7 +217,7 @@ class NeuralField(nn.Module):
         sizes = [dimension, *[width] * depth, dimension]
         streams = [generator("weights", int(seed)) for seed in seeds]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             # Uniform in +- 1 / sqrt(fan_in), as torch.nn.Linear, from a stream that is the same on every device.
             bound = fan_in**-0.5
             self.weights.append(_uniform(streams, bound, (fan_in, fan_out)))

@@ -1,9 +1,9 @@
 r"""The flow of a field: rollouts, and the tangent dynamics along them.
 
 States move by the classical Runge-Kutta method of order 4 with a fixed number of steps between two samples. A tangent
-obeys the variational equation :math:`\dot{v} = J(x) v` and is carried through the same stages. That equation is linear in
-:math:`v` and the Runge-Kutta method keeps it so exactly: the D columns of the fundamental matrix say how *every* tangent
-moves (:func:`tangent_rollout` with the identity, then a matrix product).
+obeys the variational equation :math:`\dot{v} = J(x) v` and is carried through the same stages. That equation is linear
+in :math:`v` and the Runge-Kutta method keeps it so exactly: the D columns of the fundamental matrix say how *every*
+tangent moves (:func:`tangent_rollout` with the identity, then a matrix product).
 """
 
 from collections.abc import Callable
@@ -41,7 +41,8 @@ def rollout(field: Field, start: Tensor, times: Tensor, *, drive: Drive | None =
     Arguments:
         field: The field.
         start: The states at the first time, with shape (*, D).
-        times: The times to report, with a shape (*, T) that broadcasts against the states; segments may differ in spacing.
+        times: The times to report, with a shape (*, T) that broadcasts against the states; segments may differ in
+            spacing.
         drive: A coupling to a given orbit.
         substeps: How many Runge-Kutta steps are made between two times.
 
@@ -113,8 +114,8 @@ def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float =
         rate: The field's time per unit of the propagator's, with a shape that broadcasts against (*, 1).
 
     Returns:
-        A function (x, v, duration) -> (x, v) on NumPy arrays: states with shape (B, D), B the product of *, and tangents
-        with shape (B, D, K), a column each.
+        A function (x, v, duration) -> (x, v) on NumPy arrays: states with shape (B, D), B the product of *, and
+        tangents with shape (B, D, K), a column each.
     """
 
     @torch.no_grad()

@@ -1,10 +1,12 @@
 """What a trained field does, in the variables of the truth.
 
-The forecast of a cell has the variables and dimensions of its truth, computed from the same states: orbits from the same
-starts at the same times, the field and its Jacobian at the same points, the Lyapunov spectrum. A metric compares the two
-tables and knows nothing of networks. All of it is computed in float64, with the Runge-Kutta steps of the training.
+The forecast of a cell has the variables and dimensions of its truth, computed from the same states: orbits from the
+same starts at the same times, the field and its Jacobian at the same points, the Lyapunov spectrum. A metric compares
+the two tables and knows nothing of networks. All of it is computed in float64, with the Runge-Kutta steps of the
+training.
 
-An orbit that is not finite, or farther from the attractor than ten times its range, has diverged: it is NaN from there on.
+An orbit that is not finite, or farther from the attractor than ten times its range, has diverged: it is NaN from there
+on.
 """
 
 from collections.abc import Mapping
@@ -39,8 +41,8 @@ def forecast(
         field: The ensemble, in system units, from :func:`nearorbit.fields.load`.
         history: The history of its training.
         truth: The table of the truth, from :func:`nearorbit.simulation.truth`.
-        evaluation: The settings of the evaluation; ``exponents`` has ``starts``, ``horizon`` and ``transient``, the last
-            two in periods.
+        evaluation: The settings of the evaluation; ``exponents`` has ``starts``, ``horizon`` and ``transient``, the
+            last two in periods.
         substeps: The number of Runge-Kutta steps between two samples, as in training.
 
     Returns:
@@ -122,7 +124,8 @@ def exponents(
         substeps: The number of Runge-Kutta steps in a sample spacing.
 
     Returns:
-        ``exponents`` and ``stderr`` (seed, exponent), per unit of system time; NaN for a member with an orbit that diverges.
+        ``exponents`` and ``stderr`` (seed, exponent), per unit of system time; NaN for a member with an orbit that
+        diverges.
     """
     start = truth["forecasts"].isel(lead=0, start=slice(starts)).to_numpy()
     like = torch.from_numpy(start).to(field.coordinates.mean)

@@ -5,7 +5,8 @@ are no part of its own recent past or future: within an orbit they are at least 
 other orbits all qualify. How the displacement of a neighbor evolves *is* the tangent dynamics, as far as it is linear.
 
 References:
-    | Spurious dimension from correlation algorithms applied to limited time-series data (Theiler, Physical Review A, 1986)
+    | Spurious dimension from correlation algorithms applied to limited time-series data (Theiler, Physical Review A,
+      1986)
 """
 
 from collections.abc import Callable, Iterator

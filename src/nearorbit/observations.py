@@ -1,8 +1,8 @@
 r"""What is observed of an orbit: samples with noise, and the coordinates in which a network learns them.
 
 A network learns in *model coordinates*: each component is standardized with the mean :math:`m` and the standard
-deviation :math:`s` of the observed training data, and time is scaled by a rate :math:`r` so that the mean speed is about
-one,
+deviation :math:`s` of the observed training data, and time is scaled by a rate :math:`r` so that the mean speed is
+about one,
 
 .. math:: y = (x - m) / s, \qquad \tau = r t, \qquad \mathrm{rms} \, |dy / d\tau| \approx 1 .
 

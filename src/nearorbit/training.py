@@ -1,9 +1,9 @@
 r"""The one training loop: the same data, batches, optimizer, budget and rule of selection for every method.
 
 Adam on the sum of the members' losses, with a rate that rises to its peak and falls again (one cycle), and the gradient
-of each member clipped by its own norm. A loss of one member does not depend on the weights of another, so that the stack
-trains each member as if it were alone. Every so often all members forecast the validation orbits; the best weights of
-each are kept, or the last, by one rule for all methods.
+of each member clipped by its own norm. A loss of one member does not depend on the weights of another, so that the
+stack trains each member as if it were alone. Every so often all members forecast the validation orbits; the best
+weights of each are kept, or the last, by one rule for all methods.
 
 A step whose gradient is not finite is skipped for that member and counted (``skipped`` in the history); it never stops
 the others.
@@ -103,8 +103,8 @@ def train(
         with the loss averaged since the row before; and the costs (seconds, peak memory, ...).
 
     Raises:
-        StudyError: If the device does not exist, the orbits are too short, or a file that the method needs is missing or
-            belongs to other data.
+        StudyError: If the device does not exist, the orbits are too short, or a file that the method needs is missing
+            or belongs to other data.
     """
     began = time.perf_counter()
     settings = Training(**training)
@@ -179,8 +179,8 @@ class Data:
         self.members, self.orbits, self.samples, _ = states["train"].shape
         if self.samples <= self.segment:
             raise StudyError(
-                f"training orbits have {self.samples} samples, a segment of {self.segment} needs {self.segment + 1}: ask "
-                f"for more (data.*.samples) or a shorter segment (training.segment, or the method's own)"
+                f"training orbits have {self.samples} samples, a segment of {self.segment} needs {self.segment + 1}: "
+                f"ask for more (data.*.samples) or a shorter segment (training.segment, or the method's own)"
             )
         tensor = lambda array: torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype)  # noqa: E731
         self._member = torch.arange(self.members, device=device)
@@ -239,8 +239,8 @@ class Data:
 def flatten(field: NeuralField) -> Tensor:
     """Lay all weights of an ensemble into one matrix with a row for each member, of which the parameters become views.
 
-    The optimizer and the clipping then work on one tensor, and every member's row starts at the same alignment, so that it
-    meets the same vector instructions as a member alone.
+    The optimizer and the clipping then work on one tensor, and every member's row starts at the same alignment, so that
+    it meets the same vector instructions as a member alone.
 
     Arguments:
         field: The ensemble; its parameters have the leading dimension E.
@@ -392,8 +392,8 @@ def _table(neighbors: xr.Dataset | None, data: Data, method: Method) -> np.ndarr
         )
     if table.sizes["neighbor"] < method.count or table.attrs["ahead"] < data.segment:
         raise StudyError(
-            f"neighbors: the table has {table.sizes['neighbor']} neighbors that {table.attrs['ahead']} samples follow, the "
-            f"method asks for {method.count} and {data.segment}: raise neighbors.count, or lower the method's count"
+            f"neighbors: the table has {table.sizes['neighbor']} neighbors that {table.attrs['ahead']} samples follow, "
+            f"the method asks for {method.count} and {data.segment}: raise neighbors.count, or lower the method's count"
         )
     return table["index"].to_numpy()[..., : method.count]
 

@@ -26,9 +26,9 @@ COLLECTED = {  # the long tables of a study, and what each is collected from
 
 # Jobs run the sources that are digested below, with the interpreter that runs snakemake even where its environment is
 # not activated; --sdm conda activates its own.
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(Path(workflow.basedir, 'src')))}; ")
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+BIN = [] if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else [Path(sys.executable).parent]
+SEARCHED = {"PATH": [*BIN, "$PATH"], "PYTHONPATH": [Path(workflow.basedir, "src")]}
+shell.prefix("".join(f'export {name}="{":".join(map(str, paths))}"; ' for name, paths in SEARCHED.items()))
 
 
 def checked_study():

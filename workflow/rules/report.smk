@@ -54,9 +54,9 @@ rule figure:
 
 rule tables:
     input:
-        over("results/{study}/tables/{table}.csv"),
+        over([f"results/{{study}}/tables/{{table}}.{kind}" for kind in ("csv", "md", "tex")]),
 
 
 rule figures:
     input:
-        over("results/{study}/figures/{figure}.pdf"),
+        over([f"results/{{study}}/figures/{{figure}}.{kind}" for kind in ("pdf", "png")]),

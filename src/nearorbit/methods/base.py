@@ -1,7 +1,7 @@
 r"""What a training method is: a loss over a batch of segments, and a declaration of what it has to be given.
 
-Everything that could make a comparison unfair (optimizer, budget, seeds, which batches) belongs to the one training loop,
-:mod:`nearorbit.training`. A method receives only what it declares in ``needs``:
+Everything that could make a comparison unfair (optimizer, budget, seeds, which batches) belongs to the one training
+loop, :mod:`nearorbit.training`. A method receives only what it declares in ``needs``:
 
 =============  ==============================================================================================
 ``states``     the observed states of a segment

@@ -1,4 +1,4 @@
-"""Homotopy: long rollouts, held to the data by a coupling that fades; and synchronization alone, where it does not fade."""
+"""Homotopy: long rollouts, held to the data by a coupling that fades; synchronization alone, where it does not."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,17 +17,17 @@ class Homotopy:
 
     .. math:: \dot{x} = f_\theta(x) + \lambda \kappa (\bar{x}(t) - x), \qquad \lambda: 1 \to 0,
 
-    with :math:`\bar{x}` the cubic smoothing spline of the data. A coupled rollout cannot run away from the data, so that
-    the loss is smooth over segments much longer than the Lyapunov time. :math:`\lambda` falls from 1 to 0 in ``steps``
-    decrements, each ``ratio`` times the one before; every level of it takes an equal share of the training.
+    with :math:`\bar{x}` the cubic smoothing spline of the data. A coupled rollout cannot run away from the data, so
+    that the loss is smooth over segments much longer than the Lyapunov time. :math:`\lambda` falls from 1 to 0 in
+    ``steps`` decrements, each ``ratio`` times the one before; every level of it takes an equal share of the training.
 
     References:
         | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko, Koh, Park and Jhe, NeurIPS 2023)
 
     Arguments:
         coupling: The strength :math:`\kappa`, per unit of model time.
-        segment: The length of the rollouts, in samples; the number of segments in a batch shrinks in proportion, so that
-            as many samples are seen as by the other methods.
+        segment: The length of the rollouts, in samples; the number of segments in a batch shrinks in proportion, so
+            that as many samples are seen as by the other methods.
         steps: The number of decrements of :math:`\lambda`.
         ratio: The ratio of a decrement to the one before.
         constant: Keep :math:`\lambda = 1`: synchronization alone.
@@ -43,8 +43,8 @@ class Homotopy:
     def __post_init__(self):
         if self.coupling < 0 or self.segment < 1 or self.steps < 1 or not 0 < self.ratio < 1:
             raise ValueError(
-                f"coupling ({self.coupling}) must not be negative, segment ({self.segment}) and steps ({self.steps}) must "
-                f"be at least 1, and ratio ({self.ratio}) between 0 and 1"
+                f"coupling ({self.coupling}) must not be negative, segment ({self.segment}) and steps ({self.steps}) "
+                f"must be at least 1, and ratio ({self.ratio}) between 0 and 1"
             )
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:

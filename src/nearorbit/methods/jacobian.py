@@ -19,8 +19,8 @@ class Jacobian:
     in model coordinates, where a Jacobian is per unit of model time.
 
     References:
-        | When are dynamical systems learned from time series data statistically accurate? (Park, Yang and Chandramoorthy,
-          NeurIPS 2024)
+        | When are dynamical systems learned from time series data statistically accurate? (Park, Yang and
+          Chandramoorthy, NeurIPS 2024)
 
     Arguments:
         weight: The weight w.

@@ -24,8 +24,8 @@ class Neighborhood:
         \dot{\delta x} = J_\theta(\hat{x}) \, \delta x, \quad \delta x_{i,0}^{(j)} = x_j - x_i,
 
     where j runs over the neighbors of :math:`x_i`. The norm is squared and relative to the mean squared distance
-    :math:`\langle |x_j - x_i|^2 \rangle` of the batch unless said otherwise: the weight then means the same however wide the
-    neighborhoods are. What remains at the true field is of second order in the distance.
+    :math:`\langle |x_j - x_i|^2 \rangle` of the batch unless said otherwise: the weight then means the same however
+    wide the neighborhoods are. What remains at the true field is of second order in the distance.
 
     The D columns of the fundamental matrix are carried along each rollout and multiplied with the displacements; where
     there are fewer neighbors than components, the displacements themselves are carried.
