@@ -87,7 +87,7 @@ def test_horizon_ends_at_the_longest():
 
 def test_carried_integrals_are_averaged_over_the_counted_time():
     def propagate(x, tangents, duration):
-        return x + [[0, 0, 2.5 * duration]], np.exp(duration * np.array([[[0.1], [-0.1]]])) * tangents
+        return x + np.array([0, 0, 2.5 * duration]), np.exp(duration * np.array([[[0.1], [-0.1]]])) * tangents
 
     result = spectrum(propagate, np.zeros((3, 3)), interval=1, transient=7, horizon=64, carried=1)
     assert result.exponents.shape == (2,)

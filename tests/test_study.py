@@ -79,7 +79,7 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("data|clean|noise", math.nan, "config.yaml: data.clean.noise: expected a finite number, not nan"),
         ("data|clean|sampels", 9, "config.yaml: data.clean: no setting 'sampels'; did you mean 'samples'?"),
         ("data|clean|spacing", 0.1, "config.yaml: data.clean: give one of samples_per_period and spacing"),
-        ("data|clean|samples", 40, "methods.homotopy.segment: 50 is too long for the orbits of data.clean, 40 samples"),
+        ("methods|homotopy|segment", 5000, "methods.homotopy.segment: 5000 is too long for the orbits of data.clean"),
         ("methods|sobolev", {}, "config.yaml: methods.sobolev: no method 'sobolev'"),
         ("methods|jacobian|wieght", 1, "'jacobian' has no setting 'wieght'; did you mean 'weight'?"),
         ("methods|jacobian|weight", math.inf, "methods.jacobian.weight: expected a finite number, not inf"),

@@ -211,7 +211,7 @@ def _stretch(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Propagate and orthonormalize: states (B, D), tangents (B, D, K) and log growth (B, K)."""
     x, stretched = propagate(x, tangents, duration)
-    tangents, R = np.linalg.qr(stretched)
+    tangents, R = np.linalg.qr(np.where(np.isfinite(x).all(-1)[:, None, None], stretched, np.nan))
     return x, tangents, np.log(np.abs(np.diagonal(R, axis1=-2, axis2=-1)))
 
 

@@ -32,6 +32,7 @@ from nearorbit.systems.base import System
 Orbits = Callable[[np.ndarray, np.ndarray], np.ndarray]  # starts (*, D), times (T,) -> states (*, T, D)
 
 WIDTH = 8  # orbits that are integrated side by side
+STEPS = 2000  # of the integrator per sample, on average; an orbit that needs more is on its way to infinity
 ESCAPE = 8.0  # standard deviations from the mean, beyond which a start is redrawn
 BOX = 2.0  # standard deviations: half the side of the box of starts off the attractor
 SAMPLES_PER_PERIOD = 32  # of the reference orbits, for means and spectra
@@ -109,15 +110,17 @@ def _taylor_orbits(system: System) -> Orbits:
         list(zip(state, field, strict=True)), np.zeros((D, WIDTH)), compact_mode=D > 4
     )
 
+    def integrate(rows: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        integrator.set_time(0.0)
+        integrator.state[:] = rows.T
+        lanes = np.repeat(times[:, None], WIDTH, axis=1)
+        states = integrator.propagate_grid(lanes, max_steps=STEPS * len(times))[1]
+        return np.moveaxis(states, -1, 0), _lost(integrator)
+
     def orbits(starts: np.ndarray, times: np.ndarray) -> np.ndarray:
-        pieces = []
-        for rows, count in _batches(starts.reshape(-1, D)):
-            integrator.set_time(0.0)
-            integrator.state[:] = rows.T
-            integrator.propagate_until(np.full(WIDTH, times[0]))
-            grid = np.repeat(times[:, None], WIDTH, axis=1)
-            pieces.append(np.moveaxis(integrator.propagate_grid(grid)[1], -1, 0)[:count])
-        return np.concatenate(pieces).reshape(*starts.shape[:-1], len(times), D)
+        whole = np.unique(np.append(0.0, times))
+        states = _in_batches(lambda rows: integrate(rows, whole), starts.reshape(-1, D))
+        return states[:, -len(times) :].reshape(*starts.shape[:-1], len(times), D)
 
     return orbits
 
@@ -132,16 +135,16 @@ def _taylor_tangents(system: System) -> Propagate:
     equations = [*variational, *integrals]
     integrator = hy.taylor_adaptive_batch(equations, np.zeros((len(equations), WIDTH)), compact_mode=D > 4)
 
+    def integrate(rows: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        integrator.set_time(0.0)
+        integrator.state[:] = rows.T
+        integrator.propagate_until(np.full(WIDTH, duration))
+        return integrator.state.T.copy(), _lost(integrator)
+
     def propagate(x: np.ndarray, tangents: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
         # The integrals start at 0 each time: the integrator's tolerance is relative to its largest variable.
         before = np.concatenate([x[:, :D], tangents.reshape(len(x), -1), np.zeros((len(x), len(integrals)))], axis=1)
-        pieces = []
-        for rows, count in _batches(before):
-            integrator.set_time(0.0)
-            integrator.state[:] = rows.T
-            integrator.propagate_until(np.full(WIDTH, duration))
-            pieces.append(integrator.state.T[:count].copy())
-        return _unpacked(np.concatenate(pieces), x)
+        return _unpacked(_in_batches(lambda rows: integrate(rows, duration), before), x)
 
     return propagate
 
@@ -153,10 +156,28 @@ def _unpacked(after: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate([state, x[:, D:] + increments], axis=1), tangents.reshape(-1, D, D)
 
 
-def _batches(rows: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """Cut rows into batches of WIDTH, the last filled up with copies; each with its number of rows."""
+def _in_batches(integrate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> np.ndarray:
+    """Integrate rows in batches of WIDTH, the last filled up with copies."""
     filled = np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % WIDTH, axis=0)])
-    return [(filled[i : i + WIDTH], min(WIDTH, len(rows) - i)) for i in range(0, len(rows), WIDTH)]
+    batches = [_isolated(integrate, filled[i : i + WIDTH]) for i in range(0, len(filled), WIDTH)]
+    return np.concatenate(batches)[: len(rows)]
+
+
+def _isolated(integrate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> np.ndarray:
+    """Integrate a batch. An orbit that is lost stops all of the batch: then the others start again without it."""
+    values, lost = integrate(rows)
+    if lost.any() and not lost.all():
+        others = np.where(lost[:, None], rows[~lost][0], rows)
+        values[~lost] = _isolated(integrate, others)[~lost]
+    return values
+
+
+def _lost(integrator: hy.taylor_adaptive_batch) -> np.ndarray:
+    """Tell which orbits of the batch (WIDTH,) became infinite, or hold up the others by ever shorter steps."""
+    outcomes = np.array([result[0] for result in integrator.propagate_res])
+    slowest = integrator.time == integrator.time.min()
+    infinite, short = hy.taylor_outcome.err_nf_state, hy.taylor_outcome.step_limit
+    return (outcomes == infinite) | ((outcomes == short) & slowest)
 
 
 def _kinked_orbits(system: System) -> Orbits:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nearorbit.catalogue import StudyError, build, hint
 
-SCHEMA = Path("workflow/schemas/config.schema.yaml")  # in the repository
+SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"  # of the clone that is installed
 CATALOGUES = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
 NEEDS = {  # which file brings what a method declares in `needs`; states and splines come from the observations
     "neighbors": "neighbors",
@@ -158,12 +158,11 @@ SLICES = {
 }
 
 
-def load(path: Path, schema: Path = SCHEMA) -> Study:
+def load(path: Path) -> Study:
     """Read and check a study file; the catalogues are left to :meth:`Study.check_catalogues`.
 
     Arguments:
         path: The study file, YAML.
-        schema: The JSON schema of study files, YAML as well.
 
     Raises:
         StudyError: If the file cannot be read or is no study.
@@ -176,21 +175,20 @@ def load(path: Path, schema: Path = SCHEMA) -> Study:
         raise StudyError(f"{path}: {error.strerror or error}; a study is a YAML file such as config.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: not a YAML file: {error}") from None
-    return parse(config, schema, where=str(path))
+    return parse(config, where=str(path))
 
 
-def parse(config: Any, schema: Path = SCHEMA, *, where: str = "study") -> Study:
+def parse(config: Any, *, where: str = "study") -> Study:
     """Check the content of a study file.
 
     Arguments:
         config: The content.
-        schema: The JSON schema of study files.
         where: The place for error messages, e.g. ``"config.yaml"``.
 
     Raises:
         StudyError: If it is no study: what the schema finds, or else what does not fit together.
     """
-    _refuse([f"{where}: {problem}" for problem in _violations(config, schema)])
+    _refuse([f"{where}: {problem}" for problem in _violations(config)])
     study = Study(**{key: _normalized(key, section) for key, section in config.items()}, where=where)
     _refuse([f"{where}: {problem}" for problem in _misfits(study)])
     return study
@@ -230,7 +228,7 @@ def _method_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
         yield f"methods.{label}.count: {count} is more than neighbors.count, {available}; lower this or raise that"
 
 
-def _violations(config: Any, schema: Path) -> list[str]:
+def _violations(config: Any) -> list[str]:
     import jsonschema
     import yaml
 
@@ -242,7 +240,9 @@ def _violations(config: Any, schema: Path) -> list[str]:
             "number": lambda _, value: _is_number(value),
         }
     )
-    validator = jsonschema.validators.extend(draft, type_checker=checker)(yaml.safe_load(schema.read_text()))
+    if not SCHEMA.is_file():
+        raise StudyError(f"{SCHEMA}: no schema of studies; install a clone of the repository (pip install -e .)")
+    validator = jsonschema.validators.extend(draft, type_checker=checker)(yaml.safe_load(SCHEMA.read_text()))
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(key) for key in error.absolute_path])
     return [problem for error in errors for problem in _explain(error)]
 

@@ -107,6 +107,7 @@ def train(
             or belongs to other data.
     """
     began = time.perf_counter()
+    torch.set_flush_denormal(True)  # denormal activations of saturated units cost several times as much
     settings = Training(**training)
     device, dtype = pick_device(settings.device), getattr(torch, settings.precision)
     seeds = [int(seed) for seed in observations["seed"]]
