@@ -16,7 +16,6 @@ from nearorbit.digest import digest, source
 from nearorbit.study import SLICES, load, parse
 
 REPOSITORY = Path(__file__).parents[1]
-SCHEMA = REPOSITORY / studies.SCHEMA
 FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
 DEFAULT = yaml.safe_load(FILES[0].read_text())
 CELL = {
@@ -44,19 +43,19 @@ def changed(path: str, value):
 
 def complaint(config) -> str:
     with pytest.raises(StudyError) as caught:
-        parse(config, SCHEMA, where="config.yaml").check_catalogues()
+        parse(config, where="config.yaml").check_catalogues()
     return str(caught.value)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_every_study_in_the_repository_is_sound(file):
-    study = load(file, SCHEMA)
+    study = load(file)
     study.check_catalogues()
     assert study.study == (file.stem if file != FILES[0] else "quick")
 
 
 def test_the_paper_study_is_as_large_as_it_says():
-    study = load(REPOSITORY / "workflow/studies/paper.yaml", SCHEMA)
+    study = load(REPOSITORY / "workflow/studies/paper.yaml")
     assert (len(study.systems), len(study.data), study.seeds) == (28, 4, 5)
     assert set(study.data["transients"].items()) >= {("orbits", 50), ("transient", 0)}
 
@@ -107,20 +106,20 @@ def test_a_file_that_is_no_study_is_refused_by_name(tmp_path):
         file = tmp_path / "study.yaml"
         file.write_text(text)
         with pytest.raises(StudyError, match=message) as caught:
-            load(file, SCHEMA)
+            load(file)
         assert str(file) in str(caught.value)
     with pytest.raises(StudyError, match="No such file"):
-        load(tmp_path / "none.yaml", SCHEMA)
+        load(tmp_path / "none.yaml")
 
 
 def test_a_bare_line_names_its_entry():
-    study = parse(DEFAULT, SCHEMA)
+    study = parse(DEFAULT)
     assert study.systems["Lorenz"] == {"system": "Lorenz"}
     assert study.systems["Lorenz96_N5"]["system"] == "lorenz96"
 
 
 def slices(config) -> dict[str, str]:
-    study = parse(config, SCHEMA)
+    study = parse(config)
     return {
         stage: json.dumps(study.settings(stage, *(CELL[axis] for axis in axes)), allow_nan=False)
         for stage, (axes, _) in SLICES.items()
@@ -128,7 +127,7 @@ def slices(config) -> dict[str, str]:
 
 
 def test_a_slice_has_the_settings_that_its_stage_takes():
-    study, functions = parse(DEFAULT, SCHEMA), stages()
+    study, functions = parse(DEFAULT), stages()
     assert list(functions) == list(SLICES)
     for stage, (axes, _) in SLICES.items():
         parameters = inspect.signature(functions[stage]).parameters.values()

@@ -8,7 +8,7 @@ from nearorbit import catalogue
 from nearorbit.catalogue import StudyError
 from nearorbit.fields import NeuralField
 from nearorbit.neighbors import neighbors
-from nearorbit.training import Training, clipped, flatten, gradient, pick_device, train
+from nearorbit.training import Adam, Training, clipped, flatten, gradient, pick_device, train
 
 METHODS = catalogue.names("methods")
 
@@ -94,6 +94,17 @@ def test_a_member_whose_loss_is_not_finite_is_counted_and_leaves_the_others_alon
     assert all(p.isfinite().all() for p in field.parameters())
     for a, b in zip(field.parameters(), healthy.parameters(), strict=True):
         assert torch.equal(a[[0, 2]], b[[0, 2]])
+
+
+def test_adam_takes_the_steps_of_the_library():
+    ours, theirs = torch.ones(2, 5, dtype=torch.float64), torch.ones(2, 5, dtype=torch.float64)
+    adam, library = Adam(ours), torch.optim.Adam([theirs])
+    for step in range(20):
+        theirs.grad = torch.randn(2, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+        library.param_groups[0]["lr"] = 0.01 * (step + 1)
+        library.step()
+        adam.update(theirs.grad, 0.01 * (step + 1))
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_are_clipped_member_by_member():

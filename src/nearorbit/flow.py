@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torchdiffeq
 from torch import Tensor
 
 from nearorbit.fields import Field, identity
@@ -100,7 +99,9 @@ def adaptive_rollout(field: Field, start: Tensor, times: Tensor, *, rtol: float 
     Returns:
         The states at all times, with shape (*, T, D).
     """
-    states = torchdiffeq.odeint(lambda _, x: field(x), start, times, method="dopri5", rtol=rtol, atol=atol)
+    from torchdiffeq import odeint  # here, because its import takes a second of every job's time
+
+    states = odeint(lambda _, x: field(x), start, times, method="dopri5", rtol=rtol, atol=atol)
     return states.movedim(0, -2)
 
 

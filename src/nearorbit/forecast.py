@@ -23,7 +23,7 @@ from nearorbit.flow import propagate, rollout
 from nearorbit.lyapunov import spectrum
 
 ORBITS = ("forecasts", "attractor", "windows")
-ORTHONORMALIZATIONS = 5  # of the tangents in a period, at least
+ORTHONORMALIZATIONS = 2  # of the tangents in a period, at least
 FAR = 10  # ranges of the attractor that an orbit may be away from it
 
 

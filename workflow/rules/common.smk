@@ -35,7 +35,7 @@ def checked_study():
     """Check the study; a mistake in it ends snakemake with the message alone."""
     where = ", ".join(os.path.relpath(file) for file in workflow.overwrite_configfiles or ["config.yaml"])
     try:
-        study = studies.parse(config, Path(workflow.basedir, studies.SCHEMA), where=where)
+        study = studies.parse(config, where=where)
         if workflow.is_main_process:  # it imports torch and dysts, which every job of a cluster would do again
             study.check_catalogues()
     except catalogue.StudyError as error:
