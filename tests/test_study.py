@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nearorbit import study as studies
 from nearorbit.__main__ import main, stages
 from nearorbit.catalogue import StudyError
 from nearorbit.digest import digest, source
