@@ -271,6 +271,14 @@ def _uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[
     return nn.Parameter(torch.from_numpy(values))
 
 
+# What a stranger has to know to evaluate a saved model without this package; e is the member.
+EQUATIONS = (
+    "y = (x - coordinates.mean[e]) / coordinates.scale[e]; h = y; for every hidden layer n: h = activation(h @ "
+    "weights.n[e] + biases.n[e]); last layer without activation; dx/dt = coordinates.rate[e] * coordinates.scale[e] * h, "
+    "x and t in system units"
+)
+
+
 def save(path: Path, field: NeuralField, coordinates: Coordinates, **metadata: str) -> None:
     """Write an ensemble and its coordinates to a safetensors file.
 
@@ -282,7 +290,7 @@ def save(path: Path, field: NeuralField, coordinates: Coordinates, **metadata: s
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in field.state_dict().items()}
     tensors |= {f"coordinates.{name}": t.cpu().contiguous() for name, t in vars(coordinates).items()}
-    save_file(tensors, path, metadata={"network": json.dumps(field.settings), **metadata})
+    save_file(tensors, path, metadata={"network": json.dumps(field.settings), "equations": EQUATIONS, **metadata})
 
 
 def load(path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float64) -> Transformed:
