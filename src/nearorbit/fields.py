@@ -274,8 +274,8 @@ def _uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[
 # What a stranger has to know to evaluate a saved model without this package; e is the member.
 EQUATIONS = (
     "y = (x - coordinates.mean[e]) / coordinates.scale[e]; h = y; for every hidden layer n: h = activation(h @ "
-    "weights.n[e] + biases.n[e]); last layer without activation; dx/dt = coordinates.rate[e] * coordinates.scale[e] * h, "
-    "x and t in system units"
+    "weights.n[e] + biases.n[e]); last layer without activation; dx/dt = coordinates.rate[e] * coordinates.scale[e] "
+    "* h, x and t in system units"
 )
 
 
