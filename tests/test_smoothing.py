@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.interpolate import make_smoothing_spline
 
 from nearorbit.smoothing import smoothed
 
@@ -18,6 +19,13 @@ def test_the_spline_of_noisy_samples_is_closer_to_the_truth_than_they_are():
     noise = 0.1 * np.random.default_rng(0).standard_normal(CURVE.shape)
     error = smoothed(CURVE + noise)[::2] - CURVE
     assert (error**2).mean() < 0.25 * (noise**2).mean()
+
+
+def test_it_is_the_spline_of_scipy_which_looks_for_small_penalties_only():
+    curve = CURVE + 0.003 * np.random.default_rng(0).standard_normal(CURVE.shape)
+    fine = np.linspace(0, len(curve) - 1, 3 * (len(curve) - 1) + 1)
+    theirs = [make_smoothing_spline(np.arange(len(curve), dtype=float), line)(fine) for line in curve.T]
+    np.testing.assert_allclose(smoothed(curve, refinement=3), np.stack(theirs, -1), atol=2e-4)
 
 
 def test_orbits_are_smoothed_one_by_one():
