@@ -194,7 +194,7 @@ class NeuralField(nn.Module):
 
     Arguments:
         dimension: The number of components, D.
-        seeds: The seeds of the members; the initial weights of a member depend on nothing but its seed.
+        seeds: The seeds of the E members; the initial weights of a member depend on nothing but its seed.
         width: The width of the hidden layers.
         depth: The number of hidden layers.
         activation: The name of the activation, a key of :data:`ACTIVATIONS`.
@@ -211,7 +211,7 @@ class NeuralField(nn.Module):
             raise ValueError(f"network.activation: no '{activation}'; it is one of {', '.join(ACTIVATIONS)}")
         if min(dimension, width, depth, len(seeds)) < 1:
             raise ValueError(f"network: width {width} and depth {depth} must be at least 1, and there must be a seed")
-        self.dimension = dimension
+        self.dimension, self.members = dimension, len(seeds)
         self.settings = {"width": width, "depth": depth, "activation": activation}
         self._activation, self._activation_and_slope = ACTIVATIONS[activation]
         sizes = [dimension, *[width] * depth, dimension]
@@ -223,10 +223,9 @@ class NeuralField(nn.Module):
             self.weights.append(_uniform(streams, bound, (fan_in, fan_out)))
             self.biases.append(_uniform(streams, bound, (1, fan_out)))
 
-    @property
-    def members(self) -> int:
-        """The number of members, E."""
-        return len(self.weights[0])
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+        # Indexing a ParameterList costs as much as a product of small matrices.
+        return list(zip(self.biases._parameters.values(), self.weights._parameters.values(), strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate each member at its own states; see :class:`Field`.
@@ -238,7 +237,7 @@ class NeuralField(nn.Module):
             Derivatives in model time, with shape (E, *, D).
         """
         h = x.reshape(self.members, -1, self.dimension)
-        *hidden, last = zip(self.biases, self.weights, strict=True)
+        *hidden, last = self._layers()
         for b, w in hidden:
             h = self._activation(torch.baddbmm(b, h, w))
         b, w = last
@@ -257,7 +256,7 @@ class NeuralField(nn.Module):
         h = x.reshape(self.members, -1, self.dimension)
         states, tangents = h.shape[1], v.shape[-2]
         u = v.reshape(self.members, states * tangents, self.dimension)
-        *hidden, last = zip(self.biases, self.weights, strict=True)
+        *hidden, last = self._layers()
         for b, w in hidden:
             h, slope = self._activation_and_slope(torch.baddbmm(b, h, w))
             u = torch.bmm(u, w).view(self.members, states, tangents, -1) * slope.unsqueeze(2)
