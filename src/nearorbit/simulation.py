@@ -21,8 +21,6 @@ from typing import Any
 import heyoka as hy
 import numpy as np
 import xarray as xr
-from scipy.integrate import solve_ivp
-from scipy.signal import welch
 
 from nearorbit import __version__
 from nearorbit.lyapunov import Propagate, kaplan_yorke, spectrum
@@ -215,6 +213,8 @@ def _kinked_tangents(system: System) -> Propagate:
 
 def _dop853(derivative: Callable, start: np.ndarray, times: np.ndarray) -> np.ndarray:
     """States (T, M) at the times; NaN from where the solver gave up."""
+    from scipy.integrate import solve_ivp  # few jobs need it, and scipy.integrate and .signal take a second to import
+
     states = np.full((len(times), len(start)), np.nan)
     if times[-1] == 0:
         states[:] = start
@@ -284,6 +284,8 @@ def dominant_period(system: System, simulate: Orbits) -> float:
     The scale of time comes first, :math:`2 \\pi` rms(x) / rms(f), from an orbit that grows until its length is many
     times that scale.
     """
+    from scipy.signal import welch
+
     state = system.start
     scale = 2 * np.pi / np.linalg.norm(compiled(system)(state)[1], 2)  # shorter than any motion
     for _ in range(16):

@@ -13,7 +13,6 @@ References:
 
 import numpy as np
 import xarray as xr
-from scipy.ndimage import gaussian_filter1d
 
 from nearorbit.metrics.base import Metric, catalogued
 
@@ -39,6 +38,8 @@ def spectrum(orbits: np.ndarray, *, sigma: float = 20.0) -> np.ndarray:
     Returns:
         The spectrum, with shape (T // 2 + 1); all zeros for orbits at rest.
     """
+    from scipy.ndimage import gaussian_filter1d  # here, for every job that reads a study imports this file
+
     power = np.abs(np.fft.rfft(orbits - orbits.mean(axis=1, keepdims=True))) ** 2
     smooth = gaussian_filter1d(power.mean(axis=0), sigma)
     total = smooth.sum()

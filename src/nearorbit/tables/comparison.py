@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from nearorbit import catalogue
 from nearorbit.scores import Results
@@ -63,6 +62,8 @@ def paired(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 
 def _compared(pairs: pd.DataFrame) -> pd.Series:
+    from scipy.stats import binomtest  # here, for every job imports this file and this takes a second
+
     higher = catalogue.entries("metrics")[pairs["metric"].iloc[0]].better == "higher"
     value, reference = ((-pairs[c] if higher else pairs[c]).fillna(np.inf) for c in ("value", "reference"))
     wins, n = int((value < reference).sum()), int((value != reference).sum())
