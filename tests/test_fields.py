@@ -6,7 +6,9 @@ import torch
 from lorenz63 import Lorenz
 from lorenz63 import jacobian as true_jacobian
 from safetensors import safe_open
+from safetensors.torch import save_file
 
+from nearorbit.catalogue import StudyError
 from nearorbit.fields import ACTIVATIONS, Coordinates, NeuralField, Transformed, TrueField, jacobian, load, save
 
 
@@ -104,3 +106,19 @@ def test_a_saved_model_can_be_evaluated_from_its_header_alone(tmp_path):
 def test_an_unknown_activation_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"no 'relu6'; it is one of silu, tanh"):
         NeuralField(3, [0], activation="relu6")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign", "missing"])
+def test_a_damaged_model_is_refused_and_left_in_place(tmp_path, damage):
+    path = tmp_path / "model.safetensors"
+    save(path, NeuralField(3, [0]), Coordinates(draw(1, 3), draw(1, 3), draw(1, 1)))
+    content = path.read_bytes()
+    if damage == "foreign":
+        save_file({"weight": torch.zeros(2)}, path)
+    elif damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2 if damage == "truncated" else 0])
+    with pytest.raises(StudyError, match=r"model\.safetensors: (not a|no such).*(trains|make) it"):
+        load(path)
+    assert path.exists() == (damage != "missing")

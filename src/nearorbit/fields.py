@@ -13,10 +13,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from nearorbit.catalogue import StudyError
 from nearorbit.seeds import generator
 from nearorbit.systems.base import System
 
@@ -303,12 +304,24 @@ def load(path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float64)
     Returns:
         The field: it maps states with shape (E, *, D), a row for each seed, to their time derivatives, both in system
         units; ``.field`` is the :class:`NeuralField` in model coordinates.
+
+    Raises:
+        StudyError: If it is not there, not whole, or not a model that :func:`save` wrote.
     """
-    with safe_open(path, framework="pt", device=device) as file:
-        tensors = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
-        network = json.loads(file.metadata()["network"])
-    coordinates = Coordinates(*(tensors.pop(f"coordinates.{name}") for name in ("mean", "scale", "rate")))
-    members, dimension = coordinates.mean.shape
-    field = NeuralField(dimension, range(members), **network).to(device, dtype)
-    field.load_state_dict(tensors)
+    remedy = "delete it, and the workflow trains it again"
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            tensors = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+            header = file.metadata() or {}
+    except FileNotFoundError:
+        raise StudyError(f"{path}: no such file; make it with the stage train, or with snakemake") from None
+    except (SafetensorError, OSError) as error:
+        raise StudyError(f"{path}: not a whole safetensors file ({error}); {remedy}") from error
+    try:
+        coordinates = Coordinates(*(tensors.pop(f"coordinates.{name}") for name in ("mean", "scale", "rate")))
+        members, dimension = coordinates.mean.shape
+        field = NeuralField(dimension, range(members), **json.loads(header["network"])).to(device, dtype)
+        field.load_state_dict(tensors)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise StudyError(f"{path}: not a model that nearorbit wrote ({error}); {remedy}") from error
     return Transformed(field.requires_grad_(False), coordinates.inverse)

@@ -187,13 +187,13 @@ class Data:
         self._step = tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._states = tensor(states["train"]).flatten(1, 2)
         self._validation = tensor(_cut(states["validation"], settings.horizon))
-        self._extras = {
+        prepare = {
             "neighbors": lambda: torch.as_tensor(_table(neighbors, self, method)).to(device),
             "spline": lambda: tensor(smoothed(states["train"], refinement=2 * self.substeps)).flatten(1, 2),
             "jacobians": lambda: tensor(_model_jacobians(_required(supervision, "supervision"), observations)),
             "exponents": lambda: tensor(_required(supervision, "supervision")["exponents"] / observations["rate"]),
         }
-        self._extras = {need: make() for need, make in self._extras.items() if need in method.needs}
+        self._extras = {need: prepare[need]() for need in method.needs & prepare.keys()}
 
     def starts(self, steps: int, seeds: list[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments of each step; yields shape (E, B), positions in the flattened (orbit, time).
