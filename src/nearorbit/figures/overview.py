@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from nearorbit import catalogue
 from nearorbit.figures.base import WIDTH, panels
 from nearorbit.scores import Results
-from nearorbit.tables.base import check_metrics, number, summary
+from nearorbit.tables.base import HEADLINES, check_metrics, number, summary
 
 COLUMNS = 3  # maps side by side
 
@@ -29,14 +29,7 @@ class Overview:
         reference: The label of the reference; the first method of the study if None.
     """
 
-    metrics: Sequence[str] = (
-        "jacobian_error",
-        "lyapunov_distance",
-        "leading_exponent_error",
-        "valid_prediction_time",
-        "state_space_divergence",
-        "spectral_hellinger",
-    )
+    metrics: Sequence[str] = HEADLINES
     reference: str | None = None
     reads: ClassVar[frozenset[str]] = frozenset({"scores.csv"})
 

@@ -21,6 +21,14 @@ import pandas as pd
 from nearorbit import catalogue
 from nearorbit.scores import CELL, Results
 
+HEADLINES = (  # the metrics of an overview
+    "jacobian_error",
+    "lyapunov_distance",
+    "leading_exponent_error",
+    "valid_prediction_time",
+    "state_space_divergence",
+    "spectral_hellinger",
+)
 MISSING = "–"
 LONG = 40  # rows; longer tables may break across pages
 PREAMBLE = "% \\usepackage{booktabs, longtable}\n"

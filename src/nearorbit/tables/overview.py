@@ -10,16 +10,8 @@ import pandas as pd
 
 from nearorbit import catalogue
 from nearorbit.scores import Results
-from nearorbit.tables.base import MISSING, Table, check_metrics, headers, loss, number, spread_out, summary
+from nearorbit.tables.base import HEADLINES, MISSING, Table, check_metrics, headers, loss, number, spread_out, summary
 
-HEADLINES = (
-    "jacobian_error",
-    "lyapunov_distance",
-    "leading_exponent_error",
-    "valid_prediction_time",
-    "state_space_divergence",
-    "spectral_hellinger",
-)
 CAPTION = (
     "Median over the systems of the mean over the seeds; mean rank of the method over the systems and these metrics; "
     "share of seeds that diverged or collapsed. Bold: best of the row."
