@@ -76,5 +76,6 @@ def supervision(observed):
         {
             "jacobian": ((*observed["train"].dims, "direction"), jacobian(states)),
             "exponents": ("exponent", np.array([0.9056, 0.0, -14.572])),
+            "fingerprint": observed["fingerprint"],
         }
     )

@@ -200,6 +200,7 @@ def test_windows_end_inside_the_training_orbit_and_continue_beyond_it(lorenz, ex
 def test_supervision_is_the_truth_at_the_observed_states(lorenz, exponents):
     observations = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
     observations["train"] = observations["train"] + 1.0
+    observations = observations.assign(fingerprint=("seed", np.arange(observations.sizes["seed"])))
     supervision = simulation.supervision(lorenz, observations, exponents)
     assert supervision["jacobian"].dims == ("seed", "orbit", "time", "component", "direction")
     np.testing.assert_allclose(supervision["field"], lorenz(observations["train"].values))

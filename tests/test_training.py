@@ -138,8 +138,11 @@ def test_a_device_that_does_not_exist_is_refused():
 
 def test_a_table_of_neighbors_of_other_data_is_refused(data):
     observed, table, truth = data
-    with pytest.raises(StudyError, match="the table is of other data"):
-        fit(observed, table.isel(point=slice(None, -1)), truth, "neighborhood")
+    others = neighbors(observations(0.02, seeds=3), count=25, theiler=0.5, ahead=5)  # of the same shape
+    with pytest.raises(StudyError, match="neighbors: the file is of other data"):
+        fit(observed, others, truth, "neighborhood")
+    with pytest.raises(StudyError, match="supervision: the file is of other data"):
+        fit(observed, table, truth.isel(seed=[1, 0, 2]), "jacobian")
 
 
 def test_a_missing_file_is_named(data):

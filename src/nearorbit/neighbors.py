@@ -47,7 +47,7 @@ def neighbors(observations: xr.Dataset, *, count: int = 25, theiler: float = 0.5
     index, distance = (np.stack(arrays) for arrays in zip(*found, strict=True))
     dimensions = ("seed", "point", "neighbor")
     return xr.Dataset(
-        {"index": (dimensions, index), "distance": (dimensions, distance)},
+        {"index": (dimensions, index), "distance": (dimensions, distance), "fingerprint": observations["fingerprint"]},
         coords={"seed": observations["seed"]},
         attrs={**observations.attrs, "count": count, "theiler": theiler, "window": window, "ahead": ahead},
     )

@@ -9,6 +9,8 @@ about one,
 Exponents, Jacobians and horizons are reported in system units all the same (:class:`nearorbit.fields.Transformed`).
 """
 
+import hashlib
+
 import numpy as np
 import xarray as xr
 
@@ -27,7 +29,8 @@ def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: flo
     Returns:
         ``train`` and ``validation`` with noise, in system units and of the shapes given; ``mean`` and ``scale``
         (seed, component) of the training data, and ``rate`` (seed), model time per unit of system time; with ``step``
-        and ``period`` in system time.
+        and ``period`` in system time; and ``fingerprint`` (seed), by which what is computed along
+        them knows them again.
 
     Raises:
         ValueError: If ``noise`` is negative, or a component does not vary.
@@ -46,8 +49,15 @@ def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: flo
     if not (scale > 0).all():
         raise ValueError(f"{label}: a component of the training data does not vary, it cannot be standardized")
     observed = observed.assign(mean=mean, scale=scale, rate=speed((observed["train"] - mean) / scale, observed["step"]))
+    prints = [fingerprint(states) for states in observed["train"].transpose("seed", ...).to_numpy()]
+    observed["fingerprint"] = "seed", np.array(prints)
     observed.attrs = {**orbits.attrs, "noise": noise}
     return observed
+
+
+def fingerprint(states: np.ndarray) -> int:
+    """Hash states of any shape to 63 bits."""
+    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(states).data, digest_size=8).digest()) >> 1
 
 
 def speed(states: xr.DataArray, step: xr.DataArray) -> xr.DataArray:

@@ -471,7 +471,8 @@ def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset)
         exponents: The spectrum, from :func:`exponents`.
 
     Returns:
-        `field` and `jacobian` (..., component, direction) at these states, and the true `exponents`; in system units.
+        `field` and `jacobian` (..., component, direction) at these states, and the true `exponents`; in system units;
+        with the `fingerprint` of the observations.
     """
     observed = observations["train"]
     field, jacobian = compiled(system)(observed.values)
@@ -480,6 +481,7 @@ def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset)
             "field": (observed.dims, field),
             "jacobian": ((*observed.dims, "direction"), jacobian),
             "exponents": ("exponent", exponents["exponents"].values),
+            "fingerprint": observations["fingerprint"],
         },
         coords={"component": observed["component"], "direction": observed["component"].values},
         attrs=_attributes(system),

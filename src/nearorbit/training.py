@@ -182,6 +182,8 @@ class Data:
                 f"training orbits have {self.samples} samples, a segment of {self.segment} needs {self.segment + 1}: "
                 f"ask for more (data.*.samples) or a shorter segment (training.segment, or the method's own)"
             )
+        neighbors = _matching(neighbors, "neighbors", observations)
+        supervision = _matching(supervision, "supervision", observations)
         tensor = lambda array: torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype)  # noqa: E731
         self._member = torch.arange(self.members, device=device)
         self._step = tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
@@ -407,6 +409,20 @@ def _cut(orbits: np.ndarray, horizon: int) -> np.ndarray:
     return whole[:, ::every]
 
 
+def _matching(file: xr.Dataset | None, name: str, observations: xr.Dataset) -> xr.Dataset | None:
+    """Refuse a file that was computed along other observations than these."""
+    if file is not None and not np.array_equal(file["fingerprint"], observations["fingerprint"]):
+        raise StudyError(
+            f"{name}: the file is of other data: the fingerprints of its observations are {_hex(file)}, of these "
+            f"{_hex(observations)}; make it again from these observations"
+        )
+    return file
+
+
+def _hex(file: xr.Dataset) -> str:
+    return " ".join(f"{value:016x}" for value in np.atleast_1d(file["fingerprint"].to_numpy()))
+
+
 def _required(file: xr.Dataset | None, name: str) -> xr.Dataset:
     if file is None:
         raise StudyError(f"the method needs the file of {name}: give it with --{name}")
@@ -415,12 +431,6 @@ def _required(file: xr.Dataset | None, name: str) -> xr.Dataset:
 
 def _table(neighbors: xr.Dataset | None, data: Data, method: Method) -> np.ndarray:
     table = _required(neighbors, "neighbors")
-    expected = (data.members, data.orbits * data.samples)
-    if table["index"].shape[:2] != expected:
-        raise StudyError(
-            f"neighbors: the table is of other data: it has (seeds, states) = {table['index'].shape[:2]}, the "
-            f"observations have {expected}; find the neighbors of these observations again"
-        )
     if table.sizes["neighbor"] < method.count or table.attrs["ahead"] < data.segment:
         raise StudyError(
             f"neighbors: the table has {table.sizes['neighbor']} neighbors that {table.attrs['ahead']} samples follow, "
