@@ -83,6 +83,8 @@ def table(system, error=0.0):
             "jacobian": (("seed", "point", "component", "direction"), jacobian(system, points, errors)),
             "exponents": (("seed", "exponent"), spectrum),
             "stderr": (("seed", "exponent"), np.full_like(spectrum, 0.005)),
+            "converged": ("seed", np.ones(SEEDS, np.int8)),
+            "horizon": 100.0,
             "best_step": ("seed", np.where(errors[:, 0] == 0, 0, 900 + 50 * np.arange(SEEDS))),
             "diverged": ("seed", np.zeros(SEEDS, np.int8)),
             "period": 0.75,
@@ -130,7 +132,7 @@ def write_study(folder: Path) -> scores.Results:
     for system in SPECTRA:
         truth = table(system)
         (folder / system).mkdir(parents=True)
-        known = truth[["exponents", "stderr"]].isel(seed=0, drop=True)
+        known = truth[["exponents", "stderr", "converged", "horizon"]].isel(seed=0, drop=True)
         known = known.assign(period=truth["period"], mean=truth["attractor"].mean(("seed", "run", "sample")))
         files.write(known, folder / system / "exponents.nc", kind="exponents")
         for data in DATA:

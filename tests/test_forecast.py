@@ -29,6 +29,8 @@ def truth():
             "jacobian": (("seed", "point", "component", "direction"), jacobian(runs[:, :, 30])),
             "exponents": (("seed", "exponent"), np.tile([0.9056, 0.0, -14.572], (2, 1))),
             "stderr": (("seed", "exponent"), np.zeros((2, 3))),
+            "converged": ("seed", np.ones(2, np.int8)),
+            "horizon": 100 * PERIOD,
             "best_step": ("seed", np.zeros(2)),
             "diverged": ("seed", np.zeros(2, np.int8)),
             "step": STEP,

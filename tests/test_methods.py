@@ -7,6 +7,8 @@ import torch
 from lorenz63 import Lorenz, observations, supervision
 
 from nearorbit import catalogue
+from nearorbit.batches import Data
+from nearorbit.budget import Training
 from nearorbit.fields import Coordinates, NeuralField, Transformed, TrueField
 from nearorbit.flow import rollout
 from nearorbit.methods.base import PRIVILEGES, given
@@ -15,7 +17,6 @@ from nearorbit.methods.homotopy import Homotopy
 from nearorbit.methods.jacobian import Jacobian
 from nearorbit.methods.neighborhood import Neighborhood
 from nearorbit.neighbors import neighbors
-from nearorbit.training import Data, Training
 
 METHODS = catalogue.names("methods")
 CPU = torch.device("cpu")
@@ -35,7 +36,7 @@ def prepare(method, noise=0.0, samples=600, batch=8, **training):
     coordinates = Coordinates(
         *(torch.from_numpy(observed[n].to_numpy().reshape(2, -1)) for n in ("mean", "scale", "rate"))
     )
-    batch = data.gather(next(data.starts(1, [0, 1])))
+    batch = data.gather(next(data.starts([0, 1], [1]))[0])
     return Transformed(TrueField(Lorenz()), coordinates), batch
 
 

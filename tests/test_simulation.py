@@ -44,7 +44,7 @@ def assert_as_published(result, published):
 
 def assert_as_asked(result):
     leading, stderr = float(result["exponents"][0]), float(result["stderr"][0])
-    assert result.attrs["converged"] == 1
+    assert result["converged"] == 1
     assert stderr <= max(0.01 * leading, 0.001)
     total, largest = float(result["exponents"].sum()), float(np.abs(result["exponents"]).max())
     assert abs(total - float(result["divergence"])) <= 1e-6 * largest

@@ -5,10 +5,11 @@ import torch
 from lorenz63 import observations, supervision
 
 from nearorbit import catalogue
+from nearorbit.budget import Training
 from nearorbit.catalogue import StudyError
 from nearorbit.fields import NeuralField
 from nearorbit.neighbors import neighbors
-from nearorbit.training import Adam, Training, clipped, flatten, gradient, pick_device, train
+from nearorbit.training import Adam, clipped, flatten, gradient, pick_device, train
 
 METHODS = catalogue.names("methods")
 
@@ -27,11 +28,14 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-def fit(observed, table, truth, method="baseline", *, network=None, **training):
+def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=None, **training):
     network = {"width": 16, "depth": 2} if network is None else network
     training = {"steps": 30, "batch": 16, "validate_every": 10, "device": "cpu", **training}
     method = catalogue.build("methods", method, {})
-    return train(observed, method, network=network, training=training, neighbors=table, supervision=truth)
+    field, coordinates, histories, costs = train(
+        observed, method, network=network, training=training, neighbors=table, supervision=truth, checkpoint=checkpoint
+    )
+    return field, coordinates, pd.concat(histories, ignore_index=True), costs
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -103,7 +107,7 @@ def test_adam_takes_the_steps_of_the_library():
         theirs.grad = torch.randn(2, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
         library.param_groups[0]["lr"] = 0.01 * (step + 1)
         library.step()
-        adam.update(theirs.grad, 0.01 * (step + 1))
+        adam.update(theirs.grad, torch.tensor([0.01 * (step + 1)], dtype=torch.float64))
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 

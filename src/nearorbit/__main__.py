@@ -19,7 +19,8 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 from nearorbit import catalogue
 from nearorbit.catalogue import StudyError, hint
@@ -76,9 +77,10 @@ def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
     command.add_argument("--study", metavar="FILE", type=Path, help="the study to pick the settings from instead")
     command.add_argument("--cell", metavar="SYSTEM/DATA/METHOD", default="", help="the labels to pick them for")
     for file, parameter in files.items():
-        kind = "output" if _is_output(parameter) else "input"
+        kind = _kind(parameter)
         required = parameter.default is parameter.empty
-        command.add_argument(f"--{file}", metavar="PATH", type=Path, required=required, help=kind)
+        many = {"nargs": "+", "default": ()} if _is_list(parameter) else {}
+        command.add_argument(f"--{file}", metavar="PATH", type=Path, required=required, help=kind, **many)
     command.set_defaults(run=lambda options: _run(name, stage, options))
 
 
@@ -89,10 +91,14 @@ def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> N
         # Imported here, so that asking for help stays quick.
         from nearorbit.files import replacing
 
-        paths = {
-            file: stack.enter_context(replacing(options[file])) if _is_output(parameter) else options[file]
-            for file, parameter in _files(stage).items()
-        }
+        def prepared(paths: Path | list[Path], parameter: inspect.Parameter) -> Path | list[Path]:
+            if _kind(parameter) != "output":
+                return paths
+            if _is_list(parameter):
+                return [stack.enter_context(replacing(path)) for path in paths]
+            return stack.enter_context(replacing(paths))
+
+        paths = {file: prepared(options[file], parameter) for file, parameter in _files(stage).items()}
         stage(**paths, **settings)
 
 
@@ -131,10 +137,21 @@ def _settings(stage: Callable[..., None]) -> list[str]:
     return [n for n, p in inspect.signature(stage).parameters.items() if p.kind is p.KEYWORD_ONLY]
 
 
-def _is_output(parameter: inspect.Parameter) -> bool:
-    from nearorbit.stages import Output
+def _kind(parameter: inspect.Parameter) -> str:
+    """Tell what a file is to its stage: ``"input"``, or what its annotation says."""
+    return next((note[0] for t in _types(parameter) if (note := getattr(t, "__metadata__", ()))), "input")
 
-    return parameter.annotation == Output
+
+def _is_list(parameter: inspect.Parameter) -> bool:
+    return any(get_origin(getattr(t, "__origin__", t)) is list or get_origin(t) is list for t in _types(parameter))
+
+
+def _types(parameter: inspect.Parameter) -> tuple[Any, ...]:
+    """List what a parameter may be: ``Path | None`` is one of two."""
+    annotation = parameter.annotation
+    return (
+        get_args(annotation) if isinstance(annotation, UnionType) or get_origin(annotation) is Union else (annotation,)
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ method changes the digests of the trainings with that method, and a new file of 
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,13 @@ def digest(stage: str, entries: Iterable[str] = ()) -> str:
     roots = {*entries, *(name for statement in own for name in imports(statement))}
     texts = [ast.unparse(statement) for statement in own] + [source(name) for name in sorted(closure(roots))]
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def key(settings: object, sources: str, files: Iterable[Path]) -> str:
+    """Compute a key for what follows from settings (as JSON), the digest of sources, and the content of files."""
+    parts = [json.dumps(settings, sort_keys=True).encode(), sources.encode()]
+    parts += [hashlib.sha256(path.read_bytes()).digest() for path in files]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def closure(modules: Iterable[str]) -> set[str]:

@@ -21,6 +21,8 @@ from nearorbit.catalogue import StudyError
 from nearorbit.seeds import generator
 from nearorbit.systems.base import System
 
+Pairs = tuple[Tensor, Tensor]  # indices i and j of pairs of tangents
+
 
 class Field(Protocol):
     """An autonomous vector field on torch."""
@@ -40,6 +42,20 @@ class Field(Protocol):
 
         Returns:
             f(x) with shape (*, D), and J(x) v with shape (*, K, D).
+        """
+        ...
+
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluate the field, the action of its Jacobian J, and that of its second derivative H.
+
+        Arguments:
+            x: States, with shape (*, D).
+            v: Tangents, with shape (*, K, D).
+            w: Second derivatives of the states along pairs of tangents, with shape (*, P, D).
+            pairs: The indices i and j of the pairs, two tensors with shape (P,).
+
+        Returns:
+            f(x) with shape (*, D), J(x) v with shape (*, K, D), and J(x) w + H(x)[v_i, v_j] with shape (*, P, D).
         """
         ...
 
@@ -88,6 +104,16 @@ class TrueField:
         f, action = torch.func.vmap(lambda t: torch.func.jvp(self, (x,), (t,)), in_dims=-2, out_dims=(0, -2))(v)
         return f[0], action
 
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Push second derivatives forward by automatic differentiation; see :class:`Field`."""
+
+        def second(vi: Tensor, vj: Tensor) -> Tensor:
+            return torch.func.jvp(lambda y: torch.func.jvp(self, (y,), (vi,))[1], (x,), (vj,))[1]
+
+        (f, action), along = self.push_forward(x, v), self.push_forward(x, w)[1]
+        i, j = (v[..., index, :] for index in pairs)
+        return f, action, along + torch.func.vmap(second, in_dims=-2, out_dims=-2)(i, j)
+
 
 @dataclass(frozen=True)
 class Coordinates:
@@ -110,6 +136,10 @@ class Coordinates:
     def undo(self, y: Tensor) -> Tensor:
         """Transform states y back to x."""
         return aligned(self.mean, y) + aligned(self.scale, y) * y
+
+    def __getitem__(self, members: slice) -> "Coordinates":
+        """Pick members of an ensemble."""
+        return Coordinates(*(t[members] for t in (self.mean, self.scale, self.rate)))
 
     @property
     def inverse(self) -> "Coordinates":
@@ -155,33 +185,56 @@ class Transformed:
         speed = c.rate * c.scale
         return f / aligned(speed, f), action / aligned(speed, action)
 
+    def push_forward_second(self, y: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Push second derivatives forward; see :class:`Field`."""
+        c = self.coordinates
+        scaled = (aligned(c.scale, t) * t for t in (v, w))
+        pushed = self.field.push_forward_second(c.undo(y), *scaled, pairs)
+        return tuple(t / aligned(c.rate * c.scale, t) for t in pushed)
 
-def _silu(z: Tensor) -> tuple[Tensor, Tensor]:
+
+# An activation at z and its derivatives, as many as are asked for: order -> (h, h', h'')[: order + 1].
+
+
+def _silu(z: Tensor, order: int) -> tuple[Tensor, ...]:
+    if order == 0:
+        return (nn.functional.silu(z),)
     s = torch.sigmoid(z)
     h = z * s
-    return h, torch.addcmul(s, h, 1 - s)
+    slope = torch.addcmul(s, h, 1 - s)
+    return (h, slope) if order == 1 else (h, slope, (1 - s) * (s + slope - h * s))
 
 
-def _tanh(z: Tensor) -> tuple[Tensor, Tensor]:
+def _tanh(z: Tensor, order: int) -> tuple[Tensor, ...]:
     h = torch.tanh(z)
-    return h, 1 - h * h
+    if order == 0:
+        return (h,)
+    slope = 1 - h * h
+    return (h, slope) if order == 1 else (h, slope, -2 * h * slope)
 
 
-def _gelu(z: Tensor) -> tuple[Tensor, Tensor]:
+def _gelu(z: Tensor, order: int) -> tuple[Tensor, ...]:
+    if order == 0:
+        return (nn.functional.gelu(z),)
     mass = 0.5 * (1 + torch.erf(z * 0.5**0.5))
-    return z * mass, mass + z * torch.exp(-0.5 * z * z) * (2 * np.pi) ** -0.5
+    density = torch.exp(-0.5 * z * z) * (2 * np.pi) ** -0.5
+    slope = torch.addcmul(mass, z, density)
+    return (z * mass, slope) if order == 1 else (z * mass, slope, density * (2 - z * z))
 
 
-def _softplus(z: Tensor) -> tuple[Tensor, Tensor]:
-    return nn.functional.softplus(z), torch.sigmoid(z)
+def _softplus(z: Tensor, order: int) -> tuple[Tensor, ...]:
+    h = nn.functional.softplus(z)
+    if order == 0:
+        return (h,)
+    s = torch.sigmoid(z)
+    return (h, s) if order == 1 else (h, s, s * (1 - s))
 
 
-# name: (the function, the function with its derivative)
-ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], tuple[Tensor, Tensor]]]] = {
-    "silu": (nn.functional.silu, _silu),
-    "tanh": (torch.tanh, _tanh),
-    "gelu": (nn.functional.gelu, _gelu),
-    "softplus": (nn.functional.softplus, _softplus),
+ACTIVATIONS: dict[str, Callable[[Tensor, int], tuple[Tensor, ...]]] = {
+    "silu": _silu,
+    "tanh": _tanh,
+    "gelu": _gelu,
+    "softplus": _softplus,
 }
 
 
@@ -214,7 +267,7 @@ class NeuralField(nn.Module):
             raise ValueError(f"network: width {width} and depth {depth} must be at least 1, and there must be a seed")
         self.dimension, self.members = dimension, len(seeds)
         self.settings = {"width": width, "depth": depth, "activation": activation}
-        self._activation, self._activation_and_slope = ACTIVATIONS[activation]
+        self._activation = ACTIVATIONS[activation]
         sizes = [dimension, *[width] * depth, dimension]
         streams = [generator("weights", int(seed)) for seed in seeds]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
@@ -223,6 +276,13 @@ class NeuralField(nn.Module):
             bound = fan_in**-0.5
             self.weights.append(_uniform(streams, bound, (fan_in, fan_out)))
             self.biases.append(_uniform(streams, bound, (1, fan_out)))
+
+    def __getitem__(self, members: slice) -> "NeuralField":
+        """Pick members; the weights are copied."""
+        chosen = range(self.members)[members]
+        part = NeuralField(self.dimension, chosen, **self.settings).to(self.weights[0])
+        part.load_state_dict({name: t[members] for name, t in self.state_dict().items()})
+        return part
 
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         # Indexing a ParameterList costs as much as a product of small matrices.
@@ -240,7 +300,7 @@ class NeuralField(nn.Module):
         h = x.reshape(self.members, -1, self.dimension)
         *hidden, last = self._layers()
         for b, w in hidden:
-            h = self._activation(torch.baddbmm(b, h, w))
+            (h,) = self._activation(torch.baddbmm(b, h, w), 0)
         b, w = last
         return torch.baddbmm(b, h, w).view(x.shape)
 
@@ -259,11 +319,30 @@ class NeuralField(nn.Module):
         u = v.reshape(self.members, states * tangents, self.dimension)
         *hidden, last = self._layers()
         for b, w in hidden:
-            h, slope = self._activation_and_slope(torch.baddbmm(b, h, w))
+            h, slope = self._activation(torch.baddbmm(b, h, w), 1)
             u = torch.bmm(u, w).view(self.members, states, tangents, -1) * slope.unsqueeze(2)
             u = u.view(self.members, states * tangents, -1)
         b, w = last
         return torch.baddbmm(b, h, w).view(x.shape), torch.bmm(u, w).view(v.shape)
+
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluate each member and push second derivatives through its layers; see :class:`Field`."""
+        h = x.reshape(self.members, -1, self.dimension)
+        states, tangents = h.shape[1], v.shape[-2]
+        u = torch.cat([v, w], -2)  # both go through the same products
+        shape = self.members, states, u.shape[-2]
+        u = u.reshape(self.members, -1, self.dimension)
+        *hidden, last = self._layers()
+        for bias, weight in hidden:
+            h, slope, curvature = self._activation(torch.baddbmm(bias, h, weight), 2)
+            first, second = torch.bmm(u, weight).view(*shape, -1).split([tangents, shape[2] - tangents], 2)
+            i, j = (first[:, :, index] for index in pairs)
+            second = slope.unsqueeze(2) * second + curvature.unsqueeze(2) * (i * j)
+            u = torch.cat([slope.unsqueeze(2) * first, second], 2).flatten(1, 2)
+        bias, weight = last
+        f, u = torch.baddbmm(bias, h, weight).view(x.shape), torch.bmm(u, weight)
+        u = u.view(*x.shape[:-1], shape[2], self.dimension)
+        return f, u[..., :tangents, :], u[..., tangents:, :]
 
 
 def _uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:

@@ -8,12 +8,14 @@ tangent moves (:func:`tangent_rollout` with the identity, then a matrix product)
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from nearorbit.fields import Field, identity
+from nearorbit.fields import Field, Pairs, identity
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,15 @@ class Drive:
         return self.strength * (self.values[..., stage, :] - x)
 
 
-def rollout(field: Field, start: Tensor, times: Tensor, *, drive: Drive | None = None, substeps: int = 1) -> Tensor:
+def rollout(
+    field: Field,
+    start: Tensor,
+    times: Tensor,
+    *,
+    drive: Drive | None = None,
+    substeps: int = 1,
+    recompute: bool = False,
+) -> Tensor:
     """Integrate states over given times.
 
     Arguments:
@@ -44,23 +54,27 @@ def rollout(field: Field, start: Tensor, times: Tensor, *, drive: Drive | None =
             spacing.
         drive: A coupling to a given orbit.
         substeps: How many Runge-Kutta steps are made between two times.
+        recompute: Whether a gradient keeps only the states at the given times and computes what lies between them
+            again: less memory, by about the number of operations of ``substeps`` steps, for a second forward pass.
 
     Returns:
         The states at all times, the first included, with shape (*, T, D).
     """
-    steps = _Steps(times, substeps)
-    x, states = start, [start]
-    for sample in range(steps.samples):
-        h = steps[sample]
-        for substep in range(substeps):
-            stage = 2 * (sample * substeps + substep)
-            (x,) = _runge_kutta(lambda i, y: (field(y) if drive is None else field(y) + drive(y, i),), stage, (x,), h)
-        states.append(x)
-    return torch.stack(states, -2)
+
+    def rate(stage: int, x: Tensor) -> tuple[Tensor]:
+        return (field(x) if drive is None else field(x) + drive(x, stage),)
+
+    return _integrate(rate, (start,), times, substeps, recompute)[0]
 
 
 def tangent_rollout(
-    field: Field, start: Tensor, times: Tensor, *, tangents: Tensor | None = None, substeps: int = 1
+    field: Field,
+    start: Tensor,
+    times: Tensor,
+    *,
+    tangents: Tensor | None = None,
+    substeps: int = 1,
+    recompute: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Integrate states together with tangents.
 
@@ -71,19 +85,55 @@ def tangent_rollout(
         tangents: The tangents at the first time, with shape (*, K, D); the D unit vectors by default. Row k of the
             result is then column k of the fundamental matrix, M[:, k].
         substeps: How many Runge-Kutta steps are made between two times.
+        recompute: As in :func:`rollout`.
 
     Returns:
         The states at all times with shape (*, T, D), and the tangents with shape (*, T, K, D).
     """
-    steps = _Steps(times, substeps)
-    pair = (start, identity(start) if tangents is None else tangents)
-    pairs = [pair]
-    for sample in range(steps.samples):
-        for _ in range(substeps):
-            pair = _runge_kutta(lambda _, x, v: field.push_forward(x, v), 0, pair, steps[sample])
-        pairs.append(pair)
-    states, tangents = zip(*pairs, strict=True)
-    return torch.stack(states, -2), torch.stack(tangents, -3)
+    tangents = identity(start) if tangents is None else tangents
+    return _integrate(lambda _, x, v: field.push_forward(x, v), (start, tangents), times, substeps, recompute)
+
+
+def taylor_rollout(
+    field: Field,
+    start: Tensor,
+    times: Tensor,
+    *,
+    tangents: Tensor | None = None,
+    pairs: Pairs | None = None,
+    substeps: int = 1,
+    recompute: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Integrate states together with tangents and second derivatives: the Taylor expansion of the flow.
+
+    .. math:: x(t; x_0 + \sum_i a_i v_i) = x + \sum_i a_i v_i(t) + \frac{1}{2} \sum_{ij} a_i a_j w_{ij}(t) + O(a^3),
+        \qquad \dot{w}_{ij} = J w_{ij} + H[v_i, v_j], \quad w_{ij}(0) = 0
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with a shape (*, T) that broadcasts against the states.
+        tangents: The tangents at the first time, with shape (*, K, D); the D unit vectors by default.
+        pairs: The indices i and j of the P pairs of tangents whose second derivative is carried, two tensors with shape
+            (P,); all with i <= j by default.
+        substeps: How many Runge-Kutta steps are made between two times.
+        recompute: As in :func:`rollout`.
+
+    Returns:
+        The states with shape (*, T, D), the tangents with shape (*, T, K, D), and the second derivatives with shape
+        (*, T, P, D).
+    """
+    tangents = identity(start) if tangents is None else tangents
+    count = tangents.shape[-2]
+    pairs = tuple(torch.triu_indices(count, count, device=start.device)) if pairs is None else pairs
+    second = torch.zeros_like(tangents[..., pairs[0], :])
+    return _integrate(
+        lambda _, x, v, w: field.push_forward_second(x, v, w, pairs),
+        (start, tangents, second),
+        times,
+        substeps,
+        recompute,
+    )
 
 
 def adaptive_rollout(field: Field, start: Tensor, times: Tensor, *, rtol: float = 1e-7, atol: float = 1e-9) -> Tensor:
@@ -132,16 +182,26 @@ def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float =
     return advance
 
 
-class _Steps:
-    """The lengths of the Runge-Kutta steps in each interval between samples: whole, half and a sixth."""
+def _integrate(
+    rate: Callable, start: tuple[Tensor, ...], times: Tensor, substeps: int, recompute: bool
+) -> tuple[Tensor, ...]:
+    """Follow states, and what goes along with them, over times with shape (*, T), the stage of each step counted."""
+    h = times.diff(dim=-1).unsqueeze(-1) / substeps
+    lengths = h, h / 2, h / 6
 
-    def __init__(self, times: Tensor, substeps: int):
-        h = times.diff(dim=-1).unsqueeze(-1) / substeps
-        self.samples = h.shape[-2]
-        self._lengths = h, h / 2, h / 6
+    def advance(sample: int, *y: Tensor) -> tuple[Tensor, ...]:
+        steps = tuple(length[..., sample, :] for length in lengths)
+        for substep in range(substeps):
+            y = _runge_kutta(rate, 2 * (sample * substeps + substep), y, steps)
+        return y
 
-    def __getitem__(self, sample: int) -> tuple[Tensor, Tensor, Tensor]:
-        return tuple(length[..., sample, :] for length in self._lengths)
+    if recompute:
+        advance = partial(checkpoint, advance, use_reentrant=False, preserve_rng_state=False)
+    rows = [start]
+    for sample in range(h.shape[-2]):
+        rows.append(advance(sample, *rows[-1]))
+    # Time goes before the components, of a state (*, D) as of tangents (*, K, D).
+    return tuple(torch.stack(column, start[0].dim() - 1) for column in zip(*rows, strict=True))
 
 
 def _runge_kutta(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:

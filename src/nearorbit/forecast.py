@@ -24,6 +24,7 @@ from nearorbit.lyapunov import spectrum
 
 ORBITS = ("forecasts", "attractor", "windows")
 ORTHONORMALIZATIONS = 2  # of the tangents in a period, at least
+STDERR = 0.01  # of the leading exponent, relative to it or to the true one, at which an average is long enough
 FAR = 10  # ranges of the attractor that an orbit may be away from it
 
 
@@ -119,13 +120,13 @@ def exponents(
         field: The ensemble, in system units.
         truth: The table of the truth, for the starts, the period and the sample spacing.
         starts: The number of orbits of each member.
-        horizon: Their length, in periods.
+        horizon: Their length, in periods, at most: they end when the standard error of every member is small enough.
         transient: What is dropped of them first, in periods.
         substeps: The number of Runge-Kutta steps in a sample spacing.
 
     Returns:
         ``exponents`` and ``stderr`` (seed, exponent), per unit of system time; NaN for a member with an orbit that
-        diverges.
+        diverges; ``converged`` (seed), whether the standard error was reached; ``horizon``, the time averaged over.
     """
     start = truth["forecasts"].isel(lead=0, start=slice(starts)).to_numpy()
     like = torch.from_numpy(start).to(field.coordinates.mean)
@@ -145,10 +146,20 @@ def exponents(
         model(like).cpu().numpy(),
         interval=max(step, period / ORTHONORMALIZATIONS),
         transient=transient * period,
-        horizon=horizon * period,
+        horizon=horizon * period / 4,
+        longest=horizon * period,
+        relative=STDERR,
+        absolute=STDERR * float(abs(truth["exponents"]).isel(exponent=0).mean()),
     )
     dimensions = ("seed", "exponent")
-    return xr.Dataset({"exponents": (dimensions, found.exponents), "stderr": (dimensions, found.stderr)})
+    return xr.Dataset(
+        {
+            "exponents": (dimensions, found.exponents),
+            "stderr": (dimensions, found.stderr),
+            "converged": ("seed", found.converged.astype(np.int8)),
+            "horizon": found.horizon,
+        }
+    )
 
 
 def best_steps(history: pd.DataFrame) -> np.ndarray:

@@ -88,9 +88,10 @@ def exponents(table: xr.Dataset, **identity: Any) -> pd.DataFrame:
     """List the Lyapunov exponents of a truth or forecast, per unit of system time.
 
     Returns:
-        A row per seed and exponent, with columns ``(*identity, seed, index, exponent, stderr)``; ``index`` is from 1.
+        A row per seed and exponent, with columns ``(*identity, seed, index, exponent, stderr, converged, horizon)``;
+        ``index`` is from 1.
     """
-    spectrum = table[["exponents", "stderr"]].reset_coords(drop=True)
+    spectrum = table[["exponents", "stderr", "converged", "horizon"]].reset_coords(drop=True)
     index = spectrum.assign_coords(exponent=np.arange(1, spectrum.sizes["exponent"] + 1)).rename(exponent="index")
     rows = index.rename(exponents="exponent").to_dataframe(dim_order=["seed", "index"]).reset_index()
     return _identified(rows, identity)
@@ -155,7 +156,7 @@ def collect_scores(results: Results) -> pd.DataFrame:
 
 def collect_exponents(results: Results) -> pd.DataFrame:
     """Gather the exponents of truths, as method ``truth``, and of forecasts."""
-    return _gathered(_spectra(results), (*CELL, "seed", "index", "exponent", "stderr"))
+    return _gathered(_spectra(results), (*CELL, "seed", "index", "exponent", "stderr", "converged", "horizon"))
 
 
 def _spectra(results: Results) -> Iterator[pd.DataFrame]:
@@ -175,7 +176,7 @@ def collect_costs(results: Results) -> pd.DataFrame:
 
 def collect_truth(results: Results) -> pd.DataFrame:
     """Gather the dimension, period and exponents of the true systems, per unit of system time."""
-    columns = ("system", "dimension", "period", "index", "exponent", "stderr")
+    columns = ("system", "dimension", "period", "index", "exponent", "stderr", "converged", "horizon")
     tables = ((system, results.open("exponents.nc", system)) for system in results.systems)
     return _gathered((_truth(system, table) for system, table in tables if table is not None), columns)
 

@@ -229,7 +229,7 @@ def exponents(system: System, *, label: str, starts: int, horizon: float, transi
     """Compute the Lyapunov spectrum of a system and the averages over its attractor, along the same orbits.
 
     The orbits go on beyond the horizon until the standard error of the leading exponent is 1 % of it, or 0.001 where it
-    is small, up to PATIENCE horizons (one, for a system with kinks); the attribute `converged` says whether it is.
+    is small, up to PATIENCE horizons (one, for a system with kinks); `converged` says whether it is.
 
     Arguments:
         system: The system.
@@ -265,6 +265,8 @@ def exponents(system: System, *, label: str, starts: int, horizon: float, transi
         {
             "exponents": ("exponent", result.exponents, {"units": "1 / system time"}),
             "stderr": ("exponent", result.stderr, {"units": "1 / system time"}),
+            "converged": ((), np.int8(result.converged)),
+            "horizon": ((), result.horizon, {"units": "system time"}),
             "kaplan_yorke": ((), kaplan_yorke(result.exponents)),
             "divergence": ((), divergence[0], {"units": "1 / system time"}),
             "mean": ("component", mean),
@@ -273,8 +275,7 @@ def exponents(system: System, *, label: str, starts: int, horizon: float, transi
             "states": (("state", "component"), states[:: max(1, len(states) // 1024)]),
         },
         coords={"exponent": np.arange(1, system.dimension + 1), "component": list(system.components)},
-        attrs=_attributes(system)
-        | {"converged": int(result.converged), "horizon": result.horizon, "starts": starts, "transient": transient},
+        attrs=_attributes(system) | {"starts": starts, "transient": transient},
     )
 
 
@@ -411,7 +412,7 @@ def truth(
     points = visited[:, np.arange(evaluation["points"]) * visited.shape[1] // evaluation["points"]]
     field, jacobian = compiled(system)(points)
     windows, region = _windows(orbits, evaluation["windows"])
-    spectra = {name: exponents[name].expand_dims(seed=seeds) for name in ("exponents", "stderr")}
+    spectra = {name: exponents[name].expand_dims(seed=seeds) for name in ("exponents", "stderr", "converged")}
     return xr.Dataset(
         {
             "forecasts": (("seed", "start", "lead", "component"), forecasts),
@@ -426,7 +427,8 @@ def truth(
             "step": ((), step, {"units": "system time"}),
             "period": ((), period, {"units": "system time"}),
         }
-        | spectra,
+        | spectra
+        | {"horizon": exponents["horizon"]},
         coords={
             "seed": orbits["seed"],
             "lead": lead,

@@ -6,17 +6,21 @@ The one door, :mod:`nearorbit.__main__`, makes a command of every public functio
         --orbits orbits.nc --exponents exponents.nc --observations observations.nc
 
 A ``Path`` is an input, an ``Output`` is an output (the door passes a temporary path and moves the file into place when
-the stage is done), and what comes after ``*`` are the settings. :data:`nearorbit.study.SLICES` picks them from a study.
+the stage is done), lists of them are given one after the other; a ``Scratch`` is what a stage keeps for itself, to
+resume from; and what comes after ``*`` are the settings. :data:`nearorbit.study.SLICES` picks them from a study.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from nearorbit.catalogue import build
+from nearorbit.catalogue import StudyError, build, home
+from nearorbit.digest import digest, key
 from nearorbit.files import read, write
 
 Output = Annotated[Path, "output"]
+Outputs = Annotated[list[Path], "output"]
+Scratch = Annotated[Path, "kept while the stage runs, to resume from"]
 Settings = Mapping[str, Any]
 
 
@@ -72,35 +76,54 @@ def supervise(observations: Path, exponents: Path, supervision: Output, *, label
 
 
 def train(
-    observations: Path,
-    model: Output,
-    history: Output,
-    costs: Output,
-    neighbors: Path | None = None,
-    supervision: Path | None = None,
+    observations: list[Path],
+    model: Outputs,
+    history: Outputs,
+    costs: Outputs,
+    neighbors: list[Path] = (),
+    supervision: list[Path] = (),
+    checkpoint: Scratch | None = None,
     *,
     label: str,
     method: Settings,
     network: Settings,
     training: Settings,
 ):
-    """Train a network for every seed with one method, all in one stacked ensemble."""
+    """Train a network for every seed with one method, all in one stacked ensemble; of one cell, or of several."""
     import pandas as pd
 
     from nearorbit import fields
+    from nearorbit.batches import stacked
+    from nearorbit.training import Checkpoint
     from nearorbit.training import train as fit
 
-    given = {"neighbors": neighbors, "supervision": supervision}
-    field, coordinates, losses, spent = fit(
-        read(observations, kind="observations"),
-        build("methods", label, method),
+    given = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
+    cells = len(observations)
+    for name, paths in (given | {"model": model, "history": history, "costs": costs}).items():
+        if paths and len(paths) != cells:
+            raise StudyError(f"train: --{name} has {len(paths)} files, --observations {cells}: give one for every cell")
+    if checkpoint is not None:
+        settings = {"method": method, "network": network, "training": training}
+        sources = digest("train", [home("methods", method.get("method", label))])
+        files = [path for paths in given.values() for path in paths]
+        checkpoint = Checkpoint(checkpoint, key(settings, sources, files))
+    trained, coordinates, histories, spent = fit(
         network=network,
         training=training,
-        **{kind: read(path, kind=kind) for kind, path in given.items() if path is not None},
+        method=build("methods", label, method),
+        checkpoint=checkpoint,
+        **{kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in given.items() if paths},
     )
-    fields.save(model, field, coordinates)
-    losses.to_csv(history, index=False)
-    pd.DataFrame([spent]).to_csv(costs, index=False)
+    seeds = len(histories) // cells
+    for cell in range(cells):
+        members = slice(cell * seeds, (cell + 1) * seeds)
+        fields.save(model[cell], trained[members], coordinates[members])
+        pd.concat(histories[members]).to_csv(history[cell], index=False)
+        pd.DataFrame([spent | {"seconds": spent["seconds"] / cells, "seeds": seeds, "cells": cells}]).to_csv(
+            costs[cell], index=False
+        )
+    if checkpoint is not None:
+        checkpoint.path.unlink(missing_ok=True)
 
 
 def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings, substeps: int):

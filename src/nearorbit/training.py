@@ -8,6 +8,10 @@ weights of each are kept, or the last, by one rule for all methods.
 A step whose gradient is not finite is skipped for that member and counted (``skipped`` in the history); it never stops
 the others.
 
+All that a step reads and changes, its number included, is in tensors at fixed places on the device. On a GPU the step
+is therefore captured once, from the batch to the new weights, and replayed in one launch; the host waits for it only
+where a row of the history is written. And the same tensors, in a file, are a checkpoint.
+
 References:
     | Super-convergence: Very fast training of neural networks using large learning rates (Smith and Topin, 2019)
 """
@@ -16,66 +20,64 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from nearorbit.batches import Data
+from nearorbit.budget import Training
 from nearorbit.catalogue import StudyError
 from nearorbit.fields import Coordinates, Field, NeuralField
-from nearorbit.flow import rollout
-from nearorbit.methods.base import Batch, Method, given, segment, trajectory_error
-from nearorbit.seeds import generator
-from nearorbit.smoothing import smoothed
+from nearorbit.files import replacing
+from nearorbit.methods.base import Batch, Method, given, trajectory_error
 
 ALIGNMENT = (
     16  # elements; rows of the flat weights start at multiples of it, so that all members meet the same vector code
 )
-VALIDATION_SEGMENTS = 256
 SECONDS_BETWEEN_LOG_LINES = 5.0
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
 
 
 @dataclass(frozen=True)
-class Training:
-    """The settings of the loop, one for all methods of a study.
+class Checkpoint:
+    """A file that a training is resumed from.
 
     Arguments:
-        steps: The number of gradient steps.
-        batch: The number of segments in a batch, where a method has no segment length of its own.
-        segment: The length of a segment, in samples after its start.
-        learning_rate: The peak of the rate.
-        clip: The norm that the gradient of a member is clipped to.
-        precision: ``"float32"`` or ``"float64"``.
-        keep: Which weights are kept: ``"best"`` on validation, or ``"last"``.
-        validate_every: The number of steps between two validations.
-        horizon: The length of the forecasts in validation, in samples.
-        substeps: The number of Runge-Kutta steps between two samples.
-        device: ``"auto"`` takes CUDA where there is one; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
+        path: The file.
+        key: What the training depends on besides the steps already made: a digest of its settings, sources and inputs.
     """
 
-    steps: int = 1500
-    batch: int = 64
-    segment: int = 5
-    learning_rate: float = 5e-3
-    clip: float = 1.0
-    precision: str = "float32"
-    keep: str = "best"
-    validate_every: int = 50
-    horizon: int = 25
-    substeps: int = 1
-    device: str = "auto"
+    path: Path
+    key: str
 
-    def rate(self, step: int) -> float:
-        """Compute the learning rate of a step: a cosine up over the first 30 %, and a cosine down to nearly nothing."""
-        peak, progress = 0.3, (step + 0.5) / self.steps
-        if progress < peak:
-            return self.learning_rate * (0.04 + 0.96 * _cosine(progress / peak))
-        return self.learning_rate * (1e-4 + (1 - 1e-4) * _cosine((1 - progress) / (1 - peak)))
+    def write(self, tensors: Mapping[str, Tensor]) -> None:
+        """Write tensors, whole or not at all."""
+        with replacing(self.path) as temporary:
+            save_file(
+                {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, {"key": self.key}
+            )
+
+    def read(self) -> dict[str, Tensor] | None:
+        """Read the tensors; None, with a line on standard error, if they are of another training or not whole."""
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                if (file.metadata() or {}).get("key") == self.key:
+                    return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                reason = "it is of other settings, sources or data"
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError) as error:
+            reason = f"it is not whole ({error})"
+        _say(f"checkpoint {self.path} is not used, {reason}: the training starts afresh")
+        return None
 
 
 def train(
@@ -86,20 +88,23 @@ def train(
     training: Mapping[str, Any],
     neighbors: xr.Dataset | None = None,
     supervision: xr.Dataset | None = None,
-) -> tuple[NeuralField, Coordinates, pd.DataFrame, dict[str, Any]]:
+    checkpoint: Checkpoint | None = None,
+) -> tuple[NeuralField, Coordinates, list[pd.DataFrame], dict[str, Any]]:
     """Train an ensemble, a member for each seed of the observations.
 
     Arguments:
-        observations: The observed orbits, from :func:`nearorbit.observations.observe`.
+        observations: The observed orbits, from :func:`nearorbit.observations.observe`; or of several cells, from
+            :func:`nearorbit.batches.stacked`.
         method: The training method.
         network: The settings of :class:`nearorbit.fields.NeuralField`.
-        training: The settings of :class:`Training`.
+        training: The settings of :class:`nearorbit.budget.Training`.
         neighbors: The table of neighbors, for methods that need it.
         supervision: The true quantities along the observations, for methods that need them.
+        checkpoint: The file to resume from and to write now and then.
 
     Returns:
-        The trained ensemble in model coordinates; the coordinates; the history (seed, step, loss, validation, skipped),
-        with the loss averaged since the row before; and the costs (seconds, peak memory, ...).
+        The trained ensemble in model coordinates; the coordinates; the history of each member (seed, step, loss,
+        validation, skipped), with the loss averaged since the row before; and the costs (seconds, peak memory, ...).
 
     Raises:
         StudyError: If the device does not exist, the orbits are too short, or a file that the method needs is missing
@@ -115,9 +120,10 @@ def train(
     )
     data = Data(observations, method, settings, neighbors, supervision, device=device, dtype=dtype)
     field = NeuralField(observations.sizes["component"], seeds, **network).to(device, dtype)
-    history = pd.DataFrame(list(_fit(field, data, method, settings, seeds)))
+    loop = Loop(field, data, method, settings)
+    spent = loop.run(seeds, checkpoint)
     costs = {
-        "seconds": time.perf_counter() - began,
+        "seconds": time.perf_counter() - began + spent,
         "peak_memory_mib": _peak_memory(device),
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
@@ -126,7 +132,7 @@ def train(
         "given": given(method),
         "seeds": len(seeds),
     }
-    return field, coordinates, history.sort_values(["seed", "step"], ignore_index=True), costs
+    return field, coordinates, loop.histories(seeds), costs
 
 
 def pick_device(name: str) -> torch.device:
@@ -137,7 +143,12 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise StudyError(f"training.device: no device '{name}'; it is auto, cpu, cuda or cuda:1") from None
+    if device.type not in ("cpu", "cuda"):
+        raise StudyError(f"training.device: '{name}' asked for; it is auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise StudyError(
             f"training.device: '{name}' asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
@@ -145,97 +156,152 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-class Data:
-    """The observed orbits of all seeds on the device, in model coordinates, and what else a method needs of them.
+class Loop:
+    """The training of an ensemble, in place.
 
     Arguments:
-        observations: The observed orbits.
-        method: The method, whose ``needs`` are looked after.
+        field: The ensemble.
+        data: Its data.
+        method: The training method.
         settings: The settings of the loop.
-        neighbors: The table of neighbors.
-        supervision: The true quantities along the observations.
-        device: The device.
-        dtype: The precision.
-
-    Raises:
-        StudyError: If something is missing, too short, or belongs to other data.
     """
 
-    def __init__(
-        self,
-        observations: xr.Dataset,
-        method: Method,
-        settings: Training,
-        neighbors: xr.Dataset | None = None,
-        supervision: xr.Dataset | None = None,
-        *,
-        device: torch.device,
-        dtype: torch.dtype,
-    ):
-        self.segment = segment(method, settings.segment)
-        self.batch = max(1, round(settings.batch * settings.segment / self.segment))
-        self.substeps = settings.substeps
-        states = {name: _standardized(observations, name) for name in ("train", "validation")}
-        self.members, self.orbits, self.samples, _ = states["train"].shape
-        if self.samples <= self.segment:
-            raise StudyError(
-                f"training orbits have {self.samples} samples, a segment of {self.segment} needs {self.segment + 1}: "
-                f"ask for more (data.*.samples) or a shorter segment (training.segment, or the method's own)"
-            )
-        neighbors = _matching(neighbors, "neighbors", observations)
-        supervision = _matching(supervision, "supervision", observations)
-        tensor = lambda array: torch.as_tensor(np.ascontiguousarray(array)).to(device, dtype)  # noqa: E731
-        self._member = torch.arange(self.members, device=device)
-        self._step = tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
-        self._states = tensor(states["train"]).flatten(1, 2)
-        self._validation = tensor(_cut(states["validation"], settings.horizon))
-        prepare = {
-            "neighbors": lambda: torch.as_tensor(_table(neighbors, self, method)).to(device),
-            "spline": lambda: tensor(smoothed(states["train"], refinement=2 * self.substeps)).flatten(1, 2),
-            "jacobians": lambda: tensor(_model_jacobians(_required(supervision, "supervision"), observations)),
-            "exponents": lambda: tensor(_required(supervision, "supervision")["exponents"] / observations["rate"]),
+    def __init__(self, field: NeuralField, data: Data, method: Method, settings: Training):
+        self._field, self._data, self._method, self._settings = field, data, method, settings
+        self._validation = data.validation()
+        weights = flatten(field)
+        device, interval = weights.device, min(settings.validate_every, settings.steps)
+        # The starts of the segments from one validation to the next, and the rates of all steps.
+        self._starts = torch.zeros(interval, data.members, data.batch, dtype=torch.int64, device=device)
+        self._rates = torch.tensor([settings.rate(step) for step in range(settings.steps)], device=device).double()
+        self._adam = Adam(weights)
+        nothing = torch.zeros(data.members, dtype=weights.dtype, device=device)
+        self._state = {
+            "weights": weights,
+            "kept": weights.clone(),
+            "best": torch.full_like(nothing, math.inf),
+            "validation": nothing.clone(),
+            "loss": nothing.clone(),  # the sum since the last row of the history
+            "skipped": nothing.clone(),
+            "step": torch.zeros(1, dtype=torch.int64, device=device),
+            **self._adam.state,
         }
-        self._extras = {need: prepare[need]() for need in method.needs & prepare.keys()}
+        self._rows: list[Tensor] = []
 
-    def starts(self, steps: int, seeds: list[int]) -> Iterator[Tensor]:
-        """Draw the starts of the segments of each step; yields shape (E, B), positions in the flattened (orbit, time).
+    def run(self, seeds: Sequence[int], checkpoint: Checkpoint | None) -> float:
+        """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
+        state, settings, began = self._state, self._settings, time.perf_counter()
+        saved = checkpoint.read() if checkpoint else None
+        spent = self._restore(saved) if saved else 0.0
+        step, validate = captured(self.step, state), captured(self.validate, state)
+        if not saved:
+            validate()
+            self._write_row(math.nan)
+        done, log, written = int(state["step"]), Log(settings.steps, int(state["step"])), began
+        ends = [*range(settings.validate_every, settings.steps, settings.validate_every), settings.steps]
+        lengths = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+        for end, starts in zip(ends, self._data.starts(seeds, lengths), strict=True):
+            if end <= done:
+                continue  # drawn only to bring the streams forward
+            self._starts[: len(starts)].copy_(starts)
+            for _ in range(len(starts)):
+                step()
+            validate()
+            row = self._write_row(1 / len(starts))
+            log(end, *row[:2])
+            if checkpoint and end < settings.steps and time.perf_counter() - written > SECONDS_BETWEEN_CHECKPOINTS:
+                written = time.perf_counter()
+                seconds = torch.tensor(spent + written - began, dtype=torch.float64)
+                checkpoint.write({**state, "history": torch.stack(self._rows), "seconds": seconds})
+        if settings.keep == "best":
+            state["weights"].copy_(state["kept"])
+        return spent
 
-        They are drawn for each seed from a stream of its own, before the first step: members of an ensemble see the
-        batches that they would see alone, and the device waits for nothing.
-        """
-        per_orbit = self.samples - self.segment
-        shape = (steps, self.batch)
-        drawn = np.stack([generator("batches", seed).integers(0, self.orbits * per_orbit, shape) for seed in seeds], 1)
-        return iter(torch.from_numpy(drawn // per_orbit * self.samples + drawn % per_orbit).to(self._member.device))
+    def step(self) -> None:
+        """Make one gradient step."""
+        state, settings = self._state, self._settings
+        start = self._starts.index_select(0, state["step"] % len(self._starts)).squeeze(0)
+        progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
+        losses = self._method.loss(self._field, self._data.gather(start), progress)
+        gradients, broken = clipped(gradient(losses.sum(), self._field), settings.clip)
+        state["skipped"] += broken
+        state["loss"] += losses.detach()
+        self._adam.update(gradients, self._rates.index_select(0, state["step"]))
+        state["step"] += 1
 
-    def gather(self, start: Tensor) -> Batch:
-        """Gather the segments that begin at given starts, with shape (E, B), and what the method needs of them."""
-        member = self._member.view(-1, 1)
-        ahead = torch.arange(self.segment + 1, device=start.device)
-        extras = {}
-        if "neighbors" in self._extras:
-            near = self._extras["neighbors"][member, start]
-            extras["neighbors"] = self._states[member[..., None, None], near.unsqueeze(-1) + ahead]
-        if "spline" in self._extras:
-            extras["spline"] = self._spline(start)
-        if "jacobians" in self._extras:
-            extras["jacobians"] = self._extras["jacobians"][member, start]
-        if "exponents" in self._extras:
-            extras["exponents"] = self._extras["exponents"]
-        states = self._states[member[..., None], start.unsqueeze(-1) + ahead]
-        return Batch(self._step * ahead, states, self.substeps, **extras)
+    @torch.no_grad()
+    def validate(self) -> None:
+        """Validate, and keep the weights that are better than all before."""
+        state = self._state
+        error = validation_error(self._field, self._validation)
+        better = (error < state["best"]) & error.isfinite()
+        state["validation"].copy_(error)
+        state["best"].copy_(torch.where(better, error, state["best"]))
+        state["kept"].copy_(torch.where(better.unsqueeze(1), state["weights"], state["kept"]))
 
-    def validation(self) -> Batch:
-        """Give the segments of the validation orbits."""
-        ahead = torch.arange(self._validation.shape[2], device=self._validation.device)
-        return Batch(self._step * ahead, self._validation, self.substeps)
+    def histories(self, seeds: Sequence[int]) -> list[pd.DataFrame]:
+        """Tell the history of each member."""
+        settings, rows = self._settings, torch.stack(self._rows)
+        steps = [*range(0, settings.steps, settings.validate_every), settings.steps]
+        tables = []
+        for seed, (loss, validation, skipped) in zip(seeds, rows.permute(2, 1, 0), strict=True):
+            columns = {"loss": loss, "validation": validation, "skipped": skipped.int()}
+            tables.append(
+                pd.DataFrame({"seed": seed, "step": steps} | {name: c.numpy() for name, c in columns.items()})
+            )
+        return tables
 
-    def _spline(self, start: Tensor) -> Tensor:
-        fine = 2 * self.substeps
-        per_orbit = fine * (self.samples - 1) + 1
-        first = start // self.samples * per_orbit + start % self.samples * fine
-        stages = torch.arange(fine * self.segment + 1, device=start.device)
-        return self._extras["spline"][self._member.view(-1, 1, 1), first.unsqueeze(-1) + stages]
+    def _write_row(self, share: float) -> Tensor:
+        """Add a row to the history: loss, validation error and skipped steps, with shape (3, E)."""
+        state = self._state
+        row = torch.stack([state["loss"] * share, state["validation"], state["skipped"]]).double().cpu()
+        state["loss"].zero_()
+        self._rows.append(row)
+        return row
+
+    def _restore(self, saved: dict[str, Tensor]) -> float:
+        for name, tensor in self._state.items():
+            tensor.copy_(saved[name])
+        self._rows = list(saved["history"])
+        _say(f"resumed at step {int(self._state['step'])}")
+        return saved["seconds"].item()
+
+
+def captured(function: Callable[[], None], state: Mapping[str, Tensor]) -> Callable[[], None]:
+    """Capture a function as a CUDA graph, which is replayed in one launch.
+
+    Arguments:
+        function: A function that works on tensors at fixed places, and asks none of them for its value.
+        state: The tensors that it changes; they are left as they are.
+
+    Returns:
+        What to call in its place: the function itself where its tensors are not on a GPU, or where capture fails, which
+        is said in a line on standard error.
+    """
+    device = state["weights"].device
+    if device.type != "cuda":
+        return function
+    before = {name: tensor.clone() for name, tensor in state.items()}
+
+    def undo() -> None:
+        for name, tensor in state.items():
+            tensor.copy_(before[name])
+
+    stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+    try:
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # libraries allocate their workspaces at first
+                function()
+                undo()
+        torch.cuda.current_stream(device).wait_stream(stream)
+        with torch.cuda.graph(graph):
+            function()
+    except RuntimeError as error:
+        _say(f"no CUDA graph, every operation is launched by itself: {error}")
+        undo()
+        return function
+    return graph.replay
 
 
 def flatten(field: NeuralField) -> Tensor:
@@ -264,43 +330,10 @@ def gradient(loss: Tensor, field: NeuralField) -> Tensor:
     return _rows_of(torch.autograd.grad(loss, list(field.parameters())))
 
 
-def _fit(
-    field: NeuralField, data: Data, method: Method, settings: Training, seeds: list[int]
-) -> Iterator[dict[str, Any]]:
-    """Train a field in place; yields the rows of the history."""
-    weights = flatten(field)
-    adam = Adam(weights)
-    validation, log = data.validation(), Log(settings.steps)
-    error = validation_error(field, validation)
-    best, kept = error.clone(), weights.clone()
-    loss, skipped = torch.full_like(error, math.nan), torch.zeros_like(error)
-    yield from _rows(seeds, 0, loss, error, skipped)
-    total, since = torch.zeros_like(error), 0
-    for step, start in enumerate(data.starts(settings.steps, seeds)):
-        progress = torch.full((), step / settings.steps, dtype=weights.dtype, device=weights.device)
-        losses = method.loss(field, data.gather(start), progress)
-        gradients, broken = clipped(gradient(losses.sum(), field), settings.clip)
-        skipped += broken
-        adam.update(gradients, settings.rate(step))
-        total, since = total + losses.detach(), since + 1
-        if (step + 1) % settings.validate_every == 0 or step + 1 == settings.steps:
-            error = validation_error(field, validation)
-            better = ~(error >= best) & error.isfinite()
-            best = torch.where(better, error, best)
-            kept = torch.where(better.unsqueeze(1), weights, kept)
-            yield from _rows(seeds, step + 1, total / since, error, skipped)
-            log(step + 1, total / since, error)
-            total, since = torch.zeros_like(error), 0
-    if settings.keep == "best":
-        weights.copy_(kept)
-
-
 @torch.no_grad()
 def validation_error(field: Field, validation: Batch) -> Tensor:
     """Compute the mean squared error of forecasts from the starts of the validation segments; returns shape (E,)."""
-    return trajectory_error(
-        rollout(field, validation.start, validation.times, substeps=validation.substeps), validation
-    )
+    return trajectory_error(validation.rollout(field), validation)
 
 
 def clipped(gradients: Tensor, bound: float) -> tuple[Tensor, Tensor]:
@@ -338,24 +371,29 @@ class Adam:
 
     def __init__(self, weights: Tensor, *, betas: tuple[float, float] = (0.9, 0.999), epsilon: float = 1e-8):
         self._weights, self._betas, self._epsilon = weights, betas, epsilon
-        self._first, self._second = torch.zeros_like(weights), torch.zeros_like(weights)
-        self._steps = 0
+        # The decays to the power of the number of steps made.
+        powers = torch.ones(2, dtype=torch.float64, device=weights.device)
+        self.state = {"first": torch.zeros_like(weights), "second": torch.zeros_like(weights), "powers": powers}
+        self._decays = torch.tensor(betas, dtype=torch.float64, device=weights.device)
 
-    def update(self, gradients: Tensor, rate: float) -> None:
-        """Make one step with gradients of the shape of the weights, at a learning rate."""
-        self._steps += 1
-        first, second = self._betas
-        self._first.lerp_(gradients, 1 - first)
-        self._second.mul_(second).addcmul_(gradients, gradients, value=1 - second)
-        scale = (self._second / (1 - second**self._steps)).sqrt_().add_(self._epsilon)
-        self._weights.addcdiv_(self._first, scale, value=-rate / (1 - first**self._steps))
+    def update(self, gradients: Tensor, rate: Tensor) -> None:
+        """Make one step with gradients of the shape of the weights, at a learning rate with shape (1,)."""
+        first, second, powers = self.state.values()
+        decays = self._betas
+        first.lerp_(gradients, 1 - decays[0])
+        second.mul_(decays[1]).addcmul_(gradients, gradients, value=1 - decays[1])
+        powers.mul_(self._decays)
+        rest = 1 - powers
+        size = (rate / rest[0]).to(gradients.dtype)
+        scale = (second / rest[1]).sqrt_().add_(self._epsilon)
+        self._weights.sub_((first * size).div_(scale))
 
 
 class Log:
     """Lines on the progress of a training, on standard error, not more often than every few seconds."""
 
-    def __init__(self, steps: int):
-        self._steps = steps
+    def __init__(self, steps: int, done: int = 0):
+        self._steps, self._done = steps, done
         self._began = time.perf_counter()
         self._last = -math.inf
 
@@ -365,17 +403,11 @@ class Log:
         if now - self._last < SECONDS_BETWEEN_LOG_LINES and step < self._steps:
             return
         self._last = now
-        rate = step / (now - self._began)
-        print(
+        rate = (step - self._done) / (now - self._began)
+        _say(
             f"step {step}/{self._steps}  loss {_numbers(loss)}  validation {_numbers(validation)}  "
-            f"{rate:.1f} steps/s  {(self._steps - step) / rate:.0f} s left",
-            file=sys.stderr,
-            flush=True,
+            f"{rate:.1f} steps/s  {(self._steps - step) / rate:.0f} s left"
         )
-
-
-def _cosine(x: float) -> float:
-    return 0.5 - 0.5 * math.cos(math.pi * x)
 
 
 def _rows_of(tensors: Sequence[Tensor]) -> Tensor:
@@ -387,65 +419,8 @@ def _numbers(values: Tensor) -> str:
     return " ".join(f"{v:.3g}" for v in values.tolist())
 
 
-def _rows(seeds: list[int], step: int, loss: Tensor, validation: Tensor, skipped: Tensor) -> Iterator[dict[str, Any]]:
-    columns = zip(seeds, loss.tolist(), validation.tolist(), skipped.tolist(), strict=True)
-    return (
-        {"seed": seed, "step": step, "loss": loss, "validation": error, "skipped": int(skips)}
-        for seed, loss, error, skips in columns
-    )
-
-
-def _standardized(observations: xr.Dataset, name: str) -> np.ndarray:
-    states = (observations[name] - observations["mean"]) / observations["scale"]
-    return states.transpose("seed", ..., "component").to_numpy()
-
-
-def _cut(orbits: np.ndarray, horizon: int) -> np.ndarray:
-    """Cut orbits, with shape (E, O, T, D), into segments that follow one another, with shape (E, B, horizon + 1, D)."""
-    members, _, samples, dimension = orbits.shape
-    length = min(horizon, samples - 1) + 1
-    whole = orbits[:, :, : samples // length * length].reshape(members, -1, length, dimension)
-    every = -(-whole.shape[1] // VALIDATION_SEGMENTS)
-    return whole[:, ::every]
-
-
-def _matching(file: xr.Dataset | None, name: str, observations: xr.Dataset) -> xr.Dataset | None:
-    """Refuse a file that was computed along other observations than these."""
-    if file is not None and not np.array_equal(file["fingerprint"], observations["fingerprint"]):
-        raise StudyError(
-            f"{name}: the file is of other data: the fingerprints of its observations are {_hex(file)}, of these "
-            f"{_hex(observations)}; make it again from these observations"
-        )
-    return file
-
-
-def _hex(file: xr.Dataset) -> str:
-    return " ".join(f"{value:016x}" for value in np.atleast_1d(file["fingerprint"].to_numpy()))
-
-
-def _required(file: xr.Dataset | None, name: str) -> xr.Dataset:
-    if file is None:
-        raise StudyError(f"the method needs the file of {name}: give it with --{name}")
-    return file
-
-
-def _table(neighbors: xr.Dataset | None, data: Data, method: Method) -> np.ndarray:
-    table = _required(neighbors, "neighbors")
-    if table.sizes["neighbor"] < method.count or table.attrs["ahead"] < data.segment:
-        raise StudyError(
-            f"neighbors: the table has {table.sizes['neighbor']} neighbors that {table.attrs['ahead']} samples follow, "
-            f"the method asks for {method.count} and {data.segment}: raise neighbors.count, or lower the method's count"
-        )
-    return table["index"].to_numpy()[..., : method.count]
-
-
-def _model_jacobians(supervision: xr.Dataset, observations: xr.Dataset) -> np.ndarray:
-    r"""Transform Jacobians to model coordinates, :math:`J_{ij} s_j / (s_i r)`; returns shape (E, O * T, D, D)."""
-    jacobian = supervision["jacobian"].transpose("seed", "orbit", "time", "component", "direction").to_numpy()
-    scale = observations["scale"].to_numpy()[:, None, None]
-    rate = observations["rate"].to_numpy()[:, None, None, None, None]
-    jacobian = jacobian * scale[..., None, :] / (scale[..., :, None] * rate)
-    return jacobian.reshape(jacobian.shape[0], -1, *jacobian.shape[-2:])
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _peak_memory(device: torch.device) -> float:

@@ -18,6 +18,7 @@ rule train:
         settings=settings("train"),
         sources=sources("train", "methods"),
         given=given,
+        checkpoint="results/{study}/checkpoints/{system}/{data}/{method}.safetensors",  # no output: it outlives a kill
     shell:
         "python -m nearorbit train --settings {params.settings:q} {params.given}"
-        " --model {output.model} --history {output.history} --costs {output.costs} 2>&1 | tee {log}"
+        " --model {output.model} --history {output.history} --costs {output.costs} --checkpoint {params.checkpoint} 2>&1 | tee {log}"

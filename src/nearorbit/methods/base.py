@@ -18,6 +18,7 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from nearorbit.fields import Field
+from nearorbit.flow import Drive, rollout, tangent_rollout
 
 # What goes beyond the data, and its name in the tables.
 PRIVILEGES = {"jacobians": "true J", "fields": "true f", "exponents": "true exponents"}
@@ -31,6 +32,7 @@ class Batch:
         times: The times of the samples since the start of the segment, with shape (E, 1, T).
         states: The observed states, with shape (E, B, T, D); a rollout starts at the first.
         substeps: How many Runge-Kutta steps a rollout makes between two samples.
+        recompute: Whether gradients compute what lies between two samples again instead of keeping it.
         neighbors: The states of the K neighbors at the same times, with shape (E, B, K, T, D).
         spline: The smoothing spline at the Runge-Kutta stages, with shape (E, B, 2 * substeps * (T - 1) + 1, D).
         jacobians: The true Jacobian at the first states, with shape (E, B, D, D).
@@ -40,6 +42,7 @@ class Batch:
     times: Tensor
     states: Tensor
     substeps: int = 1
+    recompute: bool = False
     neighbors: Tensor | None = None
     spline: Tensor | None = None
     jacobians: Tensor | None = None
@@ -49,6 +52,17 @@ class Batch:
     def start(self) -> Tensor:
         """The states that the segments start from, with shape (E, B, D)."""
         return self.states[..., 0, :]
+
+    def rollout(self, field: Field, drive: Drive | None = None) -> Tensor:
+        """Integrate a field from the starts of the segments; see :func:`nearorbit.flow.rollout`."""
+        return rollout(field, self.start, self.times, drive=drive, substeps=self.substeps, recompute=self.recompute)
+
+    def tangent_rollout(self, field: Field, tangents: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Integrate a field from the starts of the segments, with tangents; see
+        :func:`nearorbit.flow.tangent_rollout`."""
+        return tangent_rollout(
+            field, self.start, self.times, tangents=tangents, substeps=self.substeps, recompute=self.recompute
+        )
 
 
 class Method(Protocol):

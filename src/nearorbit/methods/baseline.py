@@ -6,7 +6,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from nearorbit.fields import Field
-from nearorbit.flow import rollout
 from nearorbit.methods.base import Batch, trajectory_error
 
 
@@ -26,7 +25,7 @@ class Baseline:
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.methods.base.Method`."""
-        return trajectory_error(rollout(field, batch.start, batch.times, substeps=batch.substeps), batch)
+        return trajectory_error(batch.rollout(field), batch)
 
 
 def entries() -> dict[str, type]:

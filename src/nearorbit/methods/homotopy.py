@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.fields import Field
-from nearorbit.flow import Drive, rollout
+from nearorbit.flow import Drive
 from nearorbit.methods.base import Batch, trajectory_error
 
 
@@ -51,7 +51,7 @@ class Homotopy:
         """Compute the loss of each member; see :class:`nearorbit.methods.base.Method`."""
         strength = self.coupling if self.constant else self.coupling * self.fade(progress)
         drive = Drive(batch.spline, strength)
-        return trajectory_error(rollout(field, batch.start, batch.times, drive=drive, substeps=batch.substeps), batch)
+        return trajectory_error(batch.rollout(field, drive), batch)
 
     def fade(self, progress: Tensor) -> Tensor:
         r"""Compute :math:`\lambda`, a staircase from 1 down to 0 over the ``steps`` + 1 equal parts of the training."""

@@ -6,7 +6,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from nearorbit.fields import Field, jacobian
-from nearorbit.flow import rollout
 from nearorbit.methods.base import Batch, member_mean, trajectory_error
 
 
@@ -37,7 +36,7 @@ class Jacobian:
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.methods.base.Method`."""
-        states = rollout(field, batch.start, batch.times, substeps=batch.substeps)
+        states = batch.rollout(field)
         squares = (batch.jacobians - jacobian(field, batch.start)).square().sum((-2, -1)) / field.dimension
         penalty = squares if self.squared else squares.sqrt()
         return trajectory_error(states, batch) + self.weight * member_mean(penalty)

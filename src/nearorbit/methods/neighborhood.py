@@ -10,7 +10,6 @@ from typing import ClassVar
 from torch import Tensor
 
 from nearorbit.fields import Field
-from nearorbit.flow import tangent_rollout
 from nearorbit.methods.base import Batch, member_mean, trajectory_error
 
 
@@ -75,8 +74,8 @@ def displaced(field: Field, batch: Batch, displacements: Tensor) -> tuple[Tensor
         The states with shape (E, B, T, D), and the displacements with shape (E, B, T, K, D).
     """
     if displacements.shape[-2] <= field.dimension:
-        return tangent_rollout(field, batch.start, batch.times, tangents=displacements, substeps=batch.substeps)
-    states, columns = tangent_rollout(field, batch.start, batch.times, substeps=batch.substeps)
+        return batch.tangent_rollout(field, displacements)
+    states, columns = batch.tangent_rollout(field)
     return states, displacements.unsqueeze(-3) @ columns
 
 
