@@ -5,11 +5,12 @@ import torch
 from lorenz63 import observations, supervision
 
 from nearorbit import catalogue
+from nearorbit.batches import stacked
 from nearorbit.budget import Training
 from nearorbit.catalogue import StudyError
 from nearorbit.fields import NeuralField
 from nearorbit.neighbors import neighbors
-from nearorbit.training import Adam, clipped, flatten, gradient, pick_device, train
+from nearorbit.training import Adam, Checkpoint, clipped, flatten, gradient, pick_device, train
 
 METHODS = catalogue.names("methods")
 
@@ -40,7 +41,7 @@ def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=N
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_member_of_an_ensemble_equals_its_seed_trained_alone_to_the_bit(data, method):
-    network, steps = {"width": 32, "depth": 3}, 60
+    network, steps = {"width": 32, "depth": 3}, 300
     together, _, history, _ = fit(*data, method, network=network, steps=steps)
     for e in range(3):
         observed, table, truth = data
@@ -49,6 +50,77 @@ def test_a_member_of_an_ensemble_equals_its_seed_trained_alone_to_the_bit(data, 
         for a, b in zip(together.parameters(), alone.parameters(), strict=True):
             assert torch.equal(a[e : e + 1], b), f"member {e} differs by up to {(a[e] - b[0]).abs().max():.1e}"
         pd.testing.assert_frame_equal(history[history.seed == e].reset_index(drop=True), own, check_exact=True)
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(monkeypatch, checkpoints):
+    """Let a training write a checkpoint at every validation, and end when some have been written."""
+    write, left = Checkpoint.write, iter(range(checkpoints))
+
+    def counted(self, tensors):
+        write(self, tensors)
+        if next(left, None) is None:
+            raise KilledError
+
+    monkeypatch.setattr("nearorbit.training.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(Checkpoint, "write", counted)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_training_resumes_to_the_same_bits(data, method, tmp_path, monkeypatch, capsys):
+    field, _, history, _ = fit(*data, method, steps=45)
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        killed_after(patch, checkpoints=2)
+        fit(*data, method, steps=45, checkpoint=checkpoint)
+    resumed, _, again, _ = fit(*data, method, steps=45, checkpoint=checkpoint)
+    assert "resumed at step 30" in capsys.readouterr().err
+    assert all(torch.equal(a, b) for a, b in zip(field.parameters(), resumed.parameters(), strict=True))
+    pd.testing.assert_frame_equal(history, again, check_exact=True)
+
+
+@pytest.mark.parametrize("damage", ["foreign", "torn", "empty"])
+def test_a_checkpoint_that_does_not_fit_is_refused_and_the_training_starts_afresh(
+    data, damage, tmp_path, monkeypatch, capsys
+):
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        killed_after(patch, checkpoints=1)
+        fit(*data, checkpoint=checkpoint)
+    content = checkpoint.path.read_bytes()
+    checkpoint.path.write_bytes({"foreign": content, "torn": content[: len(content) // 2], "empty": b""}[damage])
+    if damage == "foreign":
+        checkpoint = Checkpoint(checkpoint.path, "another key")
+    refused, *_ = fit(*data, checkpoint=checkpoint)
+    fresh, *_ = fit(*data)
+    assert "starts afresh" in (said := capsys.readouterr().err) and str(checkpoint.path) in said
+    assert all(torch.equal(a, b) for a, b in zip(refused.parameters(), fresh.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_cells_of_equal_shape_train_together_as_they_would_apart(data, method):
+    others = observations(0.05, seeds=3)
+    second = others, neighbors(others, count=25, theiler=0.5, ahead=5), supervision(others)
+    together, coordinates, *_ = fit(*(stacked(pair) for pair in zip(data, second, strict=True)), method)
+    for cell, members in ((data, slice(0, 3)), (second, slice(3, 6))):
+        apart, own, *_ = fit(*cell, method)
+        for a, b in zip(together[members].parameters(), apart.parameters(), strict=True):
+            assert torch.equal(a, b)
+        assert torch.equal(coordinates[members].mean, own.mean)
+
+
+def test_cells_of_different_shapes_are_refused():
+    with pytest.raises(StudyError, match="number 2 has"):
+        stacked([observations(samples=600), observations(samples=500)])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_recomputing_changes_no_bit(data, method):
+    kept, again = (fit(*data, method, steps=10, substeps=2, recompute=r)[0] for r in (False, True))
+    assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), again.parameters(), strict=True))
 
 
 def test_training_twice_gives_the_same_bits(data):
@@ -138,6 +210,9 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
 def test_a_device_that_does_not_exist_is_refused():
     with pytest.raises(StudyError, match=r"training.device: 'cuda:7' asked for"):
         pick_device("cuda:7")
+    for name in ("gpu", "meta"):
+        with pytest.raises(StudyError, match=f"training.device: .*'{name}'"):
+            pick_device(name)
 
 
 def test_a_table_of_neighbors_of_other_data_is_refused(data):

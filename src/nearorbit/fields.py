@@ -5,6 +5,7 @@ A field evaluates itself and pushes tangents forward, :math:`(x, v) \mapsto (f(x
 """
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +22,9 @@ from nearorbit.catalogue import StudyError
 from nearorbit.seeds import generator
 from nearorbit.systems.base import System
 
+# The last elements of a tensor, which fill no whole (unrolled) vector, go through other code in torch, with another
+# rounding of exp. A member's activations fill whole ones, so that it has the same bits in any ensemble.
+VECTOR = 32
 Pairs = tuple[Tensor, Tensor]  # indices i and j of pairs of tangents
 
 
@@ -268,6 +272,7 @@ class NeuralField(nn.Module):
         self.dimension, self.members = dimension, len(seeds)
         self.settings = {"width": width, "depth": depth, "activation": activation}
         self._activation = ACTIVATIONS[activation]
+        self._rows = VECTOR // math.gcd(VECTOR, width)
         sizes = [dimension, *[width] * depth, dimension]
         streams = [generator("weights", int(seed)) for seed in seeds]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
@@ -284,6 +289,12 @@ class NeuralField(nn.Module):
         part.load_state_dict({name: t[members] for name, t in self.state_dict().items()})
         return part
 
+    def _aligned(self, x: Tensor) -> Tensor:
+        """Bring states to shape (E, *, D), with zeros appended until a member fills whole vectors."""
+        h = x.reshape(self.members, -1, self.dimension)
+        missing = -h.shape[1] % self._rows
+        return nn.functional.pad(h, (0, 0, 0, missing)) if missing else h
+
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         # Indexing a ParameterList costs as much as a product of small matrices.
         return list(zip(self.biases._parameters.values(), self.weights._parameters.values(), strict=True))
@@ -297,12 +308,11 @@ class NeuralField(nn.Module):
         Returns:
             Derivatives in model time, with shape (E, *, D).
         """
-        h = x.reshape(self.members, -1, self.dimension)
+        h = self._aligned(x)
         *hidden, last = self._layers()
         for b, w in hidden:
             (h,) = self._activation(torch.baddbmm(b, h, w), 0)
-        b, w = last
-        return torch.baddbmm(b, h, w).view(x.shape)
+        return self._output(last, h, x.shape)
 
     def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate each member and push tangents forward through its layers; see :class:`Field`.
@@ -314,35 +324,36 @@ class NeuralField(nn.Module):
         Returns:
             f(x) with shape (E, *, D), and J(x) v with shape (E, *, K, D).
         """
-        h = x.reshape(self.members, -1, self.dimension)
-        states, tangents = h.shape[1], v.shape[-2]
-        u = v.reshape(self.members, states * tangents, self.dimension)
+        h, tangents = self._aligned(x), v.shape[-2]
+        u = v.reshape(self.members, -1, self.dimension)
+        states = u.shape[1] // tangents
         *hidden, last = self._layers()
         for b, w in hidden:
             h, slope = self._activation(torch.baddbmm(b, h, w), 1)
-            u = torch.bmm(u, w).view(self.members, states, tangents, -1) * slope.unsqueeze(2)
+            u = torch.bmm(u, w).view(self.members, states, tangents, -1) * slope[:, :states].unsqueeze(2)
             u = u.view(self.members, states * tangents, -1)
-        b, w = last
-        return torch.baddbmm(b, h, w).view(x.shape), torch.bmm(u, w).view(v.shape)
+        return self._output(last, h, x.shape), torch.bmm(u, last[1]).view(v.shape)
 
     def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate each member and push second derivatives through its layers; see :class:`Field`."""
-        h = x.reshape(self.members, -1, self.dimension)
-        states, tangents = h.shape[1], v.shape[-2]
+        h, tangents = self._aligned(x), v.shape[-2]
         u = torch.cat([v, w], -2)  # both go through the same products
-        shape = self.members, states, u.shape[-2]
+        shape = self.members, v[..., 0, 0].numel() // self.members, u.shape[-2]
         u = u.reshape(self.members, -1, self.dimension)
         *hidden, last = self._layers()
         for bias, weight in hidden:
             h, slope, curvature = self._activation(torch.baddbmm(bias, h, weight), 2)
+            slope, curvature = (t[:, : shape[1]].unsqueeze(2) for t in (slope, curvature))
             first, second = torch.bmm(u, weight).view(*shape, -1).split([tangents, shape[2] - tangents], 2)
             i, j = (first[:, :, index] for index in pairs)
-            second = slope.unsqueeze(2) * second + curvature.unsqueeze(2) * (i * j)
-            u = torch.cat([slope.unsqueeze(2) * first, second], 2).flatten(1, 2)
-        bias, weight = last
-        f, u = torch.baddbmm(bias, h, weight).view(x.shape), torch.bmm(u, weight)
+            u = torch.cat([slope * first, slope * second + curvature * (i * j)], 2).flatten(1, 2)
+        f, u = self._output(last, h, x.shape), torch.bmm(u, last[1])
         u = u.view(*x.shape[:-1], shape[2], self.dimension)
         return f, u[..., :tangents, :], u[..., tangents:, :]
+
+    def _output(self, layer: tuple[Tensor, Tensor], h: Tensor, shape: torch.Size) -> Tensor:
+        bias, weight = layer
+        return torch.baddbmm(bias, h, weight)[:, : shape[:-1].numel() // self.members].reshape(shape)
 
 
 def _uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:
