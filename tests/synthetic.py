@@ -140,6 +140,7 @@ def write_study(folder: Path) -> scores.Results:
             files.write(truth, folder / system / data / "truth.nc", kind="truth")
             for method in GIVEN:
                 write_cell(folder / system / data / method, truth, system, data, method)
+    growth().to_csv(folder / "growth.csv", index=False)
     scores.collect_truth(results).to_csv(folder / "truth.csv", index=False)
     scores.collect_scores(results).to_csv(folder / "scores.csv", index=False)
     scores.collect_exponents(results).to_csv(folder / "exponents.csv", index=False)
@@ -158,6 +159,12 @@ def write_cell(folder, truth, system, data, method):
     cost = {"seconds": 12.5, "peak_memory_mib": 410.0, "steps": 1500, "samples_seen": 480_000, "parameters": 8771}
     cost |= {"device": "cpu", "given": GIVEN[method], "seeds": SEEDS}
     pd.DataFrame([cost]).to_csv(folder / "costs.csv", index=False)
+
+
+def growth():
+    """Costs of a step along two axes."""
+    rows = [(m, a, n, 0.01 * n**0.5, "one CPU core") for m in GIVEN for a in ("width", "seeds") for n in (1, 4, 16)]
+    return pd.DataFrame(rows, columns=["method", "axis", "size", "seconds", "device"])
 
 
 def history(method):

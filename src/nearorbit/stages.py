@@ -147,6 +147,14 @@ def score(truth: Path, forecast: Path, scores: Output, *, system: str, data: str
     table.to_csv(scores, index=False)
 
 
+def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Settings, rounds: int, device: str):
+    """Measure how the cost of a gradient step grows with the sizes of the problem."""
+    from nearorbit import performance
+
+    table = performance.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device)
+    table.to_csv(growth, index=False)
+
+
 def collect(folder: Path, collected: Output, *, name: str, study: Settings):
     """Collect a long table of a whole study: its truth, scores, exponents or costs."""
     from nearorbit import scores
