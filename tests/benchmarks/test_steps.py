@@ -1,0 +1,250 @@
+"""The gradient of a loss with respect to all weights, against the same loss and network elsewhere."""
+
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import peers
+import pytest
+import torch
+
+from nearorbit.catalogue import build
+from nearorbit.fields import NeuralField, TrueField
+from nearorbit.flow import rollout
+from nearorbit.methods.base import Batch
+from nearorbit.training import flatten, gradient
+
+STEP, BATCH, NEIGHBORS, SAMPLES, WEIGHT = 0.02, 256, 25, 4000, 0.01
+NOW = torch.zeros(())
+
+
+def lorenz():
+    """Lorenz orbits, standardized, with time scaled to a mean speed of about one."""
+    truth = TrueField(build("systems", "Lorenz", {}))
+    start = torch.tensor([1.0, 2.0, 20.0], dtype=torch.float64)
+    orbit = rollout(truth, start, STEP * torch.arange(SAMPLES + 500, dtype=torch.float64), substeps=2)[500:]
+    return ((orbit - orbit.mean(0)) / orbit.std(0)).float(), 10 * STEP
+
+
+def batch(members=1, size=BATCH, segment=5):
+    orbit, step = lorenz()
+    starts = torch.from_numpy(np.random.default_rng(0).integers(0, SAMPLES - segment - 1, size))
+    near = torch.cdist(orbit[starts], orbit[: -segment - 1]).argsort(-1)[:, 1 : NEIGHBORS + 1]
+    ahead = torch.arange(segment + 1)
+    times = (step * ahead)[None].expand(members, 1, -1)
+    states = orbit[starts[:, None] + ahead].expand(members, -1, -1, -1)
+    return Batch(times, states, neighbors=orbit[near[..., None] + ahead].expand(members, -1, -1, -1, -1))
+
+
+def field(seeds=1, width=128):
+    made = NeuralField(3, range(seeds), width=width, depth=3).float()
+    flatten(made)
+    return made
+
+
+def ours(method, field, data):
+    return lambda: gradient(method.loss(field, data, NOW).sum(), field)
+
+
+def torch_peer(loss, field, *arguments):
+    return lambda: gradient(loss(field, *arguments), field)
+
+
+def row(field, gradients):
+    """Lay jax' gradients out as ours."""
+    flat = np.concatenate([np.ravel(g) for g in jax.tree.leaves(gradients)])
+    return torch.from_numpy(np.pad(flat, (0, -len(flat) % 16)))[None]
+
+
+def check(ours, theirs, tolerance=1e-4):
+    assert (ours - theirs).norm() <= tolerance * ours.norm(), f"gradients differ by {(ours - theirs).norm():.1e}"
+
+
+def numpy_batch(data):
+    return tuple(jnp.asarray(t.numpy()) for t in (data.times[0, 0], data.states[0], data.neighbors[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "bar"),
+    [
+        ("torchdiffeq rk4, torch.func.jvp per neighbor", peers.neighborhood_per_neighbor, 7),
+        ("torchdiffeq rk4, fundamental matrix by torch.func", peers.neighborhood_fundamental, 1.7),
+    ],
+)
+def test_neighborhood_against_torch(compare, name, loss, bar):
+    data, net = batch(), field()
+    method = build("methods", "neighborhood", {"weight": WEIGHT, "count": NEIGHBORS})
+    mine = ours(method, net, data)
+    peer = torch_peer(loss, net, data.times[0, 0], data.states[0], data.neighbors[0], WEIGHT)
+    check(mine(), peer())
+    compare(f"neighborhood: {name}", mine, peer, bar=bar)
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "bar", "tolerance"),
+    [
+        ("diffrax Tsit5, jvp per neighbor, jitted", peers.diffrax_neighborhood, 10, 5e-3),
+        ("jax by hand, fundamental matrix, jitted", peers.handwritten_neighborhood, 1, 1e-4),
+    ],
+)
+def test_neighborhood_against_jax(compare, name, loss, bar, tolerance):
+    data, net = batch(), field()
+    method = build("methods", "neighborhood", {"weight": WEIGHT, "count": NEIGHBORS})
+    mine, peer = (
+        ours(method, net, data),
+        peers.jax_gradient(loss, peers.jax_parameters(net), *numpy_batch(data), WEIGHT),
+    )
+    check(mine(), row(net, peer()[1]), tolerance)
+    compare(f"neighborhood: {name}", mine, peer, bar=bar)
+
+
+def test_baseline_against_torchdiffeq(compare):
+    data, net = batch(), field()
+    mine = ours(build("methods", "baseline", {}), net, data)
+    peer = torch_peer(peers.baseline, net, data.times[0, 0], data.states[0])
+    check(mine(), peer())
+    compare("baseline: torchdiffeq rk4", mine, peer, bar=1)
+
+
+def test_baseline_against_diffrax_at_equal_accuracy(compare):
+    """The loosest tolerance whose rollouts are as accurate as ours."""
+    data, net = batch(), field()
+    times, observed, _ = numpy_batch(data)
+    fine = rollout(net, data.start, data.times, substeps=20)[0]
+    bound = (rollout(net, data.start, data.times)[0] - fine).norm()
+    parameters = peers.jax_parameters(net)
+    for tolerance in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
+        states = peers.diffrax_states(parameters, times, observed[:, 0], tolerance)
+        if (torch.from_numpy(np.array(states)) - fine).norm() <= bound:
+            break
+    mine = ours(build("methods", "baseline", {}), net, data)
+    peer = peers.jax_gradient(lambda p: peers.diffrax_baseline(p, times, observed, tolerance), parameters)
+    check(mine(), row(net, peer()[1]), 5e-3)
+    compare(f"baseline: diffrax Tsit5 at {tolerance:.0e}, equal accuracy", mine, peer, bar=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "solver", "bar", "tolerance"),
+    [
+        ("torchdiffeq dopri5 1e-7, spline inside", {"method": "dopri5", "rtol": 1e-7, "atol": 1e-7}, 10, 2e-2),
+        ("torchdiffeq rk4, spline inside", {"method": "rk4"}, 1, 2e-2),
+    ],
+)
+def test_homotopy(compare, name, solver, bar, tolerance):
+    """torchdiffeq's rk4 is the 3/8 rule, whose stages lie elsewhere: equal to the accuracy of the step."""
+    data, net = batch(size=16, segment=20), field(width=64)
+    times, observed = data.times[0, 0], data.states[0]
+    coefficients = peers.spline_coefficients(times, observed)
+    middle = times[:-1] + times.diff() / 2
+    stages = torch.stack([times[:-1], middle], 1).flatten()
+    index, s = torch.arange(20).repeat_interleave(2), stages - times[:-1].repeat_interleave(2)
+    a, b, c, d = coefficients[:, index]
+    s = s[:, None, None]
+    spline = torch.cat([(((a * s + b) * s + c) * s + d).transpose(0, 1), observed[:, -1:]], 1)[None]
+    method = build("methods", "homotopy", {"coupling": 6.0, "segment": 20})
+    mine = ours(method, net, Batch(data.times, data.states, spline=spline))
+    peer = torch_peer(lambda f: peers.homotopy(f, times, observed, coefficients, 6.0, **solver), net)
+    check(mine(), peer(), tolerance)
+    compare(f"homotopy: {name}", mine, peer, bar=bar, rounds=5)
+
+
+def test_five_seeds_in_one_ensemble(compare):
+    method = build("methods", "baseline", {})
+    together = ours(method, field(5, width=32), batch(5, size=64))
+    alone = [ours(method, field(1, width=32), batch(1, size=64)) for _ in range(5)]
+    compare(
+        "baseline, width 32, batch 64: five single runs", together, lambda: [run() for run in alone], bar=2, rounds=25
+    )
+
+
+@pytest.mark.parametrize("name", ["baseline", "neighborhood"])
+def test_distance_to_the_arithmetic_floor(name, report):
+    """Products of a forward pass, and twice that backward, at the rate of large products; in turns with the step."""
+    data, net = batch(), field()
+    method = build("methods", name, {})
+    mine = ours(method, net, data)
+    sizes = [w.shape[1] * w.shape[2] for w in net.weights]
+    carried = 1 + (3 if name == "neighborhood" else 0)  # a state and D tangents
+    operations = 3 * 2 * sum(sizes) * BATCH * carried * 4 * 5  # four stages, five steps
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    mine(), a @ b
+    floors, times = [], []
+    for _ in range(9):
+        began = time.perf_counter()
+        a @ b
+        floors.append((time.perf_counter() - began) / (2 * 1024**3) * operations)
+        began = time.perf_counter()
+        mine()
+        times.append(time.perf_counter() - began)
+    floor, own = statistics.median(floors), statistics.median(times)
+    report(f"{name}: arithmetic floor (ours = {own / floor:.1f} times it; aim 2)", own, floor, floor / own, 0.5)
+
+
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+def on_gpu(step):
+    """Capture a function as the training loop does."""
+    from nearorbit.training import captured
+
+    replay = captured(step, {"weights": torch.zeros(1, device="cuda")})
+
+    def run():
+        replay()
+        torch.cuda.synchronize()
+
+    return run
+
+
+def moved(data):
+    tensors = {name: t.cuda().contiguous() for name, t in vars(data).items() if isinstance(t, torch.Tensor)}
+    return Batch(**tensors)
+
+
+@cuda
+def test_captured_step_against_eager_torchdiffeq(compare):
+    data, net = moved(batch()), field().cuda()
+    flatten(net)
+    method = build("methods", "baseline", {})
+    step = lambda: gradient(method.loss(net, data, NOW.cuda()).sum(), net)  # noqa: E731
+
+    def peer():
+        gradient(peers.baseline(net, data.times[0, 0], data.states[0]), net)
+        torch.cuda.synchronize()
+
+    compare("GPU, baseline: eager torchdiffeq rk4", on_gpu(step), peer, bar=15, rounds=25)
+
+
+@cuda
+def test_five_seeds_on_a_gpu_cost_little_more_than_one(compare):
+    method, runs, progress = build("methods", "baseline", {}), [], NOW.cuda()
+    for seeds in (5, 1):
+        net, data = field(seeds, width=32).cuda(), moved(batch(seeds, size=64))
+        flatten(net)
+        runs.append(on_gpu(lambda net=net, data=data: gradient(method.loss(net, data, progress).sum(), net)))
+    compare("GPU, five seeds: one seed (its time over ours, 1 / 1.3)", *runs, bar=1 / 1.3, rounds=25)
+
+
+@cuda
+@pytest.mark.parametrize("width", [128, 256, 512, 1024])
+def test_fraction_of_the_rate_of_a_gpu(width, report):
+    data, net, method = moved(batch(size=4096)), field(width=width).cuda(), build("methods", "baseline", {})
+    flatten(net)
+    progress = NOW.cuda()
+    step = on_gpu(lambda: gradient(method.loss(net, data, progress).sum(), net))
+    operations = 3 * 2 * sum(w.shape[1] * w.shape[2] for w in net.weights) * 4096 * 4 * 5
+    a, b = torch.randn(8192, 8192, device="cuda"), torch.randn(8192, 8192, device="cuda")
+    times = {}
+    for name, function in (("floor", lambda: (a @ b, torch.cuda.synchronize())), ("own", step)):
+        rounds = []
+        for _ in range(10):
+            began = time.perf_counter()
+            function()
+            rounds.append(time.perf_counter() - began)
+        times[name] = statistics.median(rounds)
+    floor = times["floor"] / (2 * 8192**3) * operations
+    report(
+        f"GPU, width {width}: float32 products at the rate of large ones", times["own"], floor, floor / times["own"], 0
+    )
