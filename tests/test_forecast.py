@@ -6,7 +6,7 @@ import xarray as xr
 from lorenz63 import PERIOD, STEP, Lorenz, jacobian, orbit
 
 from nearorbit.fields import Coordinates, NeuralField, Transformed, TrueField
-from nearorbit.forecast import best_steps, bounded, forecast
+from nearorbit.forecast import best_steps, bounded, exponents, forecast
 
 EVALUATION = {"exponents": {"starts": 4, "horizon": 100, "transient": 10}}
 HISTORY = pd.DataFrame({"seed": [0, 0, 1, 1], "step": [0, 50, 0, 50], "validation": [1.0, 0.5, 0.1, 0.2]})
@@ -65,6 +65,15 @@ def test_the_true_field_forecasts_the_truth(truth):
     np.testing.assert_allclose(table["exponents"], truth["exponents"], atol=0.1)
     assert (abs(table["exponents"] - truth["exponents"]) < 5 * table["stderr"] + 0.01).all()
     assert not table["diverged"].any()
+
+
+def test_exponents_are_averaged_until_their_error_is_small_and_no_longer_than_the_horizon(truth):
+    for horizon, converged in ((4, False), (4000, True)):
+        found = exponents(perfect(), truth, starts=4, horizon=horizon, transient=5, substeps=2)
+        bound = 0.01 * np.maximum(abs(found["exponents"][:, 0]), 0.9056)
+        assert found["converged"].astype(bool).values.tolist() == [converged] * 2
+        assert (found["stderr"][:, 0] <= bound).all() or not converged
+        assert found["horizon"] <= horizon * PERIOD * (1.01 if not converged else 0.9)
 
 
 def test_a_field_that_explodes_is_counted_and_leaves_nan(truth):

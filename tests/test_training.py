@@ -1,18 +1,24 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from lorenz63 import observations, supervision
+from safetensors.torch import load_file
 
 from nearorbit import catalogue
+from nearorbit.__main__ import main
 from nearorbit.batches import stacked
 from nearorbit.budget import Training
 from nearorbit.catalogue import StudyError
 from nearorbit.fields import NeuralField
+from nearorbit.files import write
 from nearorbit.neighbors import neighbors
-from nearorbit.training import Adam, Checkpoint, clipped, flatten, gradient, pick_device, train
+from nearorbit.training import Adam, Checkpoint, captured, clipped, flatten, gradient, pick_device, train
 
 METHODS = catalogue.names("methods")
+INPUTS = ("observations", "neighbors")
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +238,54 @@ def test_a_missing_file_is_named(data):
 def test_orbits_shorter_than_a_segment_are_refused(data):
     with pytest.raises(StudyError, match="a segment of 700 needs 701"):
         fit(*data, segment=700)
+
+
+def test_the_door_trains_several_cells_and_resumes(data, tmp_path, monkeypatch, capsys):
+    cells = {}
+    for cell, observed in (("a", data[0]), ("b", observations(0.05, seeds=3))):
+        found = neighbors(observed, count=25, theiler=0.5, ahead=5)
+        for kind, file in (("observations", observed), ("neighbors", found)):
+            write(file, tmp_path / f"{cell}.{kind}.nc", kind=kind)
+        cells[cell] = observed
+    network, training = {"width": 16, "depth": 2}, {"steps": 30, "batch": 16, "validate_every": 10, "device": "cpu"}
+    settings = {"label": "n", "method": {"method": "neighborhood"}, "network": network, "training": training}
+    checkpoint = tmp_path / "checkpoints" / "n.safetensors"
+
+    def command(*cells, **changed):
+        files = {"model": "safetensors", "history": "csv", "costs": "csv"}
+        options = [f"--{kind} {' '.join(str(tmp_path / f'{c}.{kind}.nc') for c in cells)}" for kind in INPUTS]
+        options += [f"--{k} {' '.join(str(tmp_path / f'{c}.{k}.{end}') for c in cells)}" for k, end in files.items()]
+        text = json.dumps(settings | changed)
+        return ["train", "--settings", text, "--checkpoint", str(checkpoint), *" ".join(options).split()]
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        killed_after(patch, checkpoints=1)
+        main(command("a", "b"))
+    assert checkpoint.exists() and not (tmp_path / "a.model.safetensors").exists()
+    assert main(command("a", "b")) == 0
+    assert "resumed at step 20" in capsys.readouterr().err and not checkpoint.exists()
+    assert set(pd.read_csv(tmp_path / "b.history.csv")["seed"]) == {0, 1, 2}
+    together = load_file(tmp_path / "b.model.safetensors")
+    assert main(command("b")) == 0
+    for name, tensor in load_file(tmp_path / "b.model.safetensors").items():
+        assert torch.equal(tensor, together[name])
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        killed_after(patch, checkpoints=1)
+        main(command("a"))
+    assert main(command("a", method={"method": "neighborhood", "weight": 0.02})) == 0
+    assert "other settings, sources or data" in capsys.readouterr().err
+
+
+def test_the_door_refuses_lists_that_do_not_match(tmp_path, capsys):
+    options = ["--observations", "a.nc", "b.nc", "--model", f"{tmp_path}/m", "--history", f"{tmp_path}/h",
+               "--costs", f"{tmp_path}/c"]  # fmt: skip
+    settings = json.dumps({"label": "baseline", "method": {}, "network": {}, "training": {}})
+    assert main(["train", "--settings", settings, *options]) == 2
+    assert "train: --model has 1 files, --observations 2" in capsys.readouterr().err
+
+
+def test_a_graph_that_cannot_be_captured_is_the_function_itself():
+    def function():
+        pass
+
+    assert captured(function, {"weights": torch.zeros(1)}) is function
