@@ -169,7 +169,7 @@ def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float =
         tangents with shape (B, D, K), a column each.
     """
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def advance(x: np.ndarray, v: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
         states = torch.tensor(x).to(like).view(like.shape)
         tangents = torch.tensor(v).to(like).mT.reshape(*like.shape[:-1], v.shape[-1], like.shape[-1])
