@@ -150,3 +150,31 @@ def test_synchronization_alone_never_lets_go():
 def test_settings_out_of_range_are_refused_with_the_place(method, settings):
     with pytest.raises(catalogue.StudyError, match=rf"config: method '{method}'"):
         catalogue.build("methods", method, settings, where="config")
+
+
+def saved(name, **settings):
+    """Bytes that a loss keeps for its gradient, by the storage."""
+    _, batch = prepare(method := catalogue.build("methods", name, {}), **settings)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    field = NeuralField(3, [0, 1], width=32)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        method.loss(field, batch, now()).sum()
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_memory_of_a_step_grows_with_batch_and_steps_and_not_with_the_orbits(name):
+    usual = saved(name, batch=32)
+    assert saved(name, batch=32, samples=1200) <= 1.01 * usual
+    assert saved(name, batch=64) == pytest.approx(2 * usual, rel=0.1)
+    assert saved(name, batch=32, substeps=4) < 4.2 * usual
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_recomputing_keeps_less(name):
+    assert saved(name, batch=32, substeps=4, recompute=True) < 0.5 * saved(name, batch=32, substeps=4)
