@@ -187,6 +187,10 @@ def test_the_large_studies_can_be_planned(finished, study):
     assert {len({job for job in jobs if job[0] == rule}) for rule in ("train", "forecast", "score")} == {cells}
 
 
+def test_the_growth_of_costs_is_no_part_of_a_study(finished):
+    assert rules(planned(finished, "performance")) == {"growth", "performance"}
+
+
 def test_a_mistake_in_a_study_ends_before_the_first_job(finished, tmp_path):
     text = (REPOSITORY / SMOKE).read_text().replace("  Lorenz: {}", "  Lorentz: {}").replace("seeds: 2", "seeds: two")
     study = tmp_path / "study.yaml"
