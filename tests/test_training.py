@@ -265,6 +265,7 @@ def test_the_door_trains_several_cells_and_resumes(data, tmp_path, monkeypatch, 
     assert main(command("a", "b")) == 0
     assert "resumed at step 20" in capsys.readouterr().err and not checkpoint.exists()
     assert set(pd.read_csv(tmp_path / "b.history.csv")["seed"]) == {0, 1, 2}
+    assert (tmp_path / "a.model.safetensors").stat().st_mode == (tmp_path / "a.history.csv").stat().st_mode
     together = load_file(tmp_path / "b.model.safetensors")
     assert main(command("b")) == 0
     for name, tensor in load_file(tmp_path / "b.model.safetensors").items():
@@ -289,3 +290,14 @@ def test_a_graph_that_cannot_be_captured_is_the_function_itself():
         pass
 
     assert captured(function, {"weights": torch.zeros(1)}) is function
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("method", METHODS)
+def test_a_captured_training_equals_one_whose_operations_are_launched_one_by_one(data, method, monkeypatch, capsys):
+    graph, *_ = fit(*data, method, device="cuda")
+    assert "no CUDA graph" not in capsys.readouterr().err
+    monkeypatch.setattr("nearorbit.training.captured", lambda function, state: function)
+    eager, *_ = fit(*data, method, device="cuda")
+    for a, b in zip(graph.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(a, b)

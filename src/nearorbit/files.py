@@ -30,6 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # safetensors makes files that nobody else can read
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
