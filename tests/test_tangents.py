@@ -66,7 +66,7 @@ def diagonal(field, start, times):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("compute", [evaluation, orbit, driven, tangents, fundamental, second_order, diagonal])
 def test_values_and_gradients_equal_those_of_nested_automatic_differentiation(compute, activation, dtype, tolerance):
     field = NeuralField(3, [0, 1], width=16, depth=2, activation=activation).to(dtype)
@@ -78,8 +78,7 @@ def test_values_and_gradients_equal_those_of_nested_automatic_differentiation(co
         loss = sum((value - 0.3).square().sum() for value in values)
         found[name] = [*values, *torch.autograd.grad(loss, [start, *field.parameters()], materialize_grads=True)]
     for value, expected in zip(found["carried"], found["plain"], strict=True):
-        scale = max(1.0, expected.abs().max().item())
-        torch.testing.assert_close(value, expected, rtol=0, atol=tolerance * scale)
+        assert (value - expected).norm() <= tolerance * expected.norm()
 
 
 def test_segments_may_have_clocks_of_their_own():

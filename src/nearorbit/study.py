@@ -108,6 +108,18 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 CELL = ("system", "data", "method")
+GROWTH = {  # around which sizes, and along which, the cost of a step is measured; the same whatever the study
+    "methods": {"baseline": {}, "homotopy": {}, "jacobian": {}, "neighborhood": {}},
+    "reference": {"dimension": 5, "neighbors": 25, "segment": 5, "width": 64, "seeds": 3, "batch": 64, "depth": 3},
+    "axes": {
+        "dimension": [5, 10, 20, 40],
+        "neighbors": [1, 5, 25, 100],
+        "segment": [1, 5, 20, 80],
+        "width": [16, 64, 256],
+        "seeds": [1, 3, 10, 30],
+    },
+    "rounds": 7,
+}
 # stage: the labels it runs for, and what it sees of a study for these labels
 SLICES = {
     "exponents": (CELL[:1], lambda s, system: _label_and_system(s, system) | s.evaluation["exponents"]),
@@ -152,6 +164,7 @@ SLICES = {
             "method": method,
         },
     ),
+    "growth": ((), lambda s: GROWTH | {"device": s.training["device"]}),
     "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
     "table": (("table",), lambda s, table: {"label": table, "table": s.tables[table], "study": s.axes}),
     "figure": (("figure",), lambda s, figure: {"label": figure, "figure": s.figures[figure], "study": s.axes}),

@@ -1,18 +1,5 @@
 # how the cost of a gradient step grows; no part of a study: snakemake --cores 1 performance
 
-GROWTH = {
-    "methods": {"baseline": {}, "homotopy": {}, "jacobian": {}, "neighborhood": {}},
-    "reference": {"dimension": 5, "neighbors": 25, "segment": 5, "width": 64, "seeds": 3, "batch": 64, "depth": 3},
-    "axes": {
-        "dimension": [5, 10, 20, 40],
-        "neighbors": [1, 5, 25, 100],
-        "segment": [1, 5, 20, 80],
-        "width": [16, 64, 256],
-        "seeds": [1, 3, 10, 30],
-    },
-    "rounds": 7,
-    "device": study.training["device"],
-}
 FIGURE = {"label": "growth", "figure": {}, "study": {"systems": [], "data": {}, "methods": []}}
 
 
@@ -26,7 +13,7 @@ rule growth:
     resources:
         gpu=int(study.training["device"] != "cpu"),
     params:
-        settings=json.dumps(GROWTH),
+        settings=settings("growth"),
         sources=sources("growth", "methods"),
     shell:
         "python -m nearorbit growth --settings {params.settings:q} --growth {output.growth} 2>&1 | tee {log}"
