@@ -6,16 +6,17 @@ import pytest
 import torch
 from lorenz63 import observations, supervision
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearorbit import catalogue
 from nearorbit.__main__ import main
-from nearorbit.batches import stacked
+from nearorbit.batches import Data, stacked
 from nearorbit.budget import Training
 from nearorbit.catalogue import StudyError
 from nearorbit.fields import NeuralField
 from nearorbit.files import write
 from nearorbit.neighbors import neighbors
-from nearorbit.training import Adam, Checkpoint, captured, clipped, flatten, gradient, pick_device, train
+from nearorbit.training import Adam, Checkpoint, Loop, captured, clipped, flatten, gradient, pick_device, train
 
 METHODS = catalogue.names("methods")
 INPUTS = ("observations", "neighbors")
@@ -290,6 +291,26 @@ def test_a_graph_that_cannot_be_captured_is_the_function_itself():
         pass
 
     assert captured(function, {"weights": torch.zeros(1)}) is function
+
+
+class Capturable(TorchDispatchMode):
+    """Refuse what a CUDA graph cannot hold: values for the host, shapes that depend on them, new constants."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        assert name not in {"_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "equal"}, operation
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_asks_no_tensor_for_its_value(data, method):
+    observed, table, truth = data
+    method, settings = catalogue.build("methods", method, {}), Training(steps=10, batch=16, validate_every=5)
+    given = Data(observed, method, settings, table, truth, device=torch.device("cpu"), dtype=torch.float32)
+    loop = Loop(NeuralField(3, range(3), width=32).float(), given, method, settings)
+    with Capturable():
+        loop.step()
+        loop.validate()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
