@@ -107,6 +107,7 @@ class Results:
 
     Arguments:
         folder: The folder of the study, ``results/{study}``.
+        gathered: Where its long tables lie, if elsewhere.
         systems: The labels of the systems.
         data: The noise of the data, by label.
         methods: The labels of the methods; their order is that of columns and colours.
@@ -116,12 +117,13 @@ class Results:
     systems: tuple[str, ...]
     data: Mapping[str, float]
     methods: tuple[str, ...]
+    gathered: Path | None = None
 
     @classmethod
-    def of(cls, folder: Path, study: Mapping[str, Any]) -> "Results":
+    def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
         """Find the results of a study, of which only ``systems``, ``data`` and ``methods`` are read."""
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
-        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]))
+        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered)
 
     def cells(self) -> Iterator[dict[str, Any]]:
         """Iterate over the identities of the cells, in the order of the study."""
@@ -139,7 +141,8 @@ class Results:
 
     def read(self, name: str, *labels: str) -> pd.DataFrame | None:
         """Read a long table, of the study or of the cell with these labels; None if it is missing."""
-        path = self.folder.joinpath(*labels, name)
+        folder = self.folder if labels else self.gathered or self.folder
+        path = folder.joinpath(*labels, name)
         return pd.read_csv(path) if path.exists() else None
 
     def open(self, name: str, *labels: str) -> xr.Dataset | None:
@@ -184,6 +187,20 @@ def collect_truth(results: Results) -> pd.DataFrame:
 def _truth(system: str, table: xr.Dataset) -> pd.DataFrame:
     identity = {"system": system, "dimension": table.sizes["component"], "period": float(table["period"])}
     return exponents(table.expand_dims(seed=[0]), **identity).drop(columns="seed")
+
+
+def missing(results: Results) -> pd.DataFrame:
+    """List what cells have not left yet, a row per file that is missing, with columns ``(*CELL, file)``."""
+    rows = [
+        {**cell, "file": name}
+        for cell in results.cells()
+        for name in ("history.csv", "forecast.nc", "scores.csv")
+        if not results.folder.joinpath(*_labels(cell), name).exists()
+    ]
+    return pd.DataFrame(rows, columns=[*CELL, "file"])
+
+
+COLLECTORS = {"truth": collect_truth, "scores": collect_scores, "exponents": collect_exponents, "costs": collect_costs}
 
 
 def _labels(cell: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -7,20 +7,22 @@ The one door, :mod:`nearorbit.__main__`, makes a command of every public functio
 
 A ``Path`` is an input, an ``Output`` is an output (the door passes a temporary path and moves the file into place when
 the stage is done), lists of them are given one after the other; a ``Scratch`` is what a stage keeps for itself, to
-resume from; and what comes after ``*`` are the settings. :data:`nearorbit.study.SLICES` picks them from a study.
+resume from; a ``Folder`` is one that it writes many files to; and what comes after ``*`` are the settings. :data:`nearorbit.study.SLICES` picks them from a study.
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
 from nearorbit.catalogue import StudyError, build, home
 from nearorbit.digest import digest, key
-from nearorbit.files import read, write
+from nearorbit.files import read, replacing, write
 
 Output = Annotated[Path, "output"]
 Outputs = Annotated[list[Path], "output"]
 Scratch = Annotated[Path, "kept while the stage runs, to resume from"]
+Folder = Annotated[Path, "a folder of outputs"]
 Settings = Mapping[str, Any]
 
 
@@ -159,13 +161,7 @@ def collect(folder: Path, collected: Output, *, name: str, study: Settings):
     """Collect a long table of a whole study: its truth, scores, exponents or costs."""
     from nearorbit import scores
 
-    collectors = {
-        "truth": scores.collect_truth,
-        "scores": scores.collect_scores,
-        "exponents": scores.collect_exponents,
-        "costs": scores.collect_costs,
-    }
-    collectors[name](scores.Results.of(folder, study)).to_csv(collected, index=False)
+    scores.COLLECTORS[name](scores.Results.of(folder, study)).to_csv(collected, index=False)
 
 
 def table(folder: Path, csv: Output, md: Output, tex: Output, *, label: str, table: Settings, study: Settings):
@@ -182,3 +178,38 @@ def figure(folder: Path, pdf: Output, png: Output, *, label: str, figure: Settin
     from nearorbit.scores import Results
 
     save(build("figures", label, figure).draw(Results.of(folder, study)), pdf, png)
+
+
+def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
+    """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
+    from dataclasses import replace
+
+    from nearorbit import scores
+    from nearorbit.figures import base as drawing
+    from nearorbit.tables import base as tabulation
+
+    results = scores.Results.of(folder, study, partial)
+    missing, cells = scores.missing(results), len(list(results.cells()))
+    scored = cells - (missing["file"] == "scores.csv").sum()
+    if not scored:
+        raise StudyError(f"{folder}: none of the {cells} cells of the study has scores yet")
+    with replacing(partial / "missing.csv") as path:
+        missing.to_csv(path, index=False)
+    for name, collect in scores.COLLECTORS.items():
+        with replacing(partial / f"{name}.csv") as path:
+            collect(results).to_csv(path, index=False)
+    note = f"Partial: {scored} of {cells} cells."
+    for label, spec in tables.items():
+        with ExitStack() as stack:
+            names = [partial / "tables" / f"{label}.{kind}" for kind in ("csv", "md", "tex")]
+            table = build("tables", label, spec).table(results)
+            tabulation.save(
+                replace(table, caption=f"{note} {table.caption}"), *(stack.enter_context(replacing(n)) for n in names)
+            )
+    for label, spec in figures.items():
+        with ExitStack() as stack:
+            names = [partial / "figures" / f"{label}.{kind}" for kind in ("pdf", "png")]
+            figure = build("figures", label, spec).draw(results)
+            figure.text(0.005, 0.005, note, fontsize=6)
+            drawing.save(figure, *(stack.enter_context(replacing(n)) for n in names))
+    print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")

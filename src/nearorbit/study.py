@@ -167,6 +167,7 @@ SLICES = {
     "growth": ((), lambda s: GROWTH | {"device": s.training["device"]}),
     "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
     "table": (("table",), lambda s, table: {"label": table, "table": s.tables[table], "study": s.axes}),
+    "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),
     "figure": (("figure",), lambda s, figure: {"label": figure, "figure": s.figures[figure], "study": s.axes}),
 }
 

@@ -60,3 +60,21 @@ rule tables:
 rule figures:
     input:
         over([f"results/{{study}}/figures/{{figure}}.{kind}" for kind in ("pdf", "png")]),
+
+
+# What there is of the study, while jobs still run or after some have failed: nothing is run for it, and nothing of the
+# whole study is touched.
+
+
+localrules:
+    partial,
+
+
+rule partial:
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("partial"),
+        folder=f"results/{study.study}",
+    shell:
+        "python -m nearorbit partial --settings {params.settings:q} --folder {params.folder} --partial {params.folder}/partial"

@@ -145,17 +145,18 @@ def mean_and_deviation(row: pd.Series) -> str:
     return number(row["mean"]) + deviation + (f" ({failed}/{row['seeds']} failed)" if failed else "")
 
 
-def spread_out(values: pd.Series, columns: dict[str, str]) -> pd.DataFrame:
+def spread_out(values: pd.Series, columns: dict[str, str], rows: pd.Index | None = None) -> pd.DataFrame:
     """Spread the last level of an index over columns.
 
     Arguments:
         values: What to print, e.g. a text by (system, data, method).
         columns: The order of the columns, and how they are named in print.
+        rows: The rows, e.g. by (system, data), also those of which there is no value; those that there are if None.
 
     Returns:
         The printed rows, in the order in which they come; NaN where there is no value.
     """
-    rows = values.index.droplevel(-1).unique()
+    rows = values.index.droplevel(-1).unique() if rows is None else rows
     return values.unstack().reindex(index=rows, columns=list(columns)).rename(columns=columns).rename_axis(columns=None)
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
+import pandas as pd
+
 from nearorbit import catalogue
 from nearorbit.scores import Results
 from nearorbit.tables.base import MISSING, Table, given, headers, mean_and_deviation, spread_out, summary
@@ -25,9 +27,10 @@ class ByMetric:
         scores = results.read("scores.csv")
         records = summary(scores[scores["metric"] == self.metric])
         records["given"] = records["method"].map(given(results))
-        rows = records.set_index(["system", "data", "method"])
-        cells = spread_out(rows.apply(mean_and_deviation, axis=1), headers(results)).fillna(MISSING)
-        best = spread_out(rows["best"], headers(results)).eq(True)
+        values = records.set_index(["system", "data", "method"])
+        rows = pd.MultiIndex.from_product([results.systems, results.data], names=["system", "data"])
+        cells = spread_out(values.apply(mean_and_deviation, axis=1), headers(results), rows).fillna(MISSING)
+        best = spread_out(values["best"], headers(results), rows).eq(True)
         return Table(self.metric, self._caption(), records, cells, best)
 
     def _caption(self) -> str:
