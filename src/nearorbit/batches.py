@@ -67,8 +67,7 @@ class Data:
         device: torch.device,
         dtype: torch.dtype,
     ):
-        self.segment = segment(method, settings.segment)
-        self.batch = max(1, round(settings.batch * settings.segment / self.segment))
+        self.segment, self.batch = sizes(method, settings)
         self._integration = {"substeps": settings.substeps, "recompute": settings.recompute}
         states = {name: _standardized(observations, name) for name in ("train", "validation")}
         self.members, self.orbits, self.samples, _ = states["train"].shape
@@ -133,6 +132,12 @@ class Data:
         first = start // self.samples * per_orbit + start % self.samples * fine
         stages = torch.arange(fine * self.segment + 1, device=start.device)
         return self._extras["spline"][self._member.view(-1, 1, 1), first.unsqueeze(-1) + stages]
+
+
+def sizes(method: Method, settings: Training) -> tuple[int, int]:
+    """Tell how long the segments of a method are, and how many make a batch: all see as many samples in a step."""
+    length = segment(method, settings.segment)
+    return length, max(1, round(settings.batch * settings.segment / length))
 
 
 def _standardized(observations: xr.Dataset, name: str) -> np.ndarray:

@@ -4,6 +4,8 @@ Around one reference point each size is changed alone: the dimension D (Lorenz-9
 neighbors K, the length of the segments s, the width of the network, and the number of seeds E in the ensemble. A step
 is the gradient of a method's loss with respect to all weights; what it costs does not depend on what the network has
 learned. The points take turns, round after round, so that what else the machine does falls on all of them alike.
+
+The same steps, at the sizes of a study, tell beforehand what the study will cost on the machine that is asked.
 """
 
 import time
@@ -16,11 +18,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from nearorbit.batches import sizes
+from nearorbit.budget import Training
 from nearorbit.catalogue import build
 from nearorbit.fields import NeuralField, TrueField, jacobian
-from nearorbit.flow import rollout
+from nearorbit.flow import propagate, rollout
 from nearorbit.methods.base import Batch, Method
-from nearorbit.training import flatten, gradient, pick_device
+from nearorbit.training import flatten, gradient, peak_memory, pick_device
 
 STEP = 0.02  # half of the time between two samples of Lorenz-96: the middles of the steps are stages of a spline
 SAMPLES = 2000  # of the orbit that segments are taken from, and as many before that are dropped
@@ -64,15 +68,93 @@ def growth(
             if turn:
                 rows.append((label, axis, size, time.perf_counter() - began))
     table = pd.DataFrame(rows, columns=["method", "axis", "size", "seconds"])
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU core"
-    return table.groupby(["method", "axis", "size"], sort=False)["seconds"].median().reset_index().assign(device=name)
+    medians = table.groupby(["method", "axis", "size"], sort=False)["seconds"].median().reset_index()
+    return medians.assign(device=_name(device))
 
 
-def _step(method: Method, sizes: Mapping[str, int], device: torch.device) -> Callable[[], Tensor]:
+def estimate(
+    systems: Mapping[str, Mapping[str, Any]],
+    data: Mapping[str, Mapping[str, Any]],
+    methods: Mapping[str, Mapping[str, Any]],
+    *,
+    seeds: int,
+    network: Mapping[str, Any],
+    training: Mapping[str, Any],
+    exponents: Mapping[str, float],
+    rounds: int = 5,
+) -> pd.DataFrame:
+    """Estimate what the trainings and the learned spectra of a study take, from a few steps of each kind on this machine.
+
+    Arguments:
+        systems: The systems of the study, of which only the dimension matters.
+        data: Its data, of which only the samples per period matter.
+        methods: Its methods.
+        seeds: Its number of seeds.
+        network: The settings of the network.
+        training: The settings of the training.
+        exponents: The settings of learned spectra: ``starts``, and ``horizon`` and ``transient`` in periods.
+        rounds: How many times each kind of step is measured, after once for warming up.
+
+    Returns:
+        A row per stage, method and dimension, with columns ``(stage, method, dimension, cells, seconds, device,
+        memory)``: the seconds of one cell, and the peak memory in MiB of this process until then. Validation, a few
+        percent of a training, is not in it; spectra are taken to need their whole horizon, which is the most they can.
+    """
+    settings = Training(**training)
+    device = pick_device(settings.device)
+    dimensions = [build("systems", label, spec).dimension for label, spec in systems.items()]
+    rows = []
+    for dimension in sorted(set(dimensions)):
+        cells, of = dimensions.count(dimension) * len(data), {"dimension": dimension, "seeds": seeds}
+        for label, spec in methods.items():
+            method = build("methods", label, spec)
+            segment, batch = sizes(method, settings)
+            of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1), **network}
+            step = _step(method, of, device)
+            seconds = settings.steps * _median(step, rounds, device)
+            rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
+        fastest = [spec.get("samples_per_period", 1.0) for spec in data.values()]
+        steps = (exponents["horizon"] + exponents["transient"]) * sum(fastest) / len(fastest) * settings.substeps
+        host = torch.device("cpu")
+        seconds = steps * _median(_tangent_step(of, int(exponents["starts"])), rounds, host)
+        rows.append(("forecast", "", dimension, cells * len(methods), seconds, _name(host), peak_memory(host)))
+    return pd.DataFrame(rows, columns=["stage", "method", "dimension", "cells", "seconds", "device", "memory"])
+
+
+def _median(step: Callable[[], object], rounds: int, device: torch.device) -> float:
+    seconds = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds[1:]))
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU core"
+
+
+def _tangent_step(sizes: Mapping[str, Any], starts: int) -> Callable[[], object]:
+    """Make one step of the spectrum of an ensemble, states and all tangents."""
+    field, dimension, seeds = _field(sizes).double(), sizes["dimension"], sizes["seeds"]
+    states = np.random.default_rng(0).normal(size=(seeds * starts, dimension))
+    like = torch.from_numpy(states).view(seeds, starts, dimension)
+    advance = propagate(field, like=like, step=STEP)
+    tangents = np.broadcast_to(np.eye(dimension), (len(states), dimension, dimension)).copy()
+    return lambda: advance(states, tangents, STEP)
+
+
+def _field(sizes: Mapping[str, Any]) -> NeuralField:
+    network = {name: sizes[name] for name in ("width", "depth", "activation") if name in sizes}
+    return NeuralField(sizes["dimension"], range(sizes["seeds"]), **network)
+
+
+def _step(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:
     if "neighbors" in method.needs:
         method = replace(method, count=sizes["neighbors"])
-    seeds = range(sizes["seeds"])
-    field = NeuralField(sizes["dimension"], seeds, width=sizes["width"], depth=sizes["depth"]).to(device, torch.float32)
+    field = _field(sizes).to(device, torch.float32)
     flatten(field)
     batch = _batch(sizes, device)
     progress = torch.zeros((), device=device)
@@ -80,12 +162,15 @@ def _step(method: Method, sizes: Mapping[str, int], device: torch.device) -> Cal
 
 
 def _batch(sizes: Mapping[str, int], device: torch.device) -> Batch:
-    """Take segments, the same for every seed, from an orbit of Lorenz-96, with all that a method may need of them."""
+    """Take segments, the same for every seed, from an orbit of Lorenz-96, with all that a method may need of them.
+
+    Of dimensions too small for Lorenz-96, it is the leading components of a larger one.
+    """
     dimension, length = sizes["dimension"], 2 * sizes["segment"] + 1
-    truth = TrueField(build("systems", "lorenz96", {"size": dimension}))
+    truth = TrueField(build("systems", "lorenz96", {"size": max(dimension, 5)}))
     start = torch.from_numpy(truth.system.start)
     orbit = rollout(truth, start, STEP * torch.arange(2 * SAMPLES, dtype=start.dtype))[SAMPLES:]
-    scaled = (orbit - orbit.mean(0)) / orbit.std(0)
+    scaled = ((orbit - orbit.mean(0)) / orbit.std(0))[:, :dimension]
     starts = np.random.default_rng(0).integers(0, SAMPLES - length, sizes["batch"])
     near = torch.cdist(scaled[starts], scaled[: SAMPLES - length]).argsort(-1)[:, 1 : sizes["neighbors"] + 1]
     fine = torch.arange(length)
@@ -94,11 +179,12 @@ def _batch(sizes: Mapping[str, int], device: torch.device) -> Batch:
         return values.to(device, torch.float32).expand(sizes["seeds"], *values.shape)
 
     spline = scaled[torch.from_numpy(starts)[:, None] + fine]
-    scale = orbit.std(0)
+    scale = orbit.std(0)[:dimension]
+    jacobians = jacobian(truth, orbit[starts])[..., :dimension, :dimension]
     return Batch(
         times=stacked(2 * STEP * torch.arange(sizes["segment"] + 1)[None]),
         states=stacked(spline[:, ::2]),
         neighbors=stacked(scaled[near[..., None] + fine[::2]]),
         spline=stacked(spline),
-        jacobians=stacked(jacobian(truth, orbit[starts]) * scale / scale[:, None]),
+        jacobians=stacked(jacobians * scale / scale[:, None]),
     )

@@ -12,6 +12,7 @@ resume from; a ``Folder`` is one that it writes many files to; and what comes af
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -155,6 +156,47 @@ def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Sett
 
     table = performance.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device)
     table.to_csv(growth, index=False)
+
+
+def estimate(
+    *,
+    systems: Settings,
+    data: Settings,
+    methods: Settings,
+    seeds: int,
+    network: Settings,
+    training: Settings,
+    exponents: Settings,
+    products: int,
+):
+    """Tell how many jobs a study has, and what they will take, from a few steps measured on this machine."""
+    from nearorbit import performance
+    from nearorbit.study import CELL, NEEDS, SLICES
+
+    table = performance.estimate(
+        systems, data, methods, seeds=seeds, network=network, training=training, exponents=exponents
+    )
+    sizes = dict(zip(CELL, map(len, (systems, data, methods)), strict=True))
+    needed = {NEEDS.get(need) for label, spec in methods.items() for need in build("methods", label, spec).needs}
+    optional = {"neighbors": "neighbors", "supervise": "supervision"}
+    jobs = {
+        stage: prod(sizes[axis] for axis in axes)
+        for stage, (axes, _) in SLICES.items()
+        if axes and set(axes) <= set(CELL) and optional.get(stage, None) in {None, *needed}
+    } | {"collect": 4, "table and figure": products}
+    print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items()))
+    print(f"{prod(sizes.values())} cells of {seeds} seeds; measured on this machine:\n")
+    print(f"{'stage':10} {'method':20} {'D':>4} {'cells':>6} {'min/cell':>9} {'hours':>8} {'MiB':>6}  device")
+    for row in table.itertuples():
+        minutes, hours = row.seconds / 60, row.cells * row.seconds / 3600
+        print(
+            f"{row.stage:10} {row.method:20} {row.dimension:4} {row.cells:6} {minutes:9.2f} {hours:8.1f} "
+            f"{row.memory:6.0f}  {row.device}"
+        )
+    hours = (table["cells"] * table["seconds"] / 3600).groupby([table["stage"], table["device"]], sort=False).sum()
+    for (stage, device), total in hours.items():
+        print(f"\n{stage}: {total:.1f} hours of {device}", end="")
+    print(f"; peak memory {table['memory'].max():.0f} MiB. Truth, data, tables and figures are not in it.")
 
 
 def collect(folder: Path, collected: Output, *, name: str, study: Settings):

@@ -165,6 +165,14 @@ SLICES = {
         },
     ),
     "growth": ((), lambda s: GROWTH | {"device": s.training["device"]}),
+    "estimate": (
+        (),
+        lambda s: {
+            **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "network", "training")},
+            "exponents": s.evaluation["exponents"],
+            "products": len(s.tables) + len(s.figures),
+        },
+    ),
     "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
     "table": (("table",), lambda s, table: {"label": table, "table": s.tables[table], "study": s.axes}),
     "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),

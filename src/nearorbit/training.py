@@ -124,7 +124,7 @@ def train(
     spent = loop.run(seeds, checkpoint)
     costs = {
         "seconds": time.perf_counter() - began + spent,
-        "peak_memory_mib": _peak_memory(device),
+        "peak_memory_mib": peak_memory(device),
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
         "parameters": sum(p[0].numel() for p in field.parameters()),
@@ -423,7 +423,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _peak_memory(device: torch.device) -> float:
+def peak_memory(device: torch.device) -> float:
     """Tell the peak memory in MiB: of the device where it is a GPU, of the process otherwise."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

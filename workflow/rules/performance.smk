@@ -36,3 +36,19 @@ rule performance:
     shell:
         "python -m nearorbit figure --settings {params.settings:q} --folder {params.folder}"
         " --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
+
+
+# What the study will take, before it is submitted.
+
+
+localrules:
+    estimate,
+
+
+rule estimate:
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("estimate"),
+    shell:
+        "python -m nearorbit estimate --settings {params.settings:q}"
