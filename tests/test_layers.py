@@ -15,7 +15,7 @@ MODULES = sorted(
     ".".join(["nearorbit", *file.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
     for file in ROOT.rglob("*.py")
 )
-TORCH = {"fields", "flow", "methods", "batches", "training", "performance", "forecast"}
+TORCH = {"fields", "flow", "methods", "batches", "devices", "training", "performance", "forecast"}
 ONLY_IN = {  # where else a library may not be imported
     "torch": TORCH,
     "torchdiffeq": {"flow"},

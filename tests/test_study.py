@@ -122,6 +122,8 @@ def slices(config) -> dict[str, str]:
     return {
         stage: json.dumps(study.settings(stage, *(CELL[axis] for axis in axes)), allow_nan=False)
         for stage, (axes, _) in SLICES.items()
+        if stage
+        not in ("estimate", "partial")  # they are of the whole study, when somebody asks, and no job depends on them
     }
 
 

@@ -16,7 +16,7 @@ from nearorbit.catalogue import StudyError
 from nearorbit.fields import NeuralField
 from nearorbit.files import write
 from nearorbit.neighbors import neighbors
-from nearorbit.training import Adam, Checkpoint, Loop, captured, clipped, flatten, gradient, pick_device, train
+from nearorbit.training import Adam, Checkpoint, Loop, captured, clipped, flatten, gradient, train
 
 METHODS = catalogue.names("methods")
 INPUTS = ("observations", "neighbors")
@@ -212,14 +212,6 @@ def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
     rates = [settings.rate(step) for step in range(1000)]
     assert max(rates) == pytest.approx(1.0, abs=1e-4) and rates.index(max(rates)) in range(295, 305)
     assert rates[0] < 0.05 and rates[-1] < 1e-3
-
-
-def test_a_device_that_does_not_exist_is_refused():
-    with pytest.raises(StudyError, match=r"training.device: 'cuda:7' asked for"):
-        pick_device("cuda:7")
-    for name in ("gpu", "meta"):
-        with pytest.raises(StudyError, match=f"training.device: .*'{name}'"):
-            pick_device(name)
 
 
 def test_a_table_of_neighbors_of_other_data_is_refused(data):

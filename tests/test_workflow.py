@@ -10,9 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from repository import REPOSITORY, SMOKE, copy
 
-REPOSITORY = Path(__file__).parents[1]
-SMOKE = "workflow/studies/smoke.yaml"
 METHODS = {"baseline", "homotopy", "jacobian", "neighborhood"}
 
 
@@ -43,14 +42,7 @@ def edit(file: Path, old: str, new: str) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A copy of the repository in which the smoke study has run."""
-    folder = tmp_path_factory.mktemp("repository") / "nearorbit"
-    folder.mkdir()
-    for name in ("Snakefile", "config.yaml", "pyproject.toml", "workflow", "src", "envs"):
-        path = REPOSITORY / name
-        if path.is_dir():
-            shutil.copytree(path, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copy2(path, folder / name)
+    folder = copy(tmp_path_factory.mktemp("repository") / "nearorbit")
     done = snakemake(folder, "--configfile", SMOKE)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
     return folder
@@ -163,6 +155,33 @@ def test_a_figure_that_was_deleted_is_drawn_again_without_training(repository):
     done = snakemake(repository, "figures", "--configfile", SMOKE)
     assert done.returncode == 0 and figure.is_file(), done.stderr
     assert planned(repository) == set()
+
+
+def test_tables_and_figures_of_a_partial_study_touch_nothing_else(repository):
+    cell = repository / "results/smoke/Lorenz/noisy/jacobian"
+    cell.rename(repository / "aside")
+    try:
+        kept = {file: file.stat().st_mtime_ns for file in (repository / "results").rglob("*") if file.is_file()}
+        done = snakemake(repository, "partial", "--configfile", SMOKE)
+    finally:
+        (repository / "aside").rename(cell)
+    assert done.returncode == 0 and "Partial: 3 of 4 cells" in done.stdout + done.stderr, done.stderr
+    folder = repository / "results/smoke/partial"
+    assert set(pd.read_csv(folder / "missing.csv")["method"]) == {"jacobian"}
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == METHODS - {"jacobian"}
+    table = (folder / "tables/jacobian_error.md").read_text()
+    assert table.startswith("Partial: 3 of 4 cells") and "–" in table
+    study = yaml.safe_load((repository / SMOKE).read_text())
+    assert {file.stem for file in (folder / "figures").glob("*.png")} == set(study["figures"])
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert planned(repository) == set()
+
+
+def test_the_costs_of_a_study_are_estimated(finished):
+    done = snakemake(finished, "estimate", "--configfile", SMOKE)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout + done.stderr
+    assert "4 train, 4 forecast" in said and "hours of" in said and re.search(r"train +neighborhood +3 +1 ", said), said
 
 
 def test_a_report_is_made_of_the_results(repository, tmp_path):

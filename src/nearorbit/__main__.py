@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line; the process's own if None.
 
     Returns:
-        The exit code: 0, or 2 after a mistake of the user's, which is told in one message without a stack.
+        The exit code: 0; 2 after a mistake of the user's, 1 after a want of disk or memory, which are told in one message
+        without a stack.
     """
     for variable in THREADS:
         os.environ.setdefault(variable, "1")
@@ -47,6 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that may not be written to
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "alloc" not in str(error):  # torch's way to say it
+            raise
+        print(f"error: not enough memory: {str(error).splitlines()[0]}; make the study smaller", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -2,7 +2,7 @@
 
 An output is written under another name in its folder, forced to the disk and then renamed: a job that is killed leaves
 the old file or none. A NetCDF file says in its attributes what it holds (``kind``) and which version wrote it, so that
-a file of another kind or a truncated one is refused by name instead of failing somewhere inside.
+a file of another kind or shape, or a truncated one, is refused by name instead of failing somewhere inside.
 """
 
 import os
@@ -14,6 +14,55 @@ import xarray as xr
 
 from nearorbit import __version__
 from nearorbit.catalogue import StudyError
+
+
+# What the files of a kind hold: the dimensions of each variable, spaces between them.
+_FORECAST = {
+    "forecasts": "seed start lead component",
+    "attractor": "seed run sample component",
+    "windows": "seed window moment component",
+    "points": "seed point component",
+    "field": "seed point component",
+    "jacobian": "seed point component direction",
+    "exponents": "seed exponent",
+    "stderr": "seed exponent",
+    "converged": "seed",
+    "horizon": "",
+    "diverged": "seed",
+}
+LAYOUTS = {
+    "exponents": {
+        "exponents": "exponent",
+        "stderr": "exponent",
+        "mean": "component",
+        "deviation": "component",
+        "period": "",
+        "states": "state component",
+    },
+    "orbits": {
+        "train": "seed orbit time component",
+        "validation": "seed validation_orbit validation_time component",
+        "step": "",
+    },
+    "observations": {
+        "train": "seed orbit time component",
+        "validation": "seed validation_orbit validation_time component",
+        "mean": "seed component",
+        "scale": "seed component",
+        "rate": "seed",
+        "step": "",
+        "fingerprint": "seed",
+    },
+    "neighbors": {"index": "seed point neighbor", "distance": "seed point neighbor", "fingerprint": "seed"},
+    "supervision": {
+        "field": "seed orbit time component",
+        "jacobian": "seed orbit time component direction",
+        "exponents": "exponent",
+        "fingerprint": "seed",
+    },
+    "truth": {**_FORECAST, "step": "", "period": ""},
+    "forecast": _FORECAST,
+}
 
 
 @contextmanager
@@ -42,7 +91,10 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write(dataset: xr.Dataset, path: Path, *, kind: str) -> None:
     """Write a dataset as NetCDF, with its kind and the version of the package in its attributes."""
-    dataset.assign_attrs(kind=kind, nearorbit=__version__).to_netcdf(path, engine="h5netcdf")
+    try:
+        dataset.assign_attrs(kind=kind, nearorbit=__version__).to_netcdf(path, engine="h5netcdf")
+    except (OSError, RuntimeError) as error:  # HDF5 names the cause in a text of its own
+        raise StudyError(f"{path.parent}: cannot write {kind}: {error}") from error
 
 
 def read(path: Path, *, kind: str) -> xr.Dataset:
@@ -53,7 +105,7 @@ def read(path: Path, *, kind: str) -> xr.Dataset:
         kind: What it has to hold, e.g. ``"observations"``.
 
     Raises:
-        StudyError: If it is not there, not whole, or of another kind.
+        StudyError: If it is not there, not whole, of another kind, or without the variables and dimensions of its kind.
     """
     remedy = "delete it, and the workflow makes it again"
     try:
@@ -66,4 +118,8 @@ def read(path: Path, *, kind: str) -> xr.Dataset:
         raise StudyError(f"{path}: not a whole NetCDF file ({error}); {remedy}") from error
     if (found := dataset.attrs.get("kind", "nothing that nearorbit wrote")) != kind:
         raise StudyError(f"{path}: expected {kind}, it holds {found}; {remedy}")
+    for name, dimensions in LAYOUTS[kind].items():
+        if name not in dataset or set(dataset[name].dims) != set(dimensions.split()):
+            came = f"has dimensions ({', '.join(map(str, dataset[name].dims))})" if name in dataset else "is missing"
+            raise StudyError(f"{path}: '{name}' {came}, expected ({', '.join(dimensions.split())}); {remedy}")
     return dataset

@@ -21,10 +21,11 @@ from torch import Tensor
 from nearorbit.batches import sizes
 from nearorbit.budget import Training
 from nearorbit.catalogue import build
+from nearorbit.devices import pick_device
 from nearorbit.fields import NeuralField, TrueField, jacobian
 from nearorbit.flow import propagate, rollout
 from nearorbit.methods.base import Batch, Method
-from nearorbit.training import flatten, gradient, peak_memory, pick_device
+from nearorbit.training import flatten, gradient, peak_memory
 
 STEP = 0.02  # half of the time between two samples of Lorenz-96: the middles of the steps are stages of a spline
 SAMPLES = 2000  # of the orbit that segments are taken from, and as many before that are dropped

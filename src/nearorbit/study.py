@@ -14,6 +14,7 @@ from typing import Any
 from nearorbit.catalogue import StudyError, build, hint
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"  # of the clone that is installed
+LARGEST, DEEPEST = 100_000, 20  # entries of a study file, and levels of them
 CATALOGUES = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
 NEEDS = {  # which file brings what a method declares in `needs`; states and splines come from the observations
     "neighbors": "neighbors",
@@ -175,8 +176,8 @@ SLICES = {
     ),
     "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
     "table": (("table",), lambda s, table: {"label": table, "table": s.tables[table], "study": s.axes}),
-    "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),
     "figure": (("figure",), lambda s, figure: {"label": figure, "figure": s.figures[figure], "study": s.axes}),
+    "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),
 }
 
 
@@ -195,7 +196,7 @@ def load(path: Path) -> Study:
         config = yaml.safe_load(path.read_text())
     except OSError as error:
         raise StudyError(f"{path}: {error.strerror or error}; a study is a YAML file such as config.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except Exception as error:  # PyYAML lets through whatever its constructors stumble over
         raise StudyError(f"{path}: not a YAML file: {error}") from None
     return parse(config, where=str(path))
 
@@ -210,10 +211,28 @@ def parse(config: Any, *, where: str = "study") -> Study:
     Raises:
         StudyError: If it is no study: what the schema finds, or else what does not fit together.
     """
+    if not _is_small(config):
+        raise StudyError(
+            f"{where}: more than {LARGEST} entries, references counted as often as they are used, or more than {DEEPEST} "
+            "within one another"
+        )
     _refuse([f"{where}: {problem}" for problem in _violations(config)])
     study = Study(**{key: _normalized(key, section) for key, section in config.items()}, where=where)
     _refuse([f"{where}: {problem}" for problem in _misfits(study)])
     return study
+
+
+def _is_small(config: Any) -> bool:
+    """Tell whether a file is no larger than a study can be: a few references of YAML can stand for billions."""
+    count, waiting = 0, [(config, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        count += 1
+        if count > LARGEST or depth > DEEPEST:
+            return False
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple | set) else ()
+        waiting += [(item, depth + 1) for item in inner]
+    return True
 
 
 def _refuse(problems: list[str]) -> None:

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from nearorbit.batches import Data
 from nearorbit.budget import Training
-from nearorbit.catalogue import StudyError
+from nearorbit.devices import pick_device
 from nearorbit.fields import Coordinates, Field, NeuralField
 from nearorbit.files import replacing
 from nearorbit.methods.base import Batch, Method, given, trajectory_error
@@ -133,27 +133,6 @@ def train(
         "seeds": len(seeds),
     }
     return field, coordinates, loop.histories(seeds), costs
-
-
-def pick_device(name: str) -> torch.device:
-    """Find the device that a study asks for.
-
-    Raises:
-        StudyError: If it does not exist here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise StudyError(f"training.device: no device '{name}'; it is auto, cpu, cuda or cuda:1") from None
-    if device.type not in ("cpu", "cuda"):
-        raise StudyError(f"training.device: '{name}' asked for; it is auto, cpu, cuda or cuda:1")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise StudyError(
-            f"training.device: '{name}' asked for, but torch sees {torch.cuda.device_count()} CUDA devices"
-        )
-    return device
 
 
 class Loop:

@@ -6,17 +6,15 @@ with the node lost, and through cluster-generic. The last thing that every test 
 
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from slurm import Cluster, end, install, processes, wait
+from repository import SMOKE, a_training, copy
+from slurm import Cluster, end, install
 
-REPOSITORY = Path(__file__).parents[2]
-SMOKE = "workflow/studies/smoke.yaml"
 PROFILE = ["--workflow-profile", "workflow/profiles/slurm"]
 # A cluster without accounting; and nobody else to be polite to.
 HERE = [
@@ -34,7 +32,11 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with (folder / "snakemake.log").open("w") as log:
         return subprocess.Popen(
-            ["timeout", "-k", "10", "540", *command], cwd=folder, env=os.environ | {"PATH": path}, stdout=log, stderr=log
+            ["timeout", "-k", "10", "540", *command],
+            cwd=folder,
+            env=os.environ | {"PATH": path},
+            stdout=log,
+            stderr=log,
         )
 
 
@@ -58,9 +60,7 @@ def cluster(tmp_path_factory):
 @pytest.fixture
 def repository(tmp_path) -> Path:
     """A copy of the repository whose smoke study trains on a GPU where there is one, and so asks Slurm for it."""
-    for name in ("Snakefile", "config.yaml", "workflow", "src", "envs"):
-        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
-        copy(REPOSITORY / name, tmp_path / name)
+    copy(tmp_path)
     text = (tmp_path / SMOKE).read_text()
     assert "device: cpu" in text
     (tmp_path / SMOKE).write_text(text.replace("device: cpu", "device: auto"))
@@ -70,27 +70,14 @@ def repository(tmp_path) -> Path:
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory) -> bytes:
     """The scores of a run on this machine, from the repository as it is."""
-    folder = tmp_path_factory.mktemp("local")
-    for name in ("Snakefile", "config.yaml", "workflow", "src", "envs"):
-        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy2
-        copy(REPOSITORY / name, folder / name)
+    folder = copy(tmp_path_factory.mktemp("local"))
     finish(snakemake(folder, "scores", "--profile", "workflow/profiles/local", "--cores", "2"), folder)
     return scores(folder)
 
 
-def trainings(folder: Path) -> list[int]:
-    """The processes that train in a folder."""
-    return [
-        pid
-        for pid in processes("^python -m nearorbit train ")
-        if Path(f"/proc/{pid}/cwd").exists() and Path(f"/proc/{pid}/cwd").resolve() == folder.resolve()
-    ]
-
-
 def test_a_study_goes_through_slurm(cluster, repository, expected):
-    log = finish(snakemake(repository, *PROFILE, *HERE), repository)
+    finish(snakemake(repository, *PROFILE, *HERE), repository)
     assert scores(repository) == expected
-    assert "Submitted array job" in log
     asked = {job["Comment"]: job for job in cluster.jobs()}
     gpus = {comment: "gpu" in job.get("TresPerJob", "") for comment, job in asked.items()}
     assert any(gpus.values()) and all(("train" in comment) == gpu for comment, gpu in gpus.items()), gpus
@@ -100,8 +87,7 @@ def test_a_study_goes_through_slurm(cluster, repository, expected):
 def test_a_killed_training_is_submitted_again_with_more_memory(cluster, repository, expected):
     before = len(cluster.jobs())
     running = snakemake(repository, "scores", *PROFILE, *HERE)
-    wait(lambda: trainings(repository), "a training", 200)
-    end(trainings(repository)[0], signal.SIGKILL)
+    end(a_training(repository), signal.SIGKILL)
     log = finish(running, repository)
     assert "Trying to restart job" in log
     assert scores(repository) == expected
@@ -111,7 +97,7 @@ def test_a_killed_training_is_submitted_again_with_more_memory(cluster, reposito
 
 def test_a_lost_node_costs_nothing_but_time(cluster, repository, expected):
     running = snakemake(repository, "scores", *PROFILE, *HERE)
-    wait(lambda: trainings(repository), "a training", 200)
+    a_training(repository)
     cluster.lose_node()
     cluster.start_node()
     log = finish(running, repository)
