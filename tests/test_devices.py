@@ -45,5 +45,5 @@ def test_trainings_spread_over_gpus_and_a_killed_one_leaves_its_place(start):
 
 @pytest.mark.parametrize("name", ["cuda:7", "gpu", "meta"])
 def test_a_device_that_is_not_there_is_refused(name):
-    with pytest.raises(StudyError, match="training.device"):
+    with pytest.raises(StudyError, match=r"training\.device"):
         pick_device(name)

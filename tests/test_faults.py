@@ -107,12 +107,8 @@ def test_snakemake_is_killed_and_its_children_live_on(folder, expected):
     assert trainings(folder), "the children have lived on"
     code, log = snakemake(folder)
     assert code != 0 and "--unlock" in log, log
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", "--unlock", "--configfile", SMOKE],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
+    unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", SMOKE]
+    subprocess.run(unlock, cwd=folder, check=True, capture_output=True)
     assert recovered(folder) == expected
 
 

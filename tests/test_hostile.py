@@ -4,6 +4,7 @@ import json
 import math
 import struct
 import time
+from itertools import pairwise
 
 import pytest
 import xarray as xr
@@ -20,8 +21,7 @@ from nearorbit.study import load, parse
 from nearorbit.training import Checkpoint
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
-    for before, name in zip("abcdefghi", "bcdefghij", strict=True)
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghij")
 )
 
 
@@ -169,9 +169,7 @@ def test_a_folder_that_may_not_be_written_to_is_one_line(tmp_path, capsys):
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.binary(max_size=4)
-LEAVES |= st.sampled_from(
-    [-1, 0, 1, 10**30, 1e-300, "1e-3", "Lorenz", "../x", "auto", "lorenz96", "KuramotoSivashinsky"]
-)
+LEAVES |= st.sampled_from([-1, 0, 1, 10**30, 1e-300, "1e-3", "Lorenz", "../x", "auto", "lorenz96"])
 VALUES = st.recursive(
     LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(LEAVES, inner, max_size=3), max_leaves=6
 )

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line; the process's own if None.
 
     Returns:
-        The exit code: 0; 2 after a mistake of the user's, 1 after a want of disk or memory, which are told in one message
+        The exit code: 0; 2 after a mistake of the user's, 1 after a want of disk or memory, both told in one message,
         without a stack.
     """
     for variable in THREADS:

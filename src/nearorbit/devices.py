@@ -1,6 +1,6 @@
 """Which device a training uses, and how trainings share the GPUs of a machine.
 
-The workflow limits how many trainings run at a time (``gpu`` of the profile); here each one finds a GPU. A place on a GPU
+The workflow limits how many trainings run at a time (``gpu`` of the profile); here each one finds a GPU. A place on it
 is a lock on a file, which the system releases however its process ends. Places are taken in turns, the first of every
 GPU before the second of any, so that trainings spread evenly over all GPUs that a process may see.
 """

@@ -15,7 +15,6 @@ import xarray as xr
 from nearorbit import __version__
 from nearorbit.catalogue import StudyError
 
-
 # What the files of a kind hold: the dimensions of each variable, spaces between them.
 _FORECAST = {
     "forecasts": "seed start lead component",

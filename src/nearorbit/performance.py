@@ -56,9 +56,9 @@ def growth(
     steps = {}
     for label, spec in methods.items():
         method = build("methods", label, spec)
-        for axis, sizes in axes.items():
+        for axis, tried in axes.items():
             if axis != "neighbors" or "neighbors" in method.needs:
-                steps |= {(label, axis, size): _step(method, {**reference, axis: size}, device) for size in sizes}
+                steps |= {(label, axis, size): _step(method, {**reference, axis: size}, device) for size in tried}
     rows = []
     for turn in range(rounds + 1):
         for (label, axis, size), step in steps.items():
@@ -84,7 +84,7 @@ def estimate(
     exponents: Mapping[str, float],
     rounds: int = 5,
 ) -> pd.DataFrame:
-    """Estimate what the trainings and the learned spectra of a study take, from a few steps of each kind on this machine.
+    """Estimate what the trainings and the learned spectra of a study take, from a few steps of each measured here.
 
     Arguments:
         systems: The systems of the study, of which only the dimension matters.

@@ -7,7 +7,8 @@ The one door, :mod:`nearorbit.__main__`, makes a command of every public functio
 
 A ``Path`` is an input, an ``Output`` is an output (the door passes a temporary path and moves the file into place when
 the stage is done), lists of them are given one after the other; a ``Scratch`` is what a stage keeps for itself, to
-resume from; a ``Folder`` is one that it writes many files to; and what comes after ``*`` are the settings. :data:`nearorbit.study.SLICES` picks them from a study.
+resume from; a ``Folder`` is one that it writes many files to; and what comes after ``*`` are the settings.
+:data:`nearorbit.study.SLICES` picks them from a study.
 """
 
 from collections.abc import Mapping
@@ -182,7 +183,7 @@ def estimate(
     jobs = {
         stage: prod(sizes[axis] for axis in axes)
         for stage, (axes, _) in SLICES.items()
-        if axes and set(axes) <= set(CELL) and optional.get(stage, None) in {None, *needed}
+        if axes and set(axes) <= set(CELL) and optional.get(stage) in {None, *needed}
     } | {"collect": 4, "table and figure": products}
     print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items()))
     print(f"{prod(sizes.values())} cells of {seeds} seeds; measured on this machine:\n")

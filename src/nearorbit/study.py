@@ -213,8 +213,8 @@ def parse(config: Any, *, where: str = "study") -> Study:
     """
     if not _is_small(config):
         raise StudyError(
-            f"{where}: more than {LARGEST} entries, references counted as often as they are used, or more than {DEEPEST} "
-            "within one another"
+            f"{where}: more than {LARGEST} entries, references counted as often as they are used, "
+            f"or more than {DEEPEST} within one another"
         )
     _refuse([f"{where}: {problem}" for problem in _violations(config)])
     study = Study(**{key: _normalized(key, section) for key, section in config.items()}, where=where)

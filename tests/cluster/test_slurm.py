@@ -30,14 +30,9 @@ STATES = "case $(scontrol -o show job $1 | grep -o 'JobState=[A-Z_]*') in *=COMP
 def snakemake(folder: Path, *arguments: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "snakemake", *arguments, "--configfile", SMOKE]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    limited = ["timeout", "-k", "10", "540", *command]
     with (folder / "snakemake.log").open("w") as log:
-        return subprocess.Popen(
-            ["timeout", "-k", "10", "540", *command],
-            cwd=folder,
-            env=os.environ | {"PATH": path},
-            stdout=log,
-            stderr=log,
-        )
+        return subprocess.Popen(limited, cwd=folder, env=os.environ | {"PATH": path}, stdout=log, stderr=log)
 
 
 def finish(process: subprocess.Popen, folder: Path) -> str:
