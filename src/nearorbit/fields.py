@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 
 from nearorbit.catalogue import StudyError
@@ -380,7 +380,8 @@ def save(path: Path, field: NeuralField, coordinates: Coordinates, **metadata: s
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in field.state_dict().items()}
     tensors |= {f"coordinates.{name}": t.cpu().contiguous() for name, t in vars(coordinates).items()}
-    save_file(tensors, path, metadata={"network": json.dumps(field.settings), "equations": EQUATIONS, **metadata})
+    header = {"network": json.dumps(field.settings), "equations": EQUATIONS, **metadata}
+    path.write_bytes(serialized(tensors, header))
 
 
 def load(path: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float64) -> Transformed:

@@ -84,16 +84,17 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:  # of a full disk, say, which by itself names no file
+        error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write(dataset: xr.Dataset, path: Path, *, kind: str) -> None:
     """Write a dataset as NetCDF, with its kind and the version of the package in its attributes."""
-    try:
-        dataset.assign_attrs(kind=kind, nearorbit=__version__).to_netcdf(path, engine="h5netcdf")
-    except (OSError, RuntimeError) as error:  # HDF5 names the cause in a text of its own
-        raise StudyError(f"{path.parent}: cannot write {kind}: {error}") from error
+    # Through memory: HDF5 itself does not end well on a full disk.
+    path.write_bytes(dataset.assign_attrs(kind=kind, nearorbit=__version__).to_netcdf(engine="h5netcdf"))
 
 
 def read(path: Path, *, kind: str) -> xr.Dataset:

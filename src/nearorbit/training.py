@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 import xarray as xr
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import Tensor
 
 from nearorbit.batches import Data
@@ -59,11 +59,13 @@ class Checkpoint:
     key: str
 
     def write(self, tensors: Mapping[str, Tensor]) -> None:
-        """Write tensors, whole or not at all."""
-        with replacing(self.path) as temporary:
-            save_file(
-                {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, temporary, {"key": self.key}
-            )
+        """Write tensors, whole or not at all; where the disk refuses, with a line on standard error."""
+        content = serialized({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {"key": self.key})
+        try:
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            _say(f"checkpoint {self.path} is not written ({error.strerror}): the training goes on without")
 
     def read(self) -> dict[str, Tensor] | None:
         """Read the tensors; None, with a line on standard error, if they are of another training or not whole."""
