@@ -9,6 +9,7 @@ from synthetic import DATA, GIVEN, SPECTRA
 from nearorbit.catalogue import build, names
 from nearorbit.figures.base import colors, save
 from nearorbit.scores import Results
+from nearorbit.study import paths
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def gappy(tmp_path_factory):
 @pytest.mark.parametrize("name", names("figures"))
 def test_a_figure_is_drawn_from_the_files_it_declares_and_from_no_other(name, tmp_path):
     figure, whole = build("figures", name, {}), synthetic.study()
-    for path in whole.paths(figure.reads):
+    for path in paths(whole.folder, whole, figure.reads):
         copy = tmp_path / path.relative_to(whole.folder)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)

@@ -6,7 +6,7 @@ import pytest
 import synthetic
 from synthetic import DATA, GIVEN, SEEDS, SPECTRA
 
-from nearorbit import scores
+from nearorbit import scores, study
 from nearorbit.catalogue import names
 
 CELL = {"system": "Lorenz", "data": "clean", "noise": 0.0, "method": "baseline"}
@@ -88,7 +88,7 @@ def test_a_missing_cell_is_left_out_of_the_long_tables(tmp_path):
 
 def test_the_files_of_a_study_are_listed_by_their_place():
     results = scores.Results.of("r", {"systems": {"A": {}, "B": {}}, "data": {"d": {"noise": 0}}, "methods": {"m": {}}})
-    listed = [str(path) for path in results.paths({"forecast.nc", "scores.csv", "exponents.nc"})]
+    listed = [str(path) for path in study.paths(results.folder, results, {"forecast.nc", "scores.csv", "exponents.nc"})]
     assert listed == [
         "r/A/exponents.nc",
         "r/B/exponents.nc",

@@ -5,7 +5,7 @@ A cell is one system, observed in one way, learned by one method, for all seeds.
 ``truth.csv``. A cell that is missing, because its job failed, is left out and stops nothing.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -21,14 +21,6 @@ from nearorbit.metrics.base import chaotic, deviation, leading_exponent
 
 CELL = ("system", "data", "noise", "method")
 COSTS = ("given", "seconds", "peak_memory_mib", "steps", "samples_seen", "parameters", "device", "seeds")
-PLACES = {  # the axes below which a file lies; the study's long tables lie below none
-    "exponents.nc": ("system",),
-    "orbits.nc": ("system", "data"),
-    "observations.nc": ("system", "data"),
-    "truth.nc": ("system", "data"),
-    "forecast.nc": ("system", "data", "method"),
-    "history.csv": ("system", "data", "method"),
-}
 
 
 def scores(truth: xr.Dataset, forecast: xr.Dataset, **identity: Any) -> pd.DataFrame:
@@ -129,15 +121,6 @@ class Results:
         """Iterate over the identities of the cells, in the order of the study."""
         for system, (data, noise), method in product(self.systems, self.data.items(), self.methods):
             yield dict(zip(CELL, (system, data, noise, method), strict=True))
-
-    def paths(self, reads: Collection[str]) -> list[Path]:
-        """List the files that are read under these names, e.g. ``{"scores.csv", "truth.nc"}``, existing or not."""
-        axes = {"system": self.systems, "data": self.data, "method": self.methods}
-        return [
-            self.folder.joinpath(*labels, name)
-            for name in sorted(reads)
-            for labels in product(*(axes[axis] for axis in PLACES.get(name, ())))
-        ]
 
     def read(self, name: str, *labels: str) -> pd.DataFrame | None:
         """Read a long table, of the study or of the cell with these labels; None if it is missing."""

@@ -6,14 +6,23 @@ its slice and on nothing else of the study, so that a change of one line runs ag
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from nearorbit.catalogue import StudyError, build, hint
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"  # of the clone that is installed
+PLACES = {  # the axes below which a file lies; the study's long tables lie below none
+    "exponents.nc": ("system",),
+    "orbits.nc": ("system", "data"),
+    "observations.nc": ("system", "data"),
+    "truth.nc": ("system", "data"),
+    "forecast.nc": ("system", "data", "method"),
+    "history.csv": ("system", "data", "method"),
+}
 LARGEST, DEEPEST = 100_000, 20  # entries of a study file, and levels of them
 CATALOGUES = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
 NEEDS = {  # which file brings what a method declares in `needs`; states and splines come from the observations
@@ -179,6 +188,22 @@ SLICES = {
     "figure": (("figure",), lambda s, figure: {"label": figure, "figure": s.figures[figure], "study": s.axes}),
     "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),
 }
+
+
+def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
+    """List the files of a study that are read under these names, e.g. ``{"scores.csv", "truth.nc"}``, existing or not.
+
+    Arguments:
+        folder: The folder of the study, ``results/{study}``.
+        study: What has the labels of its axes in ``systems``, ``data`` and ``methods``.
+        reads: The names.
+    """
+    axes = {"system": study.systems, "data": study.data, "method": study.methods}
+    return [
+        folder.joinpath(*labels, name)
+        for name in sorted(reads)
+        for labels in product(*(axes[axis] for axis in PLACES.get(name, ())))
+    ]
 
 
 def load(path: Path) -> Study:

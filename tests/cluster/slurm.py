@@ -16,6 +16,7 @@ from pathlib import Path
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge", "slurm-wlm-basic-plugins")
 PLACE = Path("/etc/slurm")
 GPUS = ("/dev/null", "/dev/zero")
+SHARDS = 8  # four trainings on a GPU
 
 
 def install() -> None:
@@ -115,7 +116,7 @@ class Cluster:
             "SelectType": "select/cons_tres",
             "SelectTypeParameters": "CR_Core_Memory",
             "SchedulerParameters": "sched_interval=5,bf_interval=5,sched_min_interval=0",
-            "GresTypes": "gpu",
+            "GresTypes": "gpu,shard",
             "MpiDefault": "none",
             "ReturnToService": 2,
             "MinJobAge": 3600,
@@ -125,12 +126,13 @@ class Cluster:
             "SlurmdTimeout": 10,
         }
         lines = [f"{name}={value}" for name, value in settings.items()]
-        sizes = f"CPUs={os.cpu_count()} RealMemory={memory} Gres=gpu:{len(GPUS)}"
+        sizes = f"CPUs={os.cpu_count()} RealMemory={memory} Gres=gpu:{len(GPUS)},shard:{SHARDS}"
         lines += [
             f"NodeName={self.node} NodeAddr=127.0.0.1 {sizes} State=UNKNOWN",
             f"PartitionName=all Nodes={self.node} Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=500",
         ]
         gpus = [f"NodeName={self.node} Name=gpu File={file}" for file in GPUS]
+        gpus += [f"NodeName={self.node} Name=shard Count={SHARDS}"]
         return {
             "slurm.conf": "\n".join(lines) + "\n",
             "gres.conf": "\n".join(["AutoDetect=off", *gpus]) + "\n",

@@ -100,14 +100,13 @@ def test_a_lost_node_costs_nothing_but_time(cluster, repository, expected):
     assert scores(repository) == expected
 
 
-def test_trainings_share_an_allocation_and_its_gpu(cluster, repository, expected):
+def test_trainings_share_a_gpu(cluster, repository, expected):
     before = len(cluster.jobs())
-    shared = ["--cores", "2", "--group-components", "training=4", "evaluation=4", "report=1000"]
-    resources = ["--set-resources", "train:gpu=0", "train:gres=gpu:1", "train:runtime=60"]
-    finish(snakemake(repository, "scores", *PROFILE, *HERE, *shared, *resources), repository)
+    shared = ["--set-resources", "train:gpu=0", "train:gres=shard:1"]
+    finish(snakemake(repository, "scores", *PROFILE, *HERE, *shared), repository)
     assert scores(repository) == expected
     asked = [job for job in cluster.jobs()[before:] if "train" in job["Comment"]]
-    assert len(asked) == 1 and "gpu:1" in str(asked[0]) and asked[0]["NumCPUs"] == "2", asked
+    assert len(asked) == 4 and all("shard:1" in str(job) for job in asked), asked
 
 
 def test_any_scheduler_with_a_command_will_do(cluster, repository, expected):

@@ -77,16 +77,36 @@ def sources(stage, *packages):
 
 cached_digest = cache(digest)
 
+# Every job of a cluster starts Snakemake again. What it would have to import torch and seaborn for, two seconds each time,
+# it is told by the first one, through the environment; where that does not arrive, it finds out by itself.
+TOLD = json.loads(os.environ.get("NEARORBIT_TOLD", "{}"))
+
+
+def told(function):
+    """Make a function of labels that gives what the first Snakemake has found, if it has; as JSON has it."""
+
+    def remembering(*labels):
+        key = "/".join((function.__name__, *labels))
+        if key not in TOLD:
+            TOLD[key] = function(*labels)
+            os.environ["NEARORBIT_TOLD"] = json.dumps(TOLD)
+        return TOLD[key]
+
+    return remembering
+
+
+home = told(catalogue.home)
+
 
 def modules(package, wildcards):
     """Find the modules that a job looks up in a catalogue."""
     kind = package.removesuffix("s")
     if kind not in wildcards.keys():
         return members(package)
-    return [catalogue.home(package, getattr(study, package)[wildcards[kind]][kind])]
+    return [home(package, getattr(study, package)[wildcards[kind]][kind])]
 
 
-@cache
+@told
 def needs(method):
     """Find what files the training of a method is given besides the observations: only what it declares."""
     return sorted({studies.NEEDS[need] for need in study.entry("methods", method).needs & studies.NEEDS.keys()})
@@ -102,15 +122,23 @@ def given(wildcards, input):
     return " ".join(f"--{kind} {path}" for kind, path in input.items())
 
 
-@cache
+@told
+def reads(package, label):
+    """Find what a table or figure reads."""
+    return sorted(study.entry(package, label).reads)
+
+
 def read_by(package, label):
     """List the files that a table or figure reads."""
-    from nearorbit.scores import Results
+    return [str(path) for path in studies.paths(Path("results", study.study), study, reads(package, label))]
 
-    results = Results.of(Path("results", study.study), study.axes)
-    return [str(path) for path in results.paths(study.entry(package, label).reads)]
+
+@told
+def about(package, label):
+    """Take the first words of the documentation of a table or figure."""
+    return (type(study.entry(package, label)).__doc__ or "").split("\n\n")[0]
 
 
 def caption(package, kind):
-    """Make the params function of what the report says of a table or figure: the first words of its documentation."""
-    return lambda wildcards: (type(study.entry(package, wildcards[kind])).__doc__ or "").split("\n\n")[0]
+    """Make the params function of what the report says of a table or figure."""
+    return lambda wildcards: about(package, wildcards[kind])

@@ -57,7 +57,7 @@ class Figure(Protocol):
     """A figure of a study.
 
     Attributes:
-        reads: The names of the files that it reads, as :meth:`nearorbit.scores.Results.paths` takes them, e.g.
+        reads: The names of the files that it reads, as :func:`nearorbit.study.paths` takes them, e.g.
             ``{"scores.csv", "truth.nc"}``.
     """
 

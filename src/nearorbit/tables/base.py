@@ -57,7 +57,7 @@ class Tabulation(Protocol):
     """A table of a study.
 
     Attributes:
-        reads: The names of the files that it reads, as :meth:`nearorbit.scores.Results.paths` takes them.
+        reads: The names of the files that it reads, as :func:`nearorbit.study.paths` takes them.
     """
 
     reads: ClassVar[frozenset[str]]
