@@ -102,8 +102,11 @@ def test_a_lost_node_costs_nothing_but_time(cluster, repository, expected):
 
 def test_trainings_share_a_gpu(cluster, repository, expected):
     before = len(cluster.jobs())
-    shared = ["--set-resources", "train:gpu=0", "train:gres=shard:1"]
-    finish(snakemake(repository, "scores", *PROFILE, *HERE, *shared), repository)
+    profile = repository / PROFILE[1] / "config.yaml"
+    asked = "  train:\n    runtime:"
+    assert asked in profile.read_text()
+    profile.write_text(profile.read_text().replace(asked, "  train:\n    gpu: 0\n    gres: shard:1\n    runtime:"))
+    finish(snakemake(repository, "scores", *PROFILE, *HERE), repository)
     assert scores(repository) == expected
     asked = [job for job in cluster.jobs()[before:] if "train" in job["Comment"]]
     assert len(asked) == 4 and all("shard:1" in str(job) for job in asked), asked
