@@ -133,11 +133,14 @@ def write_study(folder: Path) -> scores.Results:
         truth = table(system)
         (folder / system).mkdir(parents=True)
         known = truth[["exponents", "stderr", "converged", "horizon"]].isel(seed=0, drop=True)
-        known = known.assign(period=truth["period"], mean=truth["attractor"].mean(("seed", "run", "sample")))
+        states = truth["attractor"].isel(seed=0, run=0, drop=True).rename(sample="state")
+        known = known.drop_vars("sample", errors="ignore").assign(
+            period=truth["period"], mean=states.mean("state"), deviation=states.std("state"), states=states
+        )
         files.write(known, folder / system / "exponents.nc", kind="exponents")
         for data in DATA:
             (folder / system / data).mkdir()
-            files.write(truth, folder / system / data / "truth.nc", kind="truth")
+            files.write(truth.assign(step=STEP), folder / system / data / "truth.nc", kind="truth")
             for method in GIVEN:
                 write_cell(folder / system / data / method, truth, system, data, method)
     growth().to_csv(folder / "growth.csv", index=False)

@@ -82,6 +82,8 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|jacobian|wieght", 1, "'jacobian' has no setting 'wieght'; did you mean 'weight'?"),
         ("methods|jacobian|weight", math.inf, "methods.jacobian.weight: expected a finite number, not inf"),
         ("methods|jacobian|weight", -1.0, "methods.jacobian: method 'jacobian': weight must not be negative"),
+        ("methods|neighborhood|count", 2.5, "method 'neighborhood': 'count' has to be an integer, not 2.5"),
+        ("methods|jacobian|weight", "much", "method 'jacobian': 'weight' has to be a finite number, not 'much'"),
         ("methods|neighborhood|count", 26, "methods.neighborhood.count: 26 is more than neighbors.count, 25"),
         ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
         ("training|segment", 5000, "config.yaml: training.segment: 5000 is too long for the orbits of data.clean"),

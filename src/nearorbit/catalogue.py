@@ -11,7 +11,8 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any
+from types import UnionType
+from typing import Any, get_args
 
 
 class StudyError(ValueError):
@@ -71,22 +72,43 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
     kind = package.removesuffix("s")
     settings = dict(spec or {})
     name = settings.pop(kind, label)
-    factory = entries(package).get(name)
+    factory = entries(package).get(name) if isinstance(name, str) else None
     if factory is None:
         raise StudyError(f"{where}: no {kind} '{name}'{hint(name, names(package))} ({_listing(package)} lists all)")
-    allowed = [
-        p.name
+    allowed = {
+        p.name: p.annotation
         for p in inspect.signature(factory).parameters.values()
         if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-    ]
-    for key in settings:
+    }
+    for key, value in settings.items():
         if key not in allowed:
             known = f"it takes {', '.join(allowed)}" if allowed else "it takes no settings"
             raise StudyError(f"{where}: {kind} '{name}' has no setting '{key}'{hint(key, allowed)}; {known}")
+        if expected := _mismatch(value, allowed[key]):
+            raise StudyError(f"{where}: {kind} '{name}': '{key}' has to be {expected}, not {value!r}")
     try:
         return factory(**settings)
-    except (TypeError, ValueError) as error:
-        raise StudyError(f"{where}: {kind} '{name}': {error}") from error
+    except Exception as error:  # whatever the settings of a study lead to, they are what is wrong
+        raise StudyError(f"{where}: {kind} '{name}': {error or type(error).__name__}") from error
+
+
+KINDS = {  # of settings that are plain values: what they are called, and the types that will do
+    bool: ("true or false", (bool,)),
+    int: ("an integer", (int,)),
+    float: ("a finite number", (int, float)),
+    str: ("a text", (str,)),
+    type(None): ("nothing", (type(None),)),
+}
+
+
+def _mismatch(value: Any, annotation: Any) -> str:
+    """Tell what a setting has to be, if it is not; empty where it is, or where its annotation is no plain value."""
+    kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    if not all(kind in KINDS for kind in kinds):
+        return ""
+    if any(type(value) in KINDS[kind][1] for kind in kinds):
+        return ""
+    return " or ".join(KINDS[kind][0] for kind in kinds)
 
 
 def hint(name: str, known: Iterable[str]) -> str:

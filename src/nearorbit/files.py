@@ -33,6 +33,8 @@ LAYOUTS = {
     "exponents": {
         "exponents": "exponent",
         "stderr": "exponent",
+        "converged": "",
+        "horizon": "",
         "mean": "component",
         "deviation": "component",
         "period": "",

@@ -58,8 +58,8 @@ def bounded(name: str, value: float, *, above: float = -np.inf) -> float:
     return value
 
 
-def integer(name: str, value: int, *, least: int) -> int:
-    """Check that a parameter is an integer, at least ``least``; a ValueError says what came."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ValueError(f"'{name}' has to be an integer, at least {least}, not {value!r}")
+def integer(name: str, value: int, *, least: int, most: int = 10_000) -> int:
+    """Check that a parameter is an integer within bounds; a ValueError says what came."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"'{name}' has to be an integer from {least} to {most}, not {value!r}")
     return int(value)
