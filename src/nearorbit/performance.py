@@ -28,6 +28,7 @@ from nearorbit.methods.base import Batch, Method
 from nearorbit.training import flatten, gradient, peak_memory
 
 STEP = 0.02  # half of the time between two samples of Lorenz-96: the middles of the steps are stages of a spline
+TYPICAL = 40  # samples per period, where data give a spacing and the period is not known yet
 SAMPLES = 2000  # of the orbit that segments are taken from, and as many before that are dropped
 
 
@@ -114,8 +115,8 @@ def estimate(
             step = _step(method, of, device)
             seconds = settings.steps * _median(step, rounds, device)
             rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
-        fastest = [spec.get("samples_per_period", 1.0) for spec in data.values()]
-        steps = (exponents["horizon"] + exponents["transient"]) * sum(fastest) / len(fastest) * settings.substeps
+        samples = np.mean([spec.get("samples_per_period", TYPICAL) for spec in data.values()])
+        steps = (exponents["horizon"] + exponents["transient"]) * samples * settings.substeps
         host = torch.device("cpu")
         seconds = steps * _median(_tangent_step(of, int(exponents["starts"])), rounds, host)
         rows.append(("forecast", "", dimension, cells * len(methods), seconds, _name(host), peak_memory(host)))
