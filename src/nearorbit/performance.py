@@ -113,7 +113,7 @@ def estimate(
             segment, batch = sizes(method, settings)
             of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1), **network}
             step = _step(method, of, device)
-            seconds = settings.steps * _median(step, rounds, device)
+            seconds = settings.steps * settings.substeps * _median(step, rounds, device)
             rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
         samples = np.mean([spec.get("samples_per_period", TYPICAL) for spec in data.values()])
         steps = (exponents["horizon"] + exponents["transient"]) * samples * settings.substeps
