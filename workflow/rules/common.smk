@@ -89,7 +89,7 @@ def told(function):
         key = "/".join((function.__name__, *labels))
         if key not in TOLD:
             TOLD[key] = function(*labels)
-            os.environ["NEARORBIT_TOLD"] = json.dumps(TOLD)
+            os.environ.update(NEARORBIT_TOLD=json.dumps(TOLD))
         return TOLD[key]
 
     return remembering

@@ -46,9 +46,11 @@ localrules:
 
 
 rule estimate:
+    log:
+        f"results/{study.study}/logs/estimate.log",
     conda:
         ENVIRONMENT
     params:
         settings=settings("estimate"),
     shell:
-        "python -m nearorbit estimate --settings {params.settings:q}"
+        "python -m nearorbit estimate --settings {params.settings:q} 2>&1 | tee {log}"

@@ -71,6 +71,8 @@ localrules:
 
 
 rule partial:
+    log:
+        f"results/{study.study}/partial/partial.log",
     conda:
         ENVIRONMENT
     params:
@@ -78,3 +80,4 @@ rule partial:
         folder=f"results/{study.study}",
     shell:
         "python -m nearorbit partial --settings {params.settings:q} --folder {params.folder} --partial {params.folder}/partial"
+        " 2>&1 | tee {log}"
