@@ -71,10 +71,15 @@ def observations(noise=0.0, **settings):
 
 def supervision(observed):
     """True Jacobians at the observed states, as ``supervision.nc`` has them."""
-    states = observed["train"].to_numpy()
+    dims, states = observed["train"].dims, observed["train"].to_numpy()
+    scale = observed["scale"].to_numpy()[:, None, None]
+    perturbed = states + 0.5 * scale * np.random.default_rng(0).standard_normal(states.shape)
     return xr.Dataset(
         {
-            "jacobian": ((*observed["train"].dims, "direction"), jacobian(states)),
+            "field": (dims, Lorenz()(states)),
+            "jacobian": ((*dims, "direction"), jacobian(states)),
+            "perturbed": (dims, perturbed),
+            "perturbed_jacobian": ((*dims, "direction"), jacobian(perturbed)),
             "exponents": ("exponent", np.array([0.9056, 0.0, -14.572])),
             "fingerprint": observed["fingerprint"],
         }

@@ -15,10 +15,11 @@ MODULES = sorted(
     ".".join(["nearorbit", *file.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
     for file in ROOT.rglob("*.py")
 )
-TORCH = {"fields", "flow", "methods", "batches", "devices", "training", "performance", "forecast"}
+TORCH = {"fields", "flow", "discrepancies", "methods", "batches", "devices", "training", "performance", "forecast"}
 ONLY_IN = {  # where else a library may not be imported
     "torch": TORCH,
     "torchdiffeq": {"flow"},
+    "geomloss": {"discrepancies"},
     "safetensors": {"fields", "training"},
     "dysts": {"systems"},
     "heyoka": {"simulation"},

@@ -299,7 +299,7 @@ def test_a_step_asks_no_tensor_for_its_value(data, method):
     observed, table, truth = data
     method, settings = catalogue.build("methods", method, {}), Training(steps=10, batch=16, validate_every=5)
     given = Data(observed, method, settings, table, truth, device=torch.device("cpu"), dtype=torch.float32)
-    loop = Loop(NeuralField(3, range(3), width=32).float(), given, method, settings)
+    loop = Loop(NeuralField(3, range(3), width=32).float(), given, method, settings, range(3))
     with Capturable():
         loop.step()
         loop.validate()

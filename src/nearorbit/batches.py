@@ -6,6 +6,8 @@ costs.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +16,15 @@ from torch import Tensor
 
 from nearorbit.budget import Training
 from nearorbit.catalogue import StudyError
+from nearorbit.local_fits import flow_maps
 from nearorbit.methods.base import Batch, Method, segment
 from nearorbit.seeds import generator
 from nearorbit.smoothing import smoothed
 
 VALIDATION_SEGMENTS = 256
+# What a batch has one of for every member, and what it has for the state that a segment starts from.
+PER_MEMBER = {"noise", "exponents"}
+PER_STATE = {"local_maps", "jacobians", "fields", "perturbed", "perturbed_jacobians"}
 
 
 def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -83,13 +89,32 @@ class Data:
         self._step = tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._states = tensor(states["train"]).flatten(1, 2)
         self._validation = tensor(_cut(states["validation"], settings.horizon))
+        self._past, self._window = getattr(method, "instrument", 0), getattr(method, "window", 0)
+        if self._window:  # at least two, and none from the same start as another
+            wanted = round(method.share * self.batch * self.segment / self._window)
+            self._windows = min(max(2, wanted), self.batch)
+        if self.samples <= self._window:
+            raise StudyError(f"training orbits have {self.samples} samples, a window of {self._window} needs more")
+        fine = 2 * settings.substeps
+        spline = cache(lambda: smoothed(states["train"], refinement=fine))
+        table = cache(lambda: _table(neighbors, self, method))
+        truth = _Truth(supervision, observations)
         prepare = {
-            "neighbors": lambda: torch.as_tensor(_table(neighbors, self, method)).to(device),
-            "spline": lambda: tensor(smoothed(states["train"], refinement=2 * settings.substeps)).flatten(1, 2),
-            "jacobians": lambda: tensor(_model_jacobians(supervision, observations)),
-            "exponents": lambda: tensor(_exponents(supervision, observations)),
+            "neighbors": lambda: {"neighbors": torch.as_tensor(table()).to(device)},
+            "smoothed": lambda: {"smoothed": tensor(spline()[:, :, ::fine]).flatten(1, 2)},
+            "noise": lambda: {"noise": tensor((states["train"] - spline()[:, :, ::fine]).std((1, 2)))},
+            "spline": lambda: {"spline": tensor(spline()).flatten(1, 2)},
+            "local_maps": lambda: {"local_maps": tensor(_maps(states["train"], table(), **method.fit))},
+            "jacobians": lambda: {"jacobians": tensor(truth.jacobians("jacobian"))},
+            "fields": lambda: {"fields": tensor(truth.fields())},
+            "perturbed": lambda: {
+                "perturbed": tensor(truth.states("perturbed")),
+                "perturbed_jacobians": tensor(truth.jacobians("perturbed_jacobian")),
+            },
+            "exponents": lambda: {"exponents": tensor(truth.exponents())},
         }
-        self._extras = {need: prepare[need]() for need in method.needs & prepare.keys()}
+        self._extras = {name: t for need in method.needs & prepare.keys() for name, t in prepare[need]().items()}
+        self._behind = neighbors.attrs["behind"] if {"neighbors", "local_maps"} & method.needs else 0
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
@@ -106,20 +131,39 @@ class Data:
 
     def gather(self, start: Tensor) -> Batch:
         """Gather the segments that begin at given starts, with shape (E, B), and what the method needs of them."""
+        time = start % self.samples
+        orbit = start - time
+        start = orbit + time.clamp(min=self._behind)  # earlier states have no neighbors in such a table
         member = self._member.view(-1, 1)
         ahead = torch.arange(self.segment + 1, device=start.device)
         extras = {}
+        for name, table in self._extras.items():
+            if name in PER_MEMBER:
+                extras[name] = table
+            elif name in PER_STATE:
+                extras[name] = table[member, start]
         if "neighbors" in self._extras:
             near = self._extras["neighbors"][member, start]
-            extras["neighbors"] = self._states[member[..., None, None], near.unsqueeze(-1) + ahead]
+            extras["neighbors"] = self._at(self._states, near.unsqueeze(-1) + ahead)
+            if self._past:
+                earlier = (self._at(self._states, at - self._past) for at in (near, start.unsqueeze(-1)))
+                extras["past"] = torch.sub(*earlier)
+            if "smoothed" in self._extras:
+                extras["smoothed_neighbors"] = self._at(self._extras["smoothed"], near.unsqueeze(-1) + ahead)
+        if "smoothed" in self._extras:
+            extras["smoothed"] = self._at(self._extras["smoothed"], start.unsqueeze(-1) + ahead)
         if "spline" in self._extras:
             extras["spline"] = self._spline(start)
-        if "jacobians" in self._extras:
-            extras["jacobians"] = self._extras["jacobians"][member, start]
-        if "exponents" in self._extras:
-            extras["exponents"] = self._extras["exponents"]
-        states = self._states[member[..., None], start.unsqueeze(-1) + ahead]
-        return Batch(self._step * ahead, states, **self._integration, **extras)
+        if self._window:
+            first = orbit + time.clamp(max=self.samples - 1 - self._window)
+            span = torch.arange(self._window + 1, device=start.device)
+            extras["windows"] = self._at(self._states, first[:, : self._windows, None] + span)
+        states = self._at(self._states, start.unsqueeze(-1) + ahead)
+        return Batch(self._step * ahead, states, **self._integration, index=start, **extras)
+
+    def _at(self, states: Tensor, index: Tensor) -> Tensor:
+        """Take states with shape (E, N, D) at indices with shape (E, *)."""
+        return states[self._member.view(-1, *[1] * (index.dim() - 1)), index]
 
     def validation(self) -> Batch:
         """Give the segments of the validation orbits."""
@@ -179,25 +223,60 @@ def _table(neighbors: xr.Dataset | None, data: Data, method: Method) -> np.ndarr
     if table.sizes["neighbor"] < method.count or table.attrs["ahead"] < data.segment:
         raise StudyError(
             f"neighbors: the table has {table.sizes['neighbor']} neighbors that {table.attrs['ahead']} samples follow, "
-            f"the method asks for {method.count} and {data.segment}: raise neighbors.count, or lower the method's count"
+            f"the method asks for {method.count} and {data.segment}: raise the count of this selection of neighbors, "
+            f"or lower the method's"
+        )
+    if (instrument := getattr(method, "instrument", 0)) and table.attrs["behind"] <= instrument:
+        raise StudyError(
+            f"neighbors: they are chosen {table.attrs['behind']} samples before, the method's instrument lies "
+            f"{instrument} before: it needs neighbors that were chosen earlier still; raise 'behind' of this selection"
         )
     return table["index"].to_numpy()[..., : method.count]
 
 
-def _model_jacobians(supervision: xr.Dataset | None, observations: xr.Dataset) -> np.ndarray:
-    r"""Transform Jacobians to model coordinates, :math:`J_{ij} s_j / (s_i r)`; returns shape (E, O * T, D, D)."""
-    jacobian = (
-        _required(supervision, "supervision")["jacobian"]
-        .transpose("seed", "orbit", "time", "component", "direction")
-        .to_numpy()
-    )
-    scale = observations["scale"].to_numpy()[:, None, None]
-    rate = observations["rate"].to_numpy()[:, None, None, None, None]
-    jacobian = jacobian * scale[..., None, :] / (scale[..., :, None] * rate)
-    return jacobian.reshape(jacobian.shape[0], -1, *jacobian.shape[-2:])
+def _maps(states: np.ndarray, index: np.ndarray, **fit: Any) -> np.ndarray:
+    """Fit maps of the flow over one sample to neighbors of states (E, O, T, D); returns shape (E, O * T, D, D).
+
+    States without neighbors have none: no segment starts there.
+    """
+    flat = states.reshape(states.shape[0], -1, states.shape[-1])
+    maps = np.full((*flat.shape, flat.shape[-1]), np.nan)
+    for member, near in enumerate(index):
+        rows = np.flatnonzero(near[:, 0] >= 0)
+        before, after = (flat[member][near[rows] + ahead] - flat[member][rows + ahead, None] for ahead in (0, 1))
+        maps[member, rows] = flow_maps(before, after, **fit)
+    return maps
 
 
-def _exponents(supervision: xr.Dataset | None, observations: xr.Dataset) -> np.ndarray:
-    """Transform exponents to model time; returns shape (E, D)."""
-    exponents = _required(supervision, "supervision")["exponents"] / observations["rate"]
-    return exponents.transpose("seed", "exponent").to_numpy()
+class _Truth:
+    """What the file of supervision holds, in model coordinates and model time."""
+
+    def __init__(self, supervision: xr.Dataset | None, observations: xr.Dataset):
+        self._file, self._observations = supervision, observations
+        self._mean, self._scale = (observations[n].to_numpy()[:, None, None] for n in ("mean", "scale"))
+        self._rate = observations["rate"].to_numpy()[:, None, None, None]
+
+    def _read(self, name: str, *trailing: str) -> np.ndarray:
+        values = _required(self._file, "supervision")[name]
+        return values.transpose("seed", "orbit", "time", *trailing).to_numpy()
+
+    def states(self, name: str) -> np.ndarray:
+        """Standardize states; returns shape (E, O * T, D)."""
+        states = (self._read(name, "component") - self._mean) / self._scale
+        return states.reshape(len(states), -1, states.shape[-1])
+
+    def fields(self) -> np.ndarray:
+        r"""Transform fields, :math:`f_i / (s_i r)`; returns shape (E, O * T, D)."""
+        fields = self._read("field", "component") / (self._scale * self._rate)
+        return fields.reshape(len(fields), -1, fields.shape[-1])
+
+    def jacobians(self, name: str) -> np.ndarray:
+        r"""Transform Jacobians, :math:`J_{ij} s_j / (s_i r)`; returns shape (E, O * T, D, D)."""
+        jacobian = self._read(name, "component", "direction") / self._rate[..., None]
+        jacobian = jacobian * self._scale[..., None, :] / self._scale[..., :, None]
+        return jacobian.reshape(len(jacobian), -1, *jacobian.shape[-2:])
+
+    def exponents(self) -> np.ndarray:
+        """Transform exponents to model time; returns shape (E, D)."""
+        exponents = _required(self._file, "supervision")["exponents"] / self._observations["rate"]
+        return exponents.transpose("seed", "exponent").to_numpy()

@@ -256,13 +256,23 @@ class NeuralField(nn.Module):
         width: The width of the hidden layers.
         depth: The number of hidden layers.
         activation: The name of the activation, a key of :data:`ACTIVATIONS`.
+        outputs: The number of outputs; D, as a field has, if None.
+        purpose: What the stream of random numbers for the initial weights is named after.
 
     Raises:
         ValueError: If there is no such activation, or a size is not positive.
     """
 
     def __init__(
-        self, dimension: int, seeds: Sequence[int], *, width: int = 64, depth: int = 3, activation: str = "silu"
+        self,
+        dimension: int,
+        seeds: Sequence[int],
+        *,
+        width: int = 64,
+        depth: int = 3,
+        activation: str = "silu",
+        outputs: int | None = None,
+        purpose: str = "weights",
     ):
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -273,8 +283,8 @@ class NeuralField(nn.Module):
         self.settings = {"width": width, "depth": depth, "activation": activation}
         self._activation = ACTIVATIONS[activation]
         self._rows = VECTOR // math.gcd(VECTOR, width)
-        sizes = [dimension, *[width] * depth, dimension]
-        streams = [generator("weights", int(seed)) for seed in seeds]
+        sizes = [dimension, *[width] * depth, outputs or dimension]
+        streams = [generator(purpose, int(seed)) for seed in seeds]
         self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
         for fan_in, fan_out in pairwise(sizes):
             # Uniform in +- 1 / sqrt(fan_in), as torch.nn.Linear, from a stream that is the same on every device.
@@ -353,7 +363,9 @@ class NeuralField(nn.Module):
 
     def _output(self, layer: tuple[Tensor, Tensor], h: Tensor, shape: torch.Size) -> Tensor:
         bias, weight = layer
-        return torch.baddbmm(bias, h, weight)[:, : shape[:-1].numel() // self.members].reshape(shape)
+        return torch.baddbmm(bias, h, weight)[:, : shape[:-1].numel() // self.members].reshape(
+            *shape[:-1], weight.shape[-1]
+        )
 
 
 def _uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:

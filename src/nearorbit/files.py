@@ -58,7 +58,15 @@ LAYOUTS = {
     "supervision": {
         "field": "seed orbit time component",
         "jacobian": "seed orbit time component direction",
+        "perturbed": "seed orbit time component",
+        "perturbed_jacobian": "seed orbit time component direction",
         "exponents": "exponent",
+        "fingerprint": "seed",
+    },
+    "estimators": {
+        "jacobian": "estimator seed point component direction",
+        "exponents": "estimator seed exponent",
+        "stderr": "estimator seed exponent",
         "fingerprint": "seed",
     },
     "truth": {**_FORECAST, "step": "", "period": ""},

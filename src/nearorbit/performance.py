@@ -11,23 +11,28 @@ The same steps, at the sizes of a study, tell beforehand what the study will cos
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+import xarray as xr
+from torch import Tensor, nn
 
-from nearorbit.batches import sizes
+from nearorbit.batches import Data, sizes
 from nearorbit.budget import Training
 from nearorbit.catalogue import build
 from nearorbit.devices import pick_device
 from nearorbit.fields import NeuralField, TrueField, jacobian
 from nearorbit.flow import propagate, rollout
-from nearorbit.methods.base import Batch, Method
+from nearorbit.methods.base import Method, own_parameters
+from nearorbit.neighbors import neighbors
+from nearorbit.observations import observe
 from nearorbit.training import flatten, gradient, peak_memory
 
-STEP = 0.02  # half of the time between two samples of Lorenz-96: the middles of the steps are stages of a spline
+STEP = 0.04  # the time between two samples of Lorenz-96
+LONGEST, BEHIND = 80, 10  # samples after and before the states that have neighbors
 TYPICAL = 40  # samples per period, where data give a spacing and the period is not known yet
 SAMPLES = 2000  # of the orbit that segments are taken from, and as many before that are dropped
 
@@ -154,39 +159,40 @@ def _field(sizes: Mapping[str, Any]) -> NeuralField:
 
 
 def _step(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:
-    if "neighbors" in method.needs:
-        method = replace(method, count=sizes["neighbors"])
-    field = _field(sizes).to(device, torch.float32)
-    flatten(field)
-    batch = _batch(sizes, device)
+    of = {"count": sizes["neighbors"], "segment": sizes["segment"]}
+    method = replace(method, **{name: value for name, value in of.items() if getattr(method, name, None) is not None})
+    seeds, settings = range(sizes["seeds"]), Training(batch=sizes["batch"], segment=sizes["segment"])
+    files = (file.isel(seed=[0] * len(seeds)) for file in _cell(sizes["dimension"], getattr(method, "count", 1)))
+    data = Data(next(files), method, settings, *files, device=device, dtype=torch.float32)
+    batch = data.gather(next(data.starts(seeds, [1]))[0].to(device))
+    own = own_parameters(method, seeds, data.orbits * data.samples, sizes["dimension"])
+    trained = nn.ModuleList([_field(sizes), *own]).to(device, torch.float32)
+    flatten(trained)
     progress = torch.zeros((), device=device)
-    return lambda: gradient(method.loss(field, batch, progress).sum(), field)
+    return lambda: gradient(method.loss(trained[0], batch, progress, *trained[1:]).sum(), trained)
 
 
-def _batch(sizes: Mapping[str, int], device: torch.device) -> Batch:
-    """Take segments, the same for every seed, from an orbit of Lorenz-96, with all that a method may need of them.
+@cache
+def _cell(dimension: int, count: int) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+    """Observe an orbit of Lorenz-96, for one seed; returns observations, neighbors and supervision.
 
     Of dimensions too small for Lorenz-96, it is the leading components of a larger one.
     """
-    dimension, length = sizes["dimension"], 2 * sizes["segment"] + 1
     truth = TrueField(build("systems", "lorenz96", {"size": max(dimension, 5)}))
     start = torch.from_numpy(truth.system.start)
     orbit = rollout(truth, start, STEP * torch.arange(2 * SAMPLES, dtype=start.dtype))[SAMPLES:]
-    scaled = ((orbit - orbit.mean(0)) / orbit.std(0))[:, :dimension]
-    starts = np.random.default_rng(0).integers(0, SAMPLES - length, sizes["batch"])
-    near = torch.cdist(scaled[starts], scaled[: SAMPLES - length]).argsort(-1)[:, 1 : sizes["neighbors"] + 1]
-    fine = torch.arange(length)
-
-    def stacked(values: Tensor) -> Tensor:
-        return values.to(device, torch.float32).expand(sizes["seeds"], *values.shape)
-
-    spline = scaled[torch.from_numpy(starts)[:, None] + fine]
-    scale = orbit.std(0)[:dimension]
-    jacobians = jacobian(truth, orbit[starts])[..., :dimension, :dimension]
-    return Batch(
-        times=stacked(2 * STEP * torch.arange(sizes["segment"] + 1)[None]),
-        states=stacked(spline[:, ::2]),
-        neighbors=stacked(scaled[near[..., None] + fine[::2]]),
-        spline=stacked(spline),
-        jacobians=stacked(jacobians * scale / scale[:, None]),
-    )
+    jacobians = jacobian(truth, orbit)[None, None, :, :dimension, :dimension].numpy()
+    states = ("seed", "orbit", "time", "component"), orbit[None, None, :, :dimension].numpy()
+    validation = ("seed", "validation_orbit", "validation_time", "component"), states[1]
+    orbits = xr.Dataset({"train": states, "validation": validation, "step": STEP, "period": 1.0}, {"seed": [0]})
+    exponents = xr.Dataset({"deviation": orbits["train"].std(["seed", "orbit", "time"])})
+    observed = observe(orbits, exponents, label="performance")
+    known = {
+        "field": states,
+        "jacobian": ((*states[0], "direction"), jacobians),
+        "perturbed": states,
+        "perturbed_jacobian": ((*states[0], "direction"), jacobians),
+        "exponents": (("seed", "exponent"), np.zeros((1, dimension))),
+        "fingerprint": observed["fingerprint"],
+    }
+    return observed, neighbors(observed, count=count, ahead=LONGEST, behind=BEHIND), xr.Dataset(known, {"seed": [0]})

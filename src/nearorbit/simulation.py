@@ -32,6 +32,7 @@ Orbits = Callable[[np.ndarray, np.ndarray], np.ndarray]  # starts (*, D), times 
 WIDTH = 8  # orbits that are integrated side by side
 STEPS = 2000  # of the integrator per sample, on average; an orbit that needs more is on its way to infinity
 ESCAPE = 8.0  # standard deviations from the mean, beyond which a start is redrawn
+PERTURBATION = 0.5  # standard deviations of the data: of states off it, as in Kang, Nguyen and Bui-Thanh (2026)
 BOX = 2.0  # standard deviations: half the side of the box of starts off the attractor
 SAMPLES_PER_PERIOD = 32  # of the reference orbits, for means and spectra
 NUDGE = 1e-6  # standard deviations: enough for orbits to part, too little to leave a thin basin (SprottJerk)
@@ -464,24 +465,33 @@ def _windows(orbits: xr.Dataset, count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.where((region >= 0)[..., None], windows, np.nan), region
 
 
-def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset) -> xr.Dataset:
+def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset, *, label: str) -> xr.Dataset:
     """Evaluate what only the truth knows, at the observed states: for methods that declare that they need it.
 
     Arguments:
         system: The system.
         observations: The observed states `train` (seed, orbit, time, component), in system units, noise included.
         exponents: The spectrum, from :func:`exponents`.
+        label: The system's label in the study, which names its random numbers.
 
     Returns:
-        `field` and `jacobian` (..., component, direction) at these states, and the true `exponents`; in system units;
-        with the `fingerprint` of the observations.
+        `field` and `jacobian` (..., component, direction) at these states; `perturbed`, the same states moved by
+        PERTURBATION standard deviations of the data at random, with the `perturbed_jacobian` there; and the true
+        `exponents`; in system units; with the `fingerprint` of the observations.
     """
     observed = observations["train"]
-    field, jacobian = compiled(system)(observed.values)
+    evaluate = compiled(system)
+    field, jacobian = evaluate(observed.values)
+    perturbed = observed.copy(deep=True)
+    for seed in observed["seed"].values:
+        shifts = generator("perturbations", label, int(seed)).standard_normal(observed.sel(seed=seed).shape)
+        perturbed.loc[{"seed": seed}] += PERTURBATION * observations["scale"].sel(seed=seed).values * shifts
     return xr.Dataset(
         {
             "field": (observed.dims, field),
             "jacobian": ((*observed.dims, "direction"), jacobian),
+            "perturbed": (observed.dims, perturbed.values),
+            "perturbed_jacobian": ((*observed.dims, "direction"), evaluate(perturbed.values)[1]),
             "exponents": ("exponent", exponents["exponents"].values),
             "fingerprint": observations["fingerprint"],
         },

@@ -63,12 +63,11 @@ def observe(orbits: Path, exponents: Path, observations: Output, *, label: str, 
     write(observed, observations, kind="observations")
 
 
-def neighbors(observations: Path, neighbors: Output, *, count: int, theiler: float, ahead: int):
-    """Find the nearest neighbors of every observed state."""
-    from nearorbit.neighbors import neighbors as nearest
+def neighbors(observations: Path, neighbors: Output, *, selection: Settings, ahead: int):
+    """Find neighbors of every observed state, by one selection."""
+    from nearorbit.neighbors import neighbors as find
 
-    found = nearest(read(observations, kind="observations"), count=count, theiler=theiler, ahead=ahead)
-    write(found, neighbors, kind="neighbors")
+    write(find(read(observations, kind="observations"), ahead=ahead, **selection), neighbors, kind="neighbors")
 
 
 def supervise(observations: Path, exponents: Path, supervision: Output, *, label: str, system: Settings):
@@ -76,7 +75,16 @@ def supervise(observations: Path, exponents: Path, supervision: Output, *, label
     from nearorbit import simulation
 
     observed, spectrum = read(observations, kind="observations"), read(exponents, kind="exponents")
-    write(simulation.supervision(build("systems", label, system), observed, spectrum), supervision, kind="supervision")
+    known = simulation.supervision(build("systems", label, system), observed, spectrum, label=label)
+    write(known, supervision, kind="supervision")
+
+
+def estimators(observations: Path, truth: Path, estimators: Output, *, theiler: float):
+    """Estimate Jacobians and exponents from the observations alone, without training anything."""
+    from nearorbit.local_fits import estimate
+
+    found = estimate(read(observations, kind="observations"), read(truth, kind="truth"), theiler=theiler)
+    write(found, estimators, kind="estimators")
 
 
 def train(

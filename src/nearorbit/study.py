@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nearorbit.catalogue import StudyError, build, hint
+from nearorbit.selection import Selection
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"  # of the clone that is installed
 PLACES = {  # the axes below which a file lies; the study's long tables lie below none
@@ -20,15 +21,19 @@ PLACES = {  # the axes below which a file lies; the study's long tables lie belo
     "orbits.nc": ("system", "data"),
     "observations.nc": ("system", "data"),
     "truth.nc": ("system", "data"),
+    "estimators.nc": ("system", "data"),
     "forecast.nc": ("system", "data", "method"),
     "history.csv": ("system", "data", "method"),
 }
 LARGEST, DEEPEST = 100_000, 20  # entries of a study file, and levels of them
 CATALOGUES = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
+LABELLED = {"data": "data", "neighbors": "neighbors"} | CATALOGUES  # sections of labelled lines, and what one is called
 NEEDS = {  # which file brings what a method declares in `needs`; states and splines come from the observations
     "neighbors": "neighbors",
+    "local_maps": "neighbors",
     "jacobians": "supervision",
     "fields": "supervision",
+    "perturbed": "supervision",
     "exponents": "supervision",
 }
 
@@ -47,7 +52,7 @@ class Study:
     methods: Mapping[str, Mapping[str, Any]]
     network: Mapping[str, Any]
     training: Mapping[str, Any]
-    neighbors: Mapping[str, Any]
+    neighbors: Mapping[str, Mapping[str, Any]]
     evaluation: Mapping[str, Any]
     figures: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Mapping[str, Any]]
@@ -75,7 +80,7 @@ class Study:
         if len(labels) != len(axes):
             raise StudyError(f"{stage}: its cell is {'/'.join(axes) or 'empty'}, not '{'/'.join(labels)}'")
         for axis, label in zip(axes, labels, strict=True):
-            section = next((s for s, kind in ({"data": "data"} | CATALOGUES).items() if kind == axis), None)
+            section = next((s for s, kind in LABELLED.items() if kind == axis), None)
             if section and label not in (known := getattr(self, section)):
                 raise StudyError(
                     f"{self.where}: {section}: no '{label}'{hint(label, known)}; it has {', '.join(known)}"
@@ -147,8 +152,12 @@ SLICES = {
         lambda s, system, data: {**_label_and_system(s, system), "evaluation": _without(s.evaluation, "exponents")},
     ),
     "observe": (CELL[:2], lambda s, system, data: {"label": system, "noise": s.data[data]["noise"]}),
-    "neighbors": (CELL[:2], lambda s, system, data: {**s.neighbors, "ahead": s.training["segment"]}),
+    "neighbors": (
+        (*CELL[:2], "neighbors"),
+        lambda s, system, data, neighbors: {"ahead": s.training["segment"], "selection": s.neighbors[neighbors]},
+    ),
     "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
+    "estimators": (CELL[:2], lambda s, system, data: {"theiler": next(iter(s.neighbors.values()))["theiler"]}),
     "train": (
         CELL,
         lambda s, system, data, method: {
@@ -273,25 +282,64 @@ def _normalized(key: str, section: Any) -> Any:
 
 def _misfits(study: Study) -> Iterator[str]:
     """Find what is well formed line by line, and does not fit together."""
-    segment, count = study.training["segment"], study.neighbors["count"]
+    segment = study.training["segment"]
+    for label, settings in study.neighbors.items():
+        try:
+            Selection(**settings)
+        except ValueError as error:
+            yield f"neighbors.{label}: {error}"
     for label, data in study.data.items():
         if ("spacing" in data) == ("samples_per_period" in data):
             yield f"data.{label}: give one of samples_per_period and spacing (system time), not both or none"
         if data["samples"] <= segment:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"
-        elif (states := data["orbits"] * (data["samples"] - segment)) <= count:
-            yield f"neighbors.count: {count} is too many for data.{label}: {states} states begin a segment"
+            continue
+        for name, settings in study.neighbors.items():
+            begin = data["samples"] - segment - settings.get("behind", 0)
+            if (states := data["orbits"] * max(begin, 0)) <= (count := settings["count"]):
+                yield f"neighbors.{name}.count: {count} is too many for data.{label}: {states} states begin a segment"
 
 
 def _method_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
     """Find what the settings of a method, defaults included, ask of the rest of the study in vain."""
-    segment, count, available = getattr(method, "segment", 0), getattr(method, "count", 0), study.neighbors["count"]
     for name, data in study.data.items():
-        if segment and data["samples"] <= segment:
-            samples = data["samples"]
-            yield f"methods.{label}.segment: {segment} is too long for the orbits of data.{name}, {samples} samples"
-    if "neighbors" in method.needs and count > available:
-        yield f"methods.{label}.count: {count} is more than neighbors.count, {available}; lower this or raise that"
+        samples = data["samples"]
+        for setting in ("segment", "window"):
+            if (length := getattr(method, setting, None) or 0) >= samples:
+                orbits = f"the orbits of data.{name}, {samples} samples"
+                yield f"methods.{label}.{setting}: {length} is too long for {orbits}"
+    if "neighbors" in {NEEDS.get(need) for need in method.needs}:
+        yield from _neighbor_misfits(study, label, method)
+    if pointwise := {"jacobians", "perturbed"} & method.needs:
+        for name in study.systems:
+            try:
+                system = study.entry("systems", name)
+            except StudyError:
+                continue  # said elsewhere
+            if not system.smooth:
+                yield (
+                    f"methods.{label}: it needs the true Jacobian ({', '.join(sorted(pointwise))}), and systems.{name} "
+                    f"has none: its field has kinks or jumps; leave out the method, or the system"
+                )
+
+
+def _neighbor_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
+    selection = study.neighbors.get(method.neighbors)
+    if selection is None:
+        known = study.neighbors
+        yield (
+            f"methods.{label}.neighbors: no selection '{method.neighbors}'{hint(method.neighbors, known)}; the section "
+            f"neighbors has {', '.join(known)}"
+        )
+        return
+    place = f"neighbors.{method.neighbors}"
+    if method.count > (available := selection["count"]):
+        yield f"methods.{label}.count: {method.count} is more than {place}.count, {available}; lower this or raise that"
+    if 0 < (instrument := getattr(method, "instrument", 0)) >= (behind := selection.get("behind", 0)):
+        yield (
+            f"methods.{label}.instrument: {instrument} samples earlier, and {place} are chosen {behind} earlier: they "
+            f"have to be chosen before the instrument; raise {place}.behind or lower this"
+        )
 
 
 def _violations(config: Any) -> list[str]:

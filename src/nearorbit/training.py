@@ -30,14 +30,14 @@ import torch
 import xarray as xr
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearorbit.batches import Data
 from nearorbit.budget import Training
 from nearorbit.devices import pick_device
 from nearorbit.fields import Coordinates, Field, NeuralField
 from nearorbit.files import replacing
-from nearorbit.methods.base import Batch, Method, given, trajectory_error
+from nearorbit.methods.base import Batch, Method, given, own_parameters, trajectory_error
 
 ALIGNMENT = (
     16  # elements; rows of the flat weights start at multiples of it, so that all members meet the same vector code
@@ -122,19 +122,19 @@ def train(
     )
     data = Data(observations, method, settings, neighbors, supervision, device=device, dtype=dtype)
     field = NeuralField(observations.sizes["component"], seeds, **network).to(device, dtype)
-    loop = Loop(field, data, method, settings)
-    spent = loop.run(seeds, checkpoint)
+    loop = Loop(field, data, method, settings, seeds)
+    spent = loop.run(checkpoint)
     costs = {
         "seconds": time.perf_counter() - began + spent,
         "peak_memory_mib": peak_memory(device),
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
-        "parameters": sum(p[0].numel() for p in field.parameters()),
+        "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "given": given(method),
         "seeds": len(seeds),
     }
-    return field, coordinates, loop.histories(seeds), costs
+    return field, coordinates, loop.histories(), costs
 
 
 class Loop:
@@ -145,12 +145,16 @@ class Loop:
         data: Its data.
         method: The training method.
         settings: The settings of the loop.
+        seeds: The seeds of the members.
     """
 
-    def __init__(self, field: NeuralField, data: Data, method: Method, settings: Training):
-        self._field, self._data, self._method, self._settings = field, data, method, settings
+    def __init__(self, field: NeuralField, data: Data, method: Method, settings: Training, seeds: Sequence[int]):
+        self._field, self._data, self._method, self._settings, self._seeds = field, data, method, settings, seeds
+        self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
+        # What is trained: the ensemble, and what the method adds to it.
+        self.trained = nn.ModuleList([field, *(own.to(field.weights[0]) for own in self._own)])
         self._validation = data.validation()
-        weights = flatten(field)
+        weights = flatten(self.trained)
         device, interval = weights.device, min(settings.validate_every, settings.steps)
         # The starts of the segments from one validation to the next, and the rates of all steps.
         self._starts = torch.zeros(interval, data.members, data.batch, dtype=torch.int64, device=device)
@@ -169,7 +173,7 @@ class Loop:
         }
         self._rows: list[Tensor] = []
 
-    def run(self, seeds: Sequence[int], checkpoint: Checkpoint | None) -> float:
+    def run(self, checkpoint: Checkpoint | None) -> float:
         """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
         state, settings, began = self._state, self._settings, time.perf_counter()
         saved = checkpoint.read() if checkpoint else None
@@ -181,7 +185,7 @@ class Loop:
         done, log, written = int(state["step"]), Log(settings.steps, int(state["step"])), began
         ends = [*range(settings.validate_every, settings.steps, settings.validate_every), settings.steps]
         lengths = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-        for end, starts in zip(ends, self._data.starts(seeds, lengths), strict=True):
+        for end, starts in zip(ends, self._data.starts(self._seeds, lengths), strict=True):
             if end <= done:
                 continue  # drawn only to bring the streams forward
             self._starts[: len(starts)].copy_(starts)
@@ -203,8 +207,8 @@ class Loop:
         state, settings = self._state, self._settings
         start = self._starts.index_select(0, state["step"] % len(self._starts)).squeeze(0)
         progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
-        losses = self._method.loss(self._field, self._data.gather(start), progress)
-        gradients, broken = clipped(gradient(losses.sum(), self._field), settings.clip)
+        losses = self._method.loss(self._field, self._data.gather(start), progress, *self._own)
+        gradients, broken = clipped(gradient(losses.sum(), self.trained), settings.clip)
         state["skipped"] += broken
         state["loss"] += losses.detach()
         self._adam.update(gradients, self._rates.index_select(0, state["step"]))
@@ -220,12 +224,12 @@ class Loop:
         state["best"].copy_(torch.where(better, error, state["best"]))
         state["kept"].copy_(torch.where(better.unsqueeze(1), state["weights"], state["kept"]))
 
-    def histories(self, seeds: Sequence[int]) -> list[pd.DataFrame]:
+    def histories(self) -> list[pd.DataFrame]:
         """Tell the history of each member."""
         settings, rows = self._settings, torch.stack(self._rows)
         steps = [*range(0, settings.steps, settings.validate_every), settings.steps]
         tables = []
-        for seed, (loss, validation, skipped) in zip(seeds, rows.permute(2, 1, 0), strict=True):
+        for seed, (loss, validation, skipped) in zip(self._seeds, rows.permute(2, 1, 0), strict=True):
             columns = {"loss": loss, "validation": validation, "skipped": skipped.int()}
             tables.append(
                 pd.DataFrame({"seed": seed, "step": steps} | {name: c.numpy() for name, c in columns.items()})
@@ -285,19 +289,19 @@ def captured(function: Callable[[], None], state: Mapping[str, Tensor]) -> Calla
     return graph.replay
 
 
-def flatten(field: NeuralField) -> Tensor:
+def flatten(trained: nn.Module) -> Tensor:
     """Lay all weights of an ensemble into one matrix with a row for each member, of which the parameters become views.
 
     The optimizer and the clipping then work on one tensor, and every member's row starts at the same alignment, so that
     it meets the same vector instructions as a member alone.
 
     Arguments:
-        field: The ensemble; its parameters have the leading dimension E.
+        trained: The ensemble, and what else is trained with it; all parameters have the leading dimension E.
 
     Returns:
         The weights, with shape (E, P), P rounded up to a multiple of :data:`ALIGNMENT`.
     """
-    parameters = list(field.parameters())
+    parameters = list(trained.parameters())
     weights = _rows_of(parameters)
     end = 0
     for p in parameters:
@@ -306,9 +310,9 @@ def flatten(field: NeuralField) -> Tensor:
     return weights
 
 
-def gradient(loss: Tensor, field: NeuralField) -> Tensor:
+def gradient(loss: Tensor, trained: nn.Module) -> Tensor:
     """Compute the gradient of a loss, laid out as :func:`flatten` lays out the weights; returns shape (E, P)."""
-    return _rows_of(torch.autograd.grad(loss, list(field.parameters())))
+    return _rows_of(torch.autograd.grad(loss, list(trained.parameters())))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from nearorbit.digest import digest, members
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
-AXES = ("system", "data", "method", "name", "table", "figure")  # wildcards that are labels of a study
+AXES = ("system", "data", "neighbors", "method", "name", "table", "figure")  # wildcards that are labels of a study
 COLLECTED = {  # the long tables of a study, and what each is collected from
     "truth": ["results/{study}/{system}/exponents.nc"],
     "scores": ["results/{study}/{system}/{data}/{method}/scores.csv"],
@@ -50,6 +50,7 @@ wildcard_constraints:
     study=re.escape(study.study),
     system="|".join(map(re.escape, study.systems)),
     data="|".join(map(re.escape, study.data)),
+    neighbors="|".join(map(re.escape, study.neighbors)),
     method="|".join(map(re.escape, study.methods)),
     table="|".join(map(re.escape, study.tables)),
     figure="|".join(map(re.escape, study.figures)),
@@ -109,12 +110,15 @@ def modules(package, wildcards):
 @told
 def needs(method):
     """Find what files the training of a method is given besides the observations: only what it declares."""
-    return sorted({studies.NEEDS[need] for need in study.entry("methods", method).needs & studies.NEEDS.keys()})
+    entry = study.entry("methods", method)
+    places = {"neighbors": f"neighbors/{getattr(entry, 'neighbors', '')}.nc", "supervision": "supervision.nc"}
+    return {kind: places[kind] for kind in sorted({studies.NEEDS[n] for n in entry.needs & studies.NEEDS.keys()})}
 
 
 def training_inputs(wildcards):
     folder = f"results/{wildcards.study}/{wildcards.system}/{wildcards.data}"
-    return {kind: f"{folder}/{kind}.nc" for kind in ["observations", *needs(wildcards.method)]}
+    files = {"observations": "observations.nc", **needs(wildcards.method)}
+    return {kind: f"{folder}/{file}" for kind, file in files.items()}
 
 
 def given(wildcards, input):

@@ -78,9 +78,9 @@ rule neighbors:
     input:
         observations="results/{study}/{system}/{data}/observations.nc",
     output:
-        neighbors="results/{study}/{system}/{data}/neighbors.nc",
+        neighbors="results/{study}/{system}/{data}/neighbors/{neighbors}.nc",
     log:
-        "results/{study}/logs/{system}/{data}/neighbors.log",
+        "results/{study}/logs/{system}/{data}/neighbors/{neighbors}.log",
     conda:
         ENVIRONMENT
     params:

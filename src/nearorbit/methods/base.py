@@ -3,25 +3,41 @@ r"""What a training method is: a loss over a batch of segments, and a declaratio
 Everything that could make a comparison unfair (optimizer, budget, seeds, which batches) belongs to the one training
 loop, :mod:`nearorbit.training`. A method receives only what it declares in ``needs``:
 
-=============  ==============================================================================================
-``states``     the observed states of a segment
-``neighbors``  the observed states that the neighbors of the segment's first state went through
-``spline``     the smoothing spline of the observed orbit at the Runge-Kutta stages
-``jacobians``  the true Jacobian at the observed states
-``exponents``  the true Lyapunov exponents
-=============  ==============================================================================================
+==============  ================================================================================================
+``states``      the observed states of a segment
+``neighbors``   the observed states that the neighbors of the segment's first state went through
+``past``        the displacements of these neighbors ``instrument`` samples before the segment begins
+``smoothed``    the smoothing splines of the segment, and of the neighbors if they are needed
+``noise``       the standard deviation of the noise, estimated from what the smoothing splines leave
+``spline``      the smoothing spline of the observed orbit at the Runge-Kutta stages
+``windows``     longer pieces of the observed orbits, of ``window`` samples after their start
+``local_maps``  maps of the flow over one sample, fitted to the displacements of neighbors
+``jacobians``   the true Jacobian at the observed states
+``fields``      the true field at the observed states
+``perturbed``   states off the data, perturbed at random, with the true Jacobian there
+``exponents``   the true Lyapunov exponents
+==============  ================================================================================================
+
+A method may declare parameters of its own besides the network's, ``own``; they are trained with it in the same loop and
+by the same optimizer, and are gone when the training ends: what is judged is always the network.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearorbit.fields import Field
-from nearorbit.flow import Drive, rollout, tangent_rollout
+from nearorbit.flow import Drive, rollout, tangent_rollout, taylor_rollout
 
 # What goes beyond the data, and its name in the tables.
-PRIVILEGES = {"jacobians": "true J", "fields": "true f", "exponents": "true exponents"}
+PRIVILEGES = {
+    "jacobians": "true J",
+    "fields": "true f",
+    "perturbed": "equations",
+    "exponents": "true exponents",
+}
 
 
 @dataclass(frozen=True)
@@ -33,19 +49,39 @@ class Batch:
         states: The observed states, with shape (E, B, T, D); a rollout starts at the first.
         substeps: How many Runge-Kutta steps a rollout makes between two samples.
         recompute: Whether gradients compute what lies between two samples again instead of keeping it.
+        index: Which observed states the segments start at, positions in the flattened (orbit, time), with shape (E, B).
         neighbors: The states of the K neighbors at the same times, with shape (E, B, K, T, D).
+        past: The displacements of the neighbors some samples earlier, with shape (E, B, K, D).
+        smoothed: The smoothing splines at the same times, with shape (E, B, T, D).
+        smoothed_neighbors: Those of the neighbors, with shape (E, B, K, T, D).
+        noise: The standard deviation of the noise, with shape (E, D).
         spline: The smoothing spline at the Runge-Kutta stages, with shape (E, B, 2 * substeps * (T - 1) + 1, D).
+        windows: Longer pieces of the observed orbits, equally spaced in time, with shape (E, W, L + 1, D).
+        local_maps: The fitted maps of the flow over the first interval, with shape (E, B, D, D).
         jacobians: The true Jacobian at the first states, with shape (E, B, D, D).
-        exponents: The true Lyapunov exponents, with shape (E, D).
+        fields: The true field at the first states, with shape (E, B, D).
+        perturbed: The first states, perturbed at random, with shape (E, B, D).
+        perturbed_jacobians: The true Jacobian there, with shape (E, B, D, D).
+        exponents: The true Lyapunov exponents, per unit of model time, with shape (E, D).
     """
 
     times: Tensor
     states: Tensor
     substeps: int = 1
     recompute: bool = False
+    index: Tensor | None = None
     neighbors: Tensor | None = None
+    past: Tensor | None = None
+    smoothed: Tensor | None = None
+    smoothed_neighbors: Tensor | None = None
+    noise: Tensor | None = None
     spline: Tensor | None = None
+    windows: Tensor | None = None
+    local_maps: Tensor | None = None
     jacobians: Tensor | None = None
+    fields: Tensor | None = None
+    perturbed: Tensor | None = None
+    perturbed_jacobians: Tensor | None = None
     exponents: Tensor | None = None
 
     @property
@@ -53,30 +89,64 @@ class Batch:
         """The states that the segments start from, with shape (E, B, D)."""
         return self.states[..., 0, :]
 
-    def rollout(self, field: Field, drive: Drive | None = None) -> Tensor:
-        """Integrate a field from the starts of the segments; see :func:`nearorbit.flow.rollout`."""
-        return rollout(field, self.start, self.times, drive=drive, substeps=self.substeps, recompute=self.recompute)
+    @property
+    def interval(self) -> Tensor:
+        """The model time between two samples, with shape (E, 1, 1)."""
+        return self.times[..., 1:2]
+
+    def rollout(self, field: Field, drive: Drive | None = None, *, start: Tensor | None = None) -> Tensor:
+        """Integrate a field from the starts of the segments, or from others with shape (E, B, *, D), over the same
+        times; see :func:`nearorbit.flow.rollout`."""
+        start = self.start if start is None else start
+        times = self.times.reshape(len(self.times), *[1] * (start.dim() - 2), -1)
+        return rollout(field, start, times, drive=drive, **self._steps)
 
     def tangent_rollout(self, field: Field, tangents: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Integrate a field from the starts of the segments, with tangents; see
         :func:`nearorbit.flow.tangent_rollout`."""
-        return tangent_rollout(
-            field, self.start, self.times, tangents=tangents, substeps=self.substeps, recompute=self.recompute
-        )
+        return tangent_rollout(field, self.start, self.times, tangents=tangents, **self._steps)
+
+    def taylor_rollout(self, field: Field) -> tuple[Tensor, Tensor, Tensor]:
+        """Integrate a field from the starts of the segments, with tangents and second derivatives; see
+        :func:`nearorbit.flow.taylor_rollout`."""
+        return taylor_rollout(field, self.start, self.times, **self._steps)
+
+    def step(self, field: Field, start: Tensor) -> Tensor:
+        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends."""
+        return rollout(field, start, self._interval(start), **self._steps)[..., 1, :]
+
+    def tangent_step(self, field: Field, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends, and
+        the maps M = d end / d start with shape (E, *, D, D)."""
+        states, columns = tangent_rollout(field, start, self._interval(start), **self._steps)
+        return states[..., 1, :], columns[..., 1, :, :].mT
+
+    def _interval(self, start: Tensor) -> Tensor:
+        return self.times[..., :2].reshape(len(self.times), *[1] * (start.dim() - 2), 2)
+
+    @property
+    def _steps(self) -> dict[str, Any]:
+        return {"substeps": self.substeps, "recompute": self.recompute}
 
 
 class Method(Protocol):
-    """A training method: a frozen dataclass whose fields are its settings."""
+    """A training method: a frozen dataclass whose fields are its settings.
+
+    A method with parameters of its own has another function, ``own(seeds, points, dimension) -> nn.Module``: it makes
+    them for an ensemble of these seeds and this many observed states of each. All have the leading dimension E, and the
+    initial values of a member depend on its seed alone.
+    """
 
     needs: ClassVar[frozenset[str]]
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
+    def loss(self, field: Field, batch: Batch, progress: Tensor, *own: nn.Module) -> Tensor:
         """Compute the loss of each member.
 
         Arguments:
             field: The ensemble that is trained.
             batch: Segments, with what the method needs.
             progress: How much of the training has passed, from 0 to 1, without dimensions.
+            own: The parameters of its own, if it has declared any.
 
         Returns:
             The losses, with shape (E,).
@@ -87,6 +157,21 @@ class Method(Protocol):
 def segment(method: Method, default: int) -> int:
     """Tell how many steps from sample to sample the segments of a method have: its own setting, or the study's."""
     return getattr(method, "segment", None) or default
+
+
+def own_parameters(method: Method, seeds: Sequence[int], points: int, dimension: int) -> tuple[nn.Module, ...]:
+    """Make what a method trains besides the network: one module, or none."""
+    return (method.own(seeds, points, dimension),) if hasattr(method, "own") else ()
+
+
+def check_weight(weight: float) -> None:
+    """Refuse a weight that is negative.
+
+    Raises:
+        ValueError: If it is.
+    """
+    if weight < 0:
+        raise ValueError(f"weight must not be negative, as {weight} is")
 
 
 def given(method: Method) -> str:

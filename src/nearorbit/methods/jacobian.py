@@ -6,7 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from nearorbit.fields import Field, jacobian
-from nearorbit.methods.base import Batch, member_mean, trajectory_error
+from nearorbit.methods.base import Batch, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,7 @@ class Jacobian:
     needs: ClassVar[frozenset[str]] = frozenset({"states", "jacobians"})
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must not be negative, as {self.weight} is")
+        check_weight(self.weight)
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.methods.base.Method`."""
