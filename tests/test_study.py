@@ -89,7 +89,7 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|neighbors", "nearst", "neighbors: no selection 'nearst'; did you mean 'nearest'?"),
         ("methods|neighborhood|instrument", 2, "raise neighbors.nearest.behind or lower this"),
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
-        ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.clean"),
+        ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
         ("systems|Chua", {}, "methods.jacobian: it needs the true Jacobian (jacobians), and systems.Chua has none"),
         ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
         ("training|segment", 5000, "config.yaml: training.segment: 5000 is too long for the orbits of data.clean"),

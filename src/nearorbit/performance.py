@@ -64,7 +64,7 @@ def growth(
         method = build("methods", label, spec)
         for axis, tried in axes.items():
             if axis != "neighbors" or "neighbors" in method.needs:
-                steps |= {(label, axis, size): _step(method, {**reference, axis: size}, device) for size in tried}
+                steps |= {(label, axis, size): step_of(method, {**reference, axis: size}, device) for size in tried}
     rows = []
     for turn in range(rounds + 1):
         for (label, axis, size), step in steps.items():
@@ -117,7 +117,7 @@ def estimate(
             method = build("methods", label, spec)
             segment, batch = sizes(method, settings)
             of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1), **network}
-            step = _step(method, of, device)
+            step = step_of(method, of, device)
             seconds = settings.steps * settings.substeps * _median(step, rounds, device)
             rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
         samples = np.mean([spec.get("samples_per_period", TYPICAL) for spec in data.values()])
@@ -158,7 +158,17 @@ def _field(sizes: Mapping[str, Any]) -> NeuralField:
     return NeuralField(sizes["dimension"], range(sizes["seeds"]), **network)
 
 
-def _step(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:
+def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:
+    """Prepare a gradient step of a method on data of Lorenz-96.
+
+    Arguments:
+        method: The method; its own segment and number of neighbors give way to those of the sizes.
+        sizes: ``dimension``, ``seeds``, ``width``, ``depth``, ``segment``, ``batch`` and ``neighbors``.
+        device: The device.
+
+    Returns:
+        A function that computes the gradient of the loss with respect to all that is trained, in float32.
+    """
     of = {"count": sizes["neighbors"], "segment": sizes["segment"]}
     method = replace(method, **{name: value for name, value in of.items() if getattr(method, name, None) is not None})
     seeds, settings = range(sizes["seeds"]), Training(batch=sizes["batch"], segment=sizes["segment"])

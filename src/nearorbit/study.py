@@ -271,7 +271,7 @@ def _is_small(config: Any) -> bool:
 
 def _refuse(problems: list[str]) -> None:
     if problems:
-        raise StudyError("\n".join(problems))
+        raise StudyError("\n".join(dict.fromkeys(problems)))
 
 
 def _normalized(key: str, section: Any) -> Any:
@@ -293,11 +293,6 @@ def _misfits(study: Study) -> Iterator[str]:
             yield f"data.{label}: give one of samples_per_period and spacing (system time), not both or none"
         if data["samples"] <= segment:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"
-            continue
-        for name, settings in study.neighbors.items():
-            begin = data["samples"] - segment - settings.get("behind", 0)
-            if (states := data["orbits"] * max(begin, 0)) <= (count := settings["count"]):
-                yield f"neighbors.{name}.count: {count} is too many for data.{label}: {states} states begin a segment"
 
 
 def _method_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
@@ -333,6 +328,10 @@ def _neighbor_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
         )
         return
     place = f"neighbors.{method.neighbors}"
+    for name, data in study.data.items():
+        begin = data["samples"] - study.training["segment"] - selection.get("behind", 0)
+        if (states := data["orbits"] * max(begin, 0)) <= (count := selection["count"]):
+            yield f"{place}.count: {count} is too many for data.{name}: {states} states begin a segment"
     if method.count > (available := selection["count"]):
         yield f"methods.{label}.count: {method.count} is more than {place}.count, {available}; lower this or raise that"
     if 0 < (instrument := getattr(method, "instrument", 0)) >= (behind := selection.get("behind", 0)):

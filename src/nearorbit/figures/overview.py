@@ -37,12 +37,13 @@ class Overview:
         check_metrics(self.metrics)
 
     def draw(self, results: Results) -> plt.Figure:
-        """Draw a map for each metric: a row for each system and data, a column for each method."""
+        """Draw a map for each metric: a row for each system and data and a column for each method, or the other way
+        round where there are more methods."""
         table = summary(results.read("scores.csv"))
         columns = min(COLUMNS, len(self.metrics))
-        rows = len(results.systems) * len(results.data)
-        width = max(WIDTH, 1.3 + 0.36 * columns * len(results.methods))
-        height = 0.7 + 0.2 * rows
+        few, many = sorted((len(results.systems) * len(results.data), len(results.methods)))
+        width = max(WIDTH, 1.3 + 0.36 * columns * few)
+        height = 0.7 + 0.2 * many
         figure, axes = panels(-(-len(self.metrics) // columns), columns, height=height, width=width, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
@@ -63,11 +64,15 @@ class Overview:
         if catalogue.entries("metrics")[table["metric"].iloc[0]].better == "higher":
             ratio = -ratio
         ax.set_facecolor("0.85")
+        maps = ratio.replace([np.inf, -np.inf], np.nan), text.fillna("–")
+        if len(results.methods) > len(rows):
+            maps = (m.T for m in maps)
+        colors, annotations = maps
         style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "cbar": False, "linewidths": 0.5, "annot_kws": {"size": 6}}
-        sns.heatmap(ratio.replace([np.inf, -np.inf], np.nan), annot=text.fillna("–"), fmt="", ax=ax, **style)
+        sns.heatmap(colors, annot=annotations, fmt="", ax=ax, **style)
         ax.set(xlabel="", ylabel="")
         ax.tick_params(length=0)
-        if len(results.methods) > 2:
+        if len(colors.columns) > 2:
             plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
