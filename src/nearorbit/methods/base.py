@@ -18,6 +18,8 @@ loop, :mod:`nearorbit.training`. A method receives only what it declares in ``ne
 ``exponents``   the true Lyapunov exponents
 ==============  ================================================================================================
 
+Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method.
+
 A method may declare parameters of its own besides the network's, ``own``; they are trained with it in the same loop and
 by the same optimizer, and are gone when the training ends: what is judged is always the network.
 """

@@ -33,7 +33,7 @@ class Homotopy:
         constant: Keep :math:`\lambda = 1`: synchronization alone.
     """
 
-    coupling: float = 6.0
+    coupling: float = 2.0
     segment: int = 25
     steps: int = 8
     ratio: float = 0.6

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nearorbit.discrepancies import mmd
 from nearorbit.fields import Field
-from nearorbit.methods.base import Batch, trajectory_error
+from nearorbit.methods.base import Batch, check_weight, trajectory_error
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,11 @@ class InvariantMeasure:
         weight: The weight w; the squared discrepancy has no unit and lies between 0 and 8.
     """
 
-    weight: float = 1.0
+    weight: float = 0.01
     needs: ClassVar[frozenset[str]] = frozenset({"states"})
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must not be negative, as {self.weight} is")
+        check_weight(self.weight)
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.methods.base.Method`."""

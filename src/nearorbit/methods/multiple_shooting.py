@@ -33,7 +33,7 @@ class MultipleShooting:
         segment: The length s of a segment, in samples; that of the study if None.
     """
 
-    weight: float = 0.1
+    weight: float = 10.0
     segment: int | None = None
     needs: ClassVar[frozenset[str]] = frozenset({"states"})
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nearorbit.discrepancies import mmd
 from nearorbit.fields import Field
-from nearorbit.methods.base import Batch, member_mean, trajectory_error
+from nearorbit.methods.base import Batch, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
@@ -34,18 +34,19 @@ class NeighborhoodMMD:
 
     Arguments:
         weight: The weight w; the squared discrepancy has no unit and lies between 0 and 8.
-        count: The number of neighbors K, at most ``neighbors.count`` of the study; each costs a rollout.
-        neighbors: The label of the selection of neighbors.
+        count: The number of neighbors K, at most that of the selection; each costs a rollout.
+        neighbors: The label of the selection of neighbors, a line of ``neighbors`` in the study.
     """
 
-    weight: float = 0.01
+    weight: float = 0.1
     count: int = 8
     neighbors: str = "nearest"
     needs: ClassVar[frozenset[str]] = frozenset({"states", "neighbors"})
 
     def __post_init__(self):
-        if self.weight < 0 or self.count < 1:
-            raise ValueError(f"weight ({self.weight}) must not be negative and count ({self.count}) at least 1")
+        check_weight(self.weight)
+        if self.count < 1:
+            raise ValueError(f"count must be at least 1, not {self.count}")
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.methods.base.Method`."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nearorbit.discrepancies import sinkhorn
 from nearorbit.fields import Field
-from nearorbit.methods.base import Batch, trajectory_error
+from nearorbit.methods.base import Batch, check_weight, trajectory_error
 
 STATISTICS = ("state", "state_and_rate")
 
@@ -46,8 +46,7 @@ class OptimalTransport:
     needs: ClassVar[frozenset[str]] = frozenset({"states"})
 
     def __post_init__(self):
-        if self.weight < 0:
-            raise ValueError(f"weight must not be negative, as {self.weight} is")
+        check_weight(self.weight)
         if self.statistics not in STATISTICS:
             raise ValueError(f"statistics must be one of {', '.join(STATISTICS)}, not '{self.statistics}'")
         if not 0 < self.blur < self.diameter or not 0 < self.scaling < 1:
