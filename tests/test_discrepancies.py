@@ -1,9 +1,10 @@
 from dataclasses import dataclass, replace
 
+import geomloss
 import pytest
 import torch
+from capturable import Capturable
 from test_methods import now, prepare
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearorbit.catalogue import StudyError, build
 from nearorbit.discrepancies import WIDTHS, mmd, sinkhorn
@@ -84,7 +85,6 @@ def test_more_iterations_converge_to_the_transport_of_the_sorted_samples():
 
 @pytest.mark.parametrize(("n", "m"), [(40, 40), (37, 53)])
 def test_the_divergence_and_its_gradient_are_those_of_geomloss(n, m):
-    geomloss = pytest.importorskip("geomloss")
     x, y = cloud(2, n, 3) + 0.5, cloud(2, m, 3, seed=1)
     for settings in ({"blur": 0.3, "scaling": 0.7, "diameter": 4.0}, {"blur": 0.1, "scaling": 0.5, "diameter": 8.0}):
         library = geomloss.SamplesLoss("sinkhorn", **settings, backend="tensorized")
@@ -157,15 +157,6 @@ def test_a_member_of_an_ensemble_has_the_bits_that_it_has_alone(discrepancy, siz
         for index in (slice(e, e + 1), e):
             value, gradient = value_and_gradient(discrepancy, x[index].clone(), y[index].clone())
             assert torch.equal(value, values[index]) and torch.equal(gradient, gradients[index])
-
-
-class Capturable(TorchDispatchMode):
-    """Refuse what a CUDA graph cannot hold: values for the host, shapes that depend on them, new constants."""
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        name = operation.overloadpacket.__name__
-        assert name not in {"_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "equal"}, operation
-        return operation(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("discrepancy", DISCREPANCIES)

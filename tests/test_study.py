@@ -90,6 +90,8 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|instrument", 2, "raise neighbors.nearest.behind or lower this"),
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
         ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
+        ("methods|multiple_shooting", {"segment": 0}, "'multiple_shooting': segment must be at least 1, not 0"),
+        ("methods|neighbors", {"method": "baseline"}, "methods.neighbors: this label is the name of a folder"),
         ("systems|Chua", {}, "methods.jacobian: it needs the true Jacobian (jacobians), and systems.Chua has none"),
         ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
         ("training|segment", 5000, "config.yaml: training.segment: 5000 is too long for the orbits of data.clean"),
@@ -103,6 +105,12 @@ def test_the_paper_study_is_as_large_as_it_says():
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
     assert message in complaint(changed(path, value))
+
+
+def test_a_mean_over_windows_needs_two_of_them():
+    config = changed("methods|lyapunov", {})
+    config["training"]["batch"] = 1
+    assert "methods.lyapunov: it needs two windows or more in a step; raise training.batch" in complaint(config)
 
 
 def test_all_mistakes_are_told_at_once():
@@ -184,6 +192,7 @@ def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypa
     assert changed_by_editing("training") == {"baseline", "homotopy"}
     assert changed_by_editing("scores") == {"score"}
     assert changed_by_editing("files") == set(before)
+    assert changed_by_editing("local_fits") == set()
 
 
 @pytest.mark.parametrize(

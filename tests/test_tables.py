@@ -34,7 +34,7 @@ def test_a_table_is_written_for_machines_and_for_people(name, tmp_path):
     assert table.cells.shape == table.best.shape
 
 
-@pytest.mark.parametrize("name", ["jacobian_error", "overview", "comparison", "costs"])
+@pytest.mark.parametrize("name", ["jacobian_error", "overview", "comparison", "costs", "trials", "jacobian_estimators"])
 def test_a_missing_cell_leaves_a_gap(name):
     whole = synthetic.study()
     results = Results(whole.folder, tuple(SPECTRA), DATA, (*GIVEN, "unborn"))

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from capturable import Capturable
 from lorenz63 import observations, supervision
 from safetensors.torch import load_file
-from torch.utils._python_dispatch import TorchDispatchMode
+from test_methods import SIDES
 
 from nearorbit import catalogue
 from nearorbit.__main__ import main
@@ -25,7 +26,7 @@ INPUTS = ("observations", "neighbors")
 @pytest.fixture(scope="module")
 def data():
     observed = observations(0.01, seeds=3)
-    return observed, neighbors(observed, count=25, theiler=0.5, ahead=5), supervision(observed)
+    return observed, neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3), supervision(observed)
 
 
 @pytest.fixture(autouse=True)
@@ -228,6 +229,26 @@ def test_a_missing_file_is_named(data):
         fit(data[0], None, None, "jacobian")
 
 
+def test_segments_start_where_their_states_have_neighbors(data):
+    observed, _, truth = data
+    table = neighbors(observed, count=25, theiler=0.5, ahead=40, behind=30)
+    method = catalogue.build("methods", "neighborhood", {})
+    given = Data(observed, method, Training(batch=512), table, truth, device=torch.device("cpu"), dtype=torch.float32)
+    index = given.gather(next(given.starts([0, 1, 2], [1]))[0]).index
+    assert index.min() == 30 and index.max() == given.samples - 1 - 40
+
+
+def test_windows_begin_all_over_an_orbit_hardly_longer_than_they_are():
+    observed = observations(0.01, count=4, samples=100)
+    method = catalogue.build("methods", "lyapunov", {"window": 80, "share": 100.0})
+    given = Data(observed, method, Training(batch=256), None, supervision(observed), device=torch.device("cpu"),
+                 dtype=torch.float32)  # fmt: skip
+    windows = given.gather(next(given.starts([0, 1], [1]))[0]).windows
+    assert windows.shape == (2, 256, 81, 3)
+    firsts = torch.unique(windows[0, :, 0], dim=0)
+    assert len(firsts) > 0.9 * 4 * (100 - 80), f"{len(firsts)} beginnings of 80"
+
+
 def test_orbits_shorter_than_a_segment_are_refused(data):
     with pytest.raises(StudyError, match="a segment of 700 needs 701"):
         fit(*data, segment=700)
@@ -285,19 +306,10 @@ def test_a_graph_that_cannot_be_captured_is_the_function_itself():
     assert captured(function, {"weights": torch.zeros(1)}) is function
 
 
-class Capturable(TorchDispatchMode):
-    """Refuse what a CUDA graph cannot hold: values for the host, shapes that depend on them, new constants."""
-
-    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        name = operation.overloadpacket.__name__
-        assert name not in {"_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "equal"}, operation
-        return operation(*args, **(kwargs or {}))
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_step_asks_no_tensor_for_its_value(data, method):
+@pytest.mark.parametrize("side", SIDES)
+def test_a_step_asks_no_tensor_for_its_value(data, side):
     observed, table, truth = data
-    method, settings = catalogue.build("methods", method, {}), Training(steps=10, batch=16, validate_every=5)
+    method, settings = SIDES[side], Training(steps=10, batch=16, validate_every=5)
     given = Data(observed, method, settings, table, truth, device=torch.device("cpu"), dtype=torch.float32)
     loop = Loop(NeuralField(3, range(3), width=32).float(), given, method, settings, range(3))
     with Capturable():

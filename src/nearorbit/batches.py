@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nearorbit.budget import Training
 from nearorbit.catalogue import StudyError
-from nearorbit.local_fits import flow_maps
+from nearorbit.local_maps import flow_maps
 from nearorbit.methods.base import Batch, Method, segment
 from nearorbit.seeds import generator
 from nearorbit.smoothing import smoothed
@@ -114,7 +114,9 @@ class Data:
             "exponents": lambda: {"exponents": tensor(truth.exponents())},
         }
         self._extras = {name: t for need in method.needs & prepare.keys() for name, t in prepare[need]().items()}
-        self._behind = neighbors.attrs["behind"] if {"neighbors", "local_maps"} & method.needs else 0
+        self._earliest, self._latest = 0, self.samples - 1 - self.segment
+        if {"neighbors", "local_maps"} & method.needs:  # other states have no neighbors in such a table
+            self._earliest, self._latest = neighbors.attrs["behind"], self.samples - 1 - neighbors.attrs["ahead"]
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
@@ -133,7 +135,7 @@ class Data:
         """Gather the segments that begin at given starts, with shape (E, B), and what the method needs of them."""
         time = start % self.samples
         orbit = start - time
-        start = orbit + time.clamp(min=self._behind)  # earlier states have no neighbors in such a table
+        start = orbit + time.clamp(self._earliest, self._latest)
         member = self._member.view(-1, 1)
         ahead = torch.arange(self.segment + 1, device=start.device)
         extras = {}
@@ -155,7 +157,7 @@ class Data:
         if "spline" in self._extras:
             extras["spline"] = self._spline(start)
         if self._window:
-            first = orbit + time.clamp(max=self.samples - 1 - self._window)
+            first = orbit + time * (self.samples - self._window) // (self.samples - self.segment)
             span = torch.arange(self._window + 1, device=start.device)
             extras["windows"] = self._at(self._states, first[:, : self._windows, None] + span)
         states = self._at(self._states, start.unsqueeze(-1) + ahead)
@@ -220,11 +222,15 @@ def _required(file: xr.Dataset | None, name: str) -> xr.Dataset:
 
 def _table(neighbors: xr.Dataset | None, data: Data, method: Method) -> np.ndarray:
     table = _required(neighbors, "neighbors")
-    if table.sizes["neighbor"] < method.count or table.attrs["ahead"] < data.segment:
+    if table.sizes["neighbor"] < method.count:
         raise StudyError(
-            f"neighbors: the table has {table.sizes['neighbor']} neighbors that {table.attrs['ahead']} samples follow, "
-            f"the method asks for {method.count} and {data.segment}: raise the count of this selection of neighbors, "
-            f"or lower the method's"
+            f"neighbors: the table has {table.sizes['neighbor']} neighbors, the method asks for {method.count}: raise "
+            f"the count of this selection of neighbors, or lower the method's"
+        )
+    if table.attrs["ahead"] < data.segment:
+        raise StudyError(
+            f"neighbors: {table.attrs['ahead']} samples follow those of the table, the method asks for {data.segment}: "
+            f"make the table for longer segments (ahead), or shorten the method's"
         )
     if (instrument := getattr(method, "instrument", 0)) and table.attrs["behind"] <= instrument:
         raise StudyError(

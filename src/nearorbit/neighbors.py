@@ -32,6 +32,7 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from nearorbit import smoothing
+from nearorbit.catalogue import StudyError
 from nearorbit.selection import Selection
 
 SPARE = 16  # candidates asked for beyond the neighbors wanted; few points have more of them within the Theiler window
@@ -58,9 +59,12 @@ def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dat
         and ``window`` is the Theiler window in samples.
 
     Raises:
-        ValueError: If a setting is out of range, or a state has too few admissible neighbors.
+        StudyError: If a setting is out of range, or a state has too few admissible neighbors.
     """
-    selection = Selection(**settings)
+    try:
+        selection = Selection(**settings)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"neighbors: {error}") from None
     window = int(np.ceil(selection.theiler * float(observations["period"]) / float(observations["step"])))
     states = ((observations["train"] - observations["mean"]) / observations["scale"]).transpose(
         "seed", "orbit", "time", "component"
@@ -130,7 +134,7 @@ def nearest(
         that fewer than ``ahead`` samples follow or fewer than ``behind`` precede, and beyond the last neighbor.
 
     Raises:
-        ValueError: If no state has so many samples around it, or one has fewer than ``least`` admissible neighbors.
+        StudyError: If no state has so many samples around it, or one has fewer than ``least`` admissible neighbors.
     """
     least = count if least is None else least
     orbits, samples, dimension = states.shape
@@ -138,7 +142,7 @@ def nearest(
     orbit = np.repeat(np.arange(orbits), samples)
     starts = np.flatnonzero((time >= behind) & (time < samples - ahead))
     if not len(starts):
-        raise ValueError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
+        raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
     points = states.reshape(-1, dimension)[starts - behind]
     find = search(points)
     index = np.full((orbits * samples, count), -1)
@@ -157,7 +161,7 @@ def nearest(
             if (few := exhausted & (found < least)).any():
                 first = few.argmax()
                 state = divmod(starts[chunk[first]], samples)
-                raise ValueError(_starvation(*state, found[first], least, window, inner, outer))
+                raise StudyError(_starvation(*state, found[first], least, window, inner, outer))
             # A stable sort brings the admissible candidates to the front and keeps their order of distance.
             chosen = np.argsort(~admissible, axis=1, kind="stable")[:, :count]
             present = np.take_along_axis(admissible, chosen, 1)

@@ -32,7 +32,6 @@ from nearorbit.observations import observe
 from nearorbit.training import flatten, gradient, peak_memory
 
 STEP = 0.04  # the time between two samples of Lorenz-96
-LONGEST, BEHIND = 80, 10  # samples after and before the states that have neighbors
 TYPICAL = 40  # samples per period, where data give a spacing and the period is not known yet
 SAMPLES = 2000  # of the orbit that segments are taken from, and as many before that are dropped
 
@@ -172,7 +171,9 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
     of = {"count": sizes["neighbors"], "segment": sizes["segment"]}
     method = replace(method, **{name: value for name, value in of.items() if getattr(method, name, None) is not None})
     seeds, settings = range(sizes["seeds"]), Training(batch=sizes["batch"], segment=sizes["segment"])
-    files = (file.isel(seed=[0] * len(seeds)) for file in _cell(sizes["dimension"], getattr(method, "count", 1)))
+    around = {"ahead": sizes["segment"], "behind": getattr(method, "instrument", 0) + 1}
+    files = _cell(sizes["dimension"], getattr(method, "count", 1), **around)
+    files = (file.isel(seed=[0] * len(seeds)) for file in files)
     data = Data(next(files), method, settings, *files, device=device, dtype=torch.float32)
     batch = data.gather(next(data.starts(seeds, [1]))[0].to(device))
     own = own_parameters(method, seeds, data.orbits * data.samples, sizes["dimension"])
@@ -183,7 +184,7 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
 
 
 @cache
-def _cell(dimension: int, count: int) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+def _cell(dimension: int, count: int, *, ahead: int, behind: int) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     """Observe an orbit of Lorenz-96, for one seed; returns observations, neighbors and supervision.
 
     Of dimensions too small for Lorenz-96, it is the leading components of a larger one.
@@ -205,4 +206,4 @@ def _cell(dimension: int, count: int) -> tuple[xr.Dataset, xr.Dataset, xr.Datase
         "exponents": (("seed", "exponent"), np.zeros((1, dimension))),
         "fingerprint": observed["fingerprint"],
     }
-    return observed, neighbors(observed, count=count, ahead=LONGEST, behind=BEHIND), xr.Dataset(known, {"seed": [0]})
+    return observed, neighbors(observed, count=count, ahead=ahead, behind=behind), xr.Dataset(known, {"seed": [0]})

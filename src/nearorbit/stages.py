@@ -177,6 +177,7 @@ def estimate(
     training: Settings,
     exponents: Settings,
     products: int,
+    estimators: bool,
 ):
     """Tell how many jobs a study has, and what they will take, from a few steps measured on this machine."""
     from nearorbit import performance
@@ -185,16 +186,18 @@ def estimate(
     table = performance.estimate(
         systems, data, methods, seeds=seeds, network=network, training=training, exponents=exponents
     )
-    sizes = dict(zip(CELL, map(len, (systems, data, methods)), strict=True))
-    needed = {NEEDS.get(need) for label, spec in methods.items() for need in build("methods", label, spec).needs}
-    optional = {"neighbors": "neighbors", "supervise": "supervision"}
+    built = [build("methods", label, spec) for label, spec in methods.items()]
+    needed = [{NEEDS.get(need) for need in method.needs} for method in built]
+    selections = {method.neighbors for method, kinds in zip(built, needed, strict=True) if "neighbors" in kinds}
+    sizes = dict(zip(CELL, map(len, (systems, data, methods)), strict=True)) | {"neighbors": len(selections)}
+    wanted = {"supervise": any("supervision" in kinds for kinds in needed), "estimators": estimators}
     jobs = {
-        stage: prod(sizes[axis] for axis in axes)
+        stage: prod(sizes[axis] for axis in axes) * wanted.get(stage, True)
         for stage, (axes, _) in SLICES.items()
-        if axes and set(axes) <= set(CELL) and optional.get(stage) in {None, *needed}
+        if axes and set(axes) <= set(sizes)
     } | {"collect": 4, "table and figure": products}
-    print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items()))
-    print(f"{prod(sizes.values())} cells of {seeds} seeds; measured on this machine:\n")
+    print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items() if count))
+    print(f"{prod(sizes[axis] for axis in CELL)} cells of {seeds} seeds; measured on this machine:\n")
     print(f"{'stage':10} {'method':20} {'D':>4} {'cells':>6} {'min/cell':>9} {'hours':>8} {'MiB':>6}  device")
     for row in table.itertuples():
         minutes, hours = row.seconds / 60, row.cells * row.seconds / 3600

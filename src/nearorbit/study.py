@@ -190,6 +190,11 @@ SLICES = {
             **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "network", "training")},
             "exponents": s.evaluation["exponents"],
             "products": len(s.tables) + len(s.figures),
+            "estimators": any(
+                "estimators.nc" in s.entry(section, label).reads
+                for section in ("tables", "figures")
+                for label in getattr(s, section)
+            ),
         },
     ),
     "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
@@ -283,6 +288,8 @@ def _normalized(key: str, section: Any) -> Any:
 def _misfits(study: Study) -> Iterator[str]:
     """Find what is well formed line by line, and does not fit together."""
     segment = study.training["segment"]
+    if "neighbors" in study.methods:
+        yield "methods.neighbors: this label is the name of a folder of results; take another"
     for label, settings in study.neighbors.items():
         try:
             Selection(**settings)
@@ -303,6 +310,8 @@ def _method_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
             if (length := getattr(method, setting, None) or 0) >= samples:
                 orbits = f"the orbits of data.{name}, {samples} samples"
                 yield f"methods.{label}.{setting}: {length} is too long for {orbits}"
+    if hasattr(method, "window") and study.training["batch"] < 2:
+        yield f"methods.{label}: it needs two windows or more in a step; raise training.batch"
     if "neighbors" in {NEEDS.get(need) for need in method.needs}:
         yield from _neighbor_misfits(study, label, method)
     if pointwise := {"jacobians", "perturbed"} & method.needs:
@@ -332,6 +341,8 @@ def _neighbor_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
         begin = data["samples"] - study.training["segment"] - selection.get("behind", 0)
         if (states := data["orbits"] * max(begin, 0)) <= (count := selection["count"]):
             yield f"{place}.count: {count} is too many for data.{name}: {states} states begin a segment"
+    if (getattr(method, "segment", None) or 0) > (longest := study.training["segment"]):
+        yield f"methods.{label}.segment: neighbors are followed for training.segment samples, {longest}; raise this"
     if method.count > (available := selection["count"]):
         yield f"methods.{label}.count: {method.count} is more than {place}.count, {available}; lower this or raise that"
     if 0 < (instrument := getattr(method, "instrument", 0)) >= (behind := selection.get("behind", 0)):

@@ -134,6 +134,11 @@ class Batch:
 class Method(Protocol):
     """A training method: a frozen dataclass whose fields are its settings.
 
+    Some settings have the same name and meaning wherever they occur, and are read outside: ``segment``, a length of its
+    own; with the needs ``neighbors`` and ``local_maps``, ``neighbors`` (the selection) and ``count``; with ``past``,
+    ``instrument``; with ``windows``, ``window`` and ``share``; with ``local_maps``, ``fit`` (the settings of
+    :func:`nearorbit.local_maps.flow_maps`).
+
     A method with parameters of its own has another function, ``own(seeds, points, dimension) -> nn.Module``: it makes
     them for an ensemble of these seeds and this many observed states of each. All have the leading dimension E, and the
     initial values of a member depend on its seed alone.

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from nearorbit.fields import Field
 from nearorbit.methods.base import Batch, check_weight, member_mean, trajectory_error
 
+STEP = 0.1  # of the free states, relative to that of the weights
+
 
 @dataclass(frozen=True)
 class MultipleShooting:
@@ -21,7 +23,8 @@ class MultipleShooting:
 
     (as means over steps and components instead of sums). The states :math:`s_i` are parameters, one for every observed
     state, and begin as the data; a rollout need not start at a noisy state, and what one segment gives up is asked of
-    the one before it.
+    the one before it. Adam's steps are as long for a small gradient as for a large one, so that states would leave the
+    data by more than its noise: theirs are :data:`STEP` times those of the weights.
 
     References:
         | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko, Koh, Park and Jhe, NeurIPS 2023),
@@ -39,16 +42,18 @@ class MultipleShooting:
 
     def __post_init__(self):
         check_weight(self.weight)
+        if self.segment is not None and self.segment < 1:
+            raise ValueError(f"segment must be at least 1, not {self.segment}")
 
     def own(self, seeds: Sequence[int], points: int, dimension: int) -> nn.Module:
-        """Make the free states, as their distances from the observed ones, which are zero at first."""
+        """Make the free states, as their distances from the observed ones over STEP, which are zero at first."""
         return nn.ParameterList([nn.Parameter(torch.zeros(len(seeds), points, dimension))])
 
     def loss(self, field: Field, batch: Batch, progress: Tensor, own: nn.ParameterList) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.methods.base.Method`."""
         member = torch.arange(len(batch.index), device=batch.index.device).unsqueeze(-1)
         steps = batch.states.shape[-2] - 1
-        offset, arrival = (own[0][member, batch.index + ahead] for ahead in (0, steps))
+        offset, arrival = (STEP * own[0][member, batch.index + ahead] for ahead in (0, steps))
         states = batch.rollout(field, start=batch.start + offset)
         gaps = states[..., -1, :] - batch.states[..., -1, :] - arrival
         errors = trajectory_error(states, batch) + member_mean(offset.square()) / steps

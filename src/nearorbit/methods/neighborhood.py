@@ -64,8 +64,8 @@ class Neighborhood:
             and grows linearly beyond.
         threshold: Where Huber's loss becomes linear, in units of r.
         weighting: :math:`\omega_j`: ``equal``; ``distance``, :math:`r^2 / |x_j - x_i|^2`, the residual relative to the
-            neighbor's own distance; ``noise``, the share of the squared distance that is not noise,
-            :math:`|x_j - x_i|^2 / (|x_j - x_i|^2 + 2 |\sigma|^2)`, with :math:`\sigma` what smoothing splines leave.
+            neighbor's own distance; ``noise``, :math:`|x_j - x_i|^2 / (|x_j - x_i|^2 + 2 |\sigma|^2)`, less for
+            neighbors within the noise :math:`\sigma`, what smoothing splines leave. Of a ``norm``, the roots of these.
         relative: Whether the loss is relative to r.
         displacements: ``observed`` states, or ``smoothed`` ones: then displacements, before and after, are those of
             the smoothing splines.
@@ -93,8 +93,12 @@ class Neighborhood:
         for name, known in (("residual", RESIDUALS), ("weighting", WEIGHTING), ("displacements", DISPLACEMENTS)):
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name} is one of {', '.join(known)}, not '{value}'")
-        if self.instrument and (self.count < 4 or self.residual != "squared" or self.weighting != "equal"):
-            raise ValueError("an instrument needs at least 4 neighbors, residual 'squared' and weighting 'equal'")
+        plain = (self.residual, self.weighting, self.displacements) == ("squared", "equal", "observed")
+        if self.instrument and (self.count < 4 or not plain):
+            raise ValueError(
+                "an instrument needs at least 4 neighbors, residual 'squared', weighting 'equal' and displacements "
+                "'observed' (splines carry noise along)"
+            )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -145,11 +149,12 @@ class Neighborhood:
         else:
             values = squares
         if self.weighting == "distance":
-            values = values * (size / (distance + TINY)).unsqueeze(-2)
-        if self.weighting == "noise":
-            noise = 2 * batch.noise.square().sum(-1).view(-1, 1, 1)
-            values = values * (distance / (distance + noise + TINY)).unsqueeze(-2)
-        return member_mean(values)
+            weights = size / (distance + TINY)
+        elif self.weighting == "noise":
+            weights = distance / (distance + 2 * batch.noise.square().sum(-1).view(-1, 1, 1) + TINY)
+        else:
+            return member_mean(values)
+        return member_mean(values * (weights if self.residual != "norm" else weights.sqrt()).unsqueeze(-2))
 
     def _moment(self, residuals: Tensor, past: Tensor) -> Tensor:
         """Estimate the squared moment of the residuals (E, B, T - 1, K, D) with the instrument (E, B, K, D)."""

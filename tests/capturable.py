@@ -1,0 +1,12 @@
+"""What a step of training may do, if a GPU is to capture it."""
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Capturable(TorchDispatchMode):
+    """Refuse what a CUDA graph cannot hold: values for the host, shapes that depend on them, new constants."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.overloadpacket.__name__
+        assert name not in {"_local_scalar_dense", "nonzero", "lift_fresh", "masked_select", "equal"}, operation
+        return operation(*args, **(kwargs or {}))
