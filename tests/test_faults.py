@@ -55,7 +55,7 @@ def copied(source: Path, target: Path) -> Path:
 def prepared(tmp_path_factory) -> Path:
     """A copy of the repository in which everything before the trainings is done."""
     folder = copy(tmp_path_factory.mktemp("prepared") / "nearorbit")
-    needed = [f"{CELL}/{name}.nc" for name in ("truth", "neighbors", "supervision")]
+    needed = [f"{CELL}/{name}.nc" for name in ("truth", "neighbors/nearest", "supervision")]
     command = [sys.executable, "-m", "snakemake", *needed, *LOCAL, "--configfile", SMOKE]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder

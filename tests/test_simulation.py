@@ -200,9 +200,15 @@ def test_windows_end_inside_the_training_orbit_and_continue_beyond_it(lorenz, ex
 def test_supervision_is_the_truth_at_the_observed_states(lorenz, exponents):
     observations = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
     observations["train"] = observations["train"] + 1.0
-    observations = observations.assign(fingerprint=("seed", np.arange(observations.sizes["seed"])))
-    supervision = simulation.supervision(lorenz, observations, exponents)
+    scale = observations["train"].std(["orbit", "time"])
+    observations = observations.assign(fingerprint=("seed", np.arange(observations.sizes["seed"])), scale=scale)
+    supervision = simulation.supervision(lorenz, observations, exponents, label="Lorenz")
     assert supervision["jacobian"].dims == ("seed", "orbit", "time", "component", "direction")
     np.testing.assert_allclose(supervision["field"], lorenz(observations["train"].values))
     np.testing.assert_allclose(supervision["jacobian"].values[..., 2, 1], observations["train"].values[..., 0])
     np.testing.assert_array_equal(supervision["exponents"], exponents["exponents"])
+    shifts = ((supervision["perturbed"] - observations["train"]) / scale).std(["orbit", "time"])
+    np.testing.assert_allclose(shifts, 0.5, atol=0.05)
+    np.testing.assert_allclose(
+        supervision["perturbed_jacobian"].values[..., 2, 1], supervision["perturbed"].values[..., 0]
+    )

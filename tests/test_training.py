@@ -111,7 +111,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_the_training_starts_afres
 @pytest.mark.parametrize("method", METHODS)
 def test_cells_of_equal_shape_train_together_as_they_would_apart(data, method):
     others = observations(0.05, seeds=3)
-    second = others, neighbors(others, count=25, theiler=0.5, ahead=5), supervision(others)
+    second = others, neighbors(others, count=25, theiler=0.5, ahead=5, behind=3), supervision(others)
     together, coordinates, *_ = fit(*(stacked(pair) for pair in zip(data, second, strict=True)), method)
     for cell, members in ((data, slice(0, 3)), (second, slice(3, 6))):
         apart, own, *_ = fit(*cell, method)
