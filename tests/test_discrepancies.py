@@ -14,6 +14,7 @@ from nearorbit.methods.invariant_measure import InvariantMeasure
 from nearorbit.methods.neighborhood_mmd import NeighborhoodMMD
 from nearorbit.methods.optimal_transport import OptimalTransport
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 DISCREPANCIES = [mmd, sinkhorn]
 METHODS = [
     NeighborhoodMMD(weight=1.0),
@@ -21,14 +22,6 @@ METHODS = [
     OptimalTransport(weight=1.0),
     OptimalTransport(weight=1.0, statistics="state_and_rate"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def cloud(*shape, seed=0, dtype=torch.float64):

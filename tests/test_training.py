@@ -19,6 +19,7 @@ from nearorbit.files import write
 from nearorbit.neighbors import neighbors
 from nearorbit.training import Adam, Checkpoint, Loop, captured, clipped, flatten, gradient, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 METHODS = catalogue.names("methods")
 INPUTS = ("observations", "neighbors")
 
@@ -27,14 +28,6 @@ INPUTS = ("observations", "neighbors")
 def data():
     observed = observations(0.01, seeds=3)
     return observed, neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3), supervision(observed)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=None, **training):

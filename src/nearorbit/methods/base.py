@@ -100,8 +100,7 @@ class Batch:
         """Integrate a field from the starts of the segments, or from others with shape (E, B, *, D), over the same
         times; see :func:`nearorbit.flow.rollout`."""
         start = self.start if start is None else start
-        times = self.times.reshape(len(self.times), *[1] * (start.dim() - 2), -1)
-        return rollout(field, start, times, drive=drive, **self._steps)
+        return rollout(field, start, self._clock(start), drive=drive, **self._steps)
 
     def tangent_rollout(self, field: Field, tangents: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Integrate a field from the starts of the segments, with tangents; see
@@ -115,16 +114,17 @@ class Batch:
 
     def step(self, field: Field, start: Tensor) -> Tensor:
         """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends."""
-        return rollout(field, start, self._interval(start), **self._steps)[..., 1, :]
+        return rollout(field, start, self._clock(start)[..., :2], **self._steps)[..., 1, :]
 
     def tangent_step(self, field: Field, start: Tensor) -> tuple[Tensor, Tensor]:
         """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends, and
         the maps M = d end / d start with shape (E, *, D, D)."""
-        states, columns = tangent_rollout(field, start, self._interval(start), **self._steps)
+        states, columns = tangent_rollout(field, start, self._clock(start)[..., :2], **self._steps)
         return states[..., 1, :], columns[..., 1, :, :].mT
 
-    def _interval(self, start: Tensor) -> Tensor:
-        return self.times[..., :2].reshape(len(self.times), *[1] * (start.dim() - 2), 2)
+    def _clock(self, start: Tensor) -> Tensor:
+        """Give the times the dimensions that broadcast them against starts with shape (E, *, D)."""
+        return self.times.reshape(len(self.times), *[1] * (start.dim() - 2), -1)
 
     @property
     def _steps(self) -> dict[str, Any]:
