@@ -116,6 +116,9 @@ def test_cells_of_equal_shape_train_together_as_they_would_apart(data, method):
 def test_cells_of_different_shapes_are_refused():
     with pytest.raises(StudyError, match="number 2 has"):
         stacked([observations(samples=600), observations(samples=500)])
+    observed = observations()
+    with pytest.raises(StudyError, match="'behind': 2"):
+        stacked([neighbors(observed, count=5, theiler=0.5, ahead=5, behind=behind) for behind in (0, 2)])
 
 
 @pytest.mark.parametrize("method", METHODS)

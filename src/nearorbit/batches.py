@@ -36,7 +36,11 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
     Raises:
         StudyError: If the shapes differ.
     """
-    shapes = [{name: size for name, size in cell.sizes.items() if name != "seed"} for cell in cells]
+    shapes = [
+        {name: size for name, size in cell.sizes.items() if name != "seed"}
+        | {name: cell.attrs[name] for name in ("ahead", "behind") if name in cell.attrs}
+        for cell in cells
+    ]
     for number, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise StudyError(

@@ -109,8 +109,8 @@ class Study:
                 except StudyError as error:
                     problems.append(str(error))
                     continue
-                if section == "methods":
-                    problems += [f"{self.where}: {misfit}" for misfit in _method_misfits(self, label, entry)]
+                misfits = _method_misfits if section == "methods" else _reference_misfits
+                problems += [f"{self.where}: {misfit}" for misfit in misfits(self, f"{section}.{label}", entry)]
         _refuse(problems)
 
 
@@ -302,18 +302,25 @@ def _misfits(study: Study) -> Iterator[str]:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"
 
 
-def _method_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
+def _reference_misfits(study: Study, place: str, entry: Any) -> Iterator[str]:
+    """Find a table or figure that compares with a method that the study has not."""
+    if (reference := getattr(entry, "reference", None)) not in (None, *study.methods):
+        known = study.methods
+        yield f"{place}.reference: no method '{reference}'{hint(reference, known)}; the study has {', '.join(known)}"
+
+
+def _method_misfits(study: Study, place: str, method: Any) -> Iterator[str]:
     """Find what the settings of a method, defaults included, ask of the rest of the study in vain."""
     for name, data in study.data.items():
         samples = data["samples"]
         for setting in ("segment", "window"):
             if (length := getattr(method, setting, None) or 0) >= samples:
                 orbits = f"the orbits of data.{name}, {samples} samples"
-                yield f"methods.{label}.{setting}: {length} is too long for {orbits}"
+                yield f"{place}.{setting}: {length} is too long for {orbits}"
     if hasattr(method, "window") and study.training["batch"] < 2:
-        yield f"methods.{label}: it needs two windows or more in a step; raise training.batch"
+        yield f"{place}: it needs two windows or more in a step; raise training.batch"
     if "neighbors" in {NEEDS.get(need) for need in method.needs}:
-        yield from _neighbor_misfits(study, label, method)
+        yield from _neighbor_misfits(study, place, method)
     if pointwise := {"jacobians", "perturbed"} & method.needs:
         for name in study.systems:
             try:
@@ -322,33 +329,33 @@ def _method_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
                 continue  # said elsewhere
             if not system.smooth:
                 yield (
-                    f"methods.{label}: it needs the true Jacobian ({', '.join(sorted(pointwise))}), and systems.{name} "
+                    f"{place}: it needs the true Jacobian ({', '.join(sorted(pointwise))}), and systems.{name} "
                     f"has none: its field has kinks or jumps; leave out the method, or the system"
                 )
 
 
-def _neighbor_misfits(study: Study, label: str, method: Any) -> Iterator[str]:
+def _neighbor_misfits(study: Study, place: str, method: Any) -> Iterator[str]:
     selection = study.neighbors.get(method.neighbors)
     if selection is None:
         known = study.neighbors
         yield (
-            f"methods.{label}.neighbors: no selection '{method.neighbors}'{hint(method.neighbors, known)}; the section "
+            f"{place}.neighbors: no selection '{method.neighbors}'{hint(method.neighbors, known)}; the section "
             f"neighbors has {', '.join(known)}"
         )
         return
-    place = f"neighbors.{method.neighbors}"
+    chosen = f"neighbors.{method.neighbors}"
     for name, data in study.data.items():
         begin = data["samples"] - study.training["segment"] - selection.get("behind", 0)
         if (states := data["orbits"] * max(begin, 0)) <= (count := selection["count"]):
-            yield f"{place}.count: {count} is too many for data.{name}: {states} states begin a segment"
+            yield f"{chosen}.count: {count} is too many for data.{name}: {states} states begin a segment"
     if (getattr(method, "segment", None) or 0) > (longest := study.training["segment"]):
-        yield f"methods.{label}.segment: neighbors are followed for training.segment samples, {longest}; raise this"
+        yield f"{place}.segment: neighbors are followed for training.segment samples, {longest}; raise this"
     if method.count > (available := selection["count"]):
-        yield f"methods.{label}.count: {method.count} is more than {place}.count, {available}; lower this or raise that"
+        yield f"{place}.count: {method.count} is more than {chosen}.count, {available}; lower this or raise that"
     if 0 < (instrument := getattr(method, "instrument", 0)) >= (behind := selection.get("behind", 0)):
         yield (
-            f"methods.{label}.instrument: {instrument} samples earlier, and {place} are chosen {behind} earlier: they "
-            f"have to be chosen before the instrument; raise {place}.behind or lower this"
+            f"{place}.instrument: {instrument} samples earlier, and {chosen} are chosen {behind} earlier: they "
+            f"have to be chosen before the instrument; raise {chosen}.behind or lower this"
         )
 
 

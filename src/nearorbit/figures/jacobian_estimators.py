@@ -21,6 +21,7 @@ PALETTE = {
     "fields given more of the truth": COLORS[1],
 }
 LINE = 0.115  # inches, for each estimator
+UNDEFINED = 10.0  # the error in place of one that is not defined
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class JacobianEstimators:
     """The relative error of the Jacobian over unseen states and seeds: median and quartiles, on a logarithmic axis.
 
     Local fits are on top, trained fields below, in the order of the study. The line at 0 is what a constant field would
-    make.
+    make. The error of an undefined Jacobian counts as 10.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"estimators.nc", "truth.nc", "forecast.nc", "costs.csv"})
@@ -62,9 +63,7 @@ def _quartiles(results: Results) -> pd.DataFrame:
     for identity, truth, table in candidates(results):
         with xr.set_options(arithmetic_join="exact"):
             errors = jacobian_errors(truth, table).to_numpy()
-        if np.isnan(errors).all():
-            continue
-        low, median, high = np.nanquantile(errors, [0.25, 0.5, 0.75])
+        low, median, high = np.quantile(np.where(np.isnan(errors), UNDEFINED, errors), [0.25, 0.5, 0.75])
         informed = known.get(identity["estimator"], "data") != "data"
         group = data_only if identity["kind"] == "data" else more if informed else fields
         rows.append({**identity, "group": group, "low": low, "median": median, "high": high})

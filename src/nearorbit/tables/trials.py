@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from nearorbit.catalogue import StudyError, hint
 from nearorbit.scores import Results
 from nearorbit.tables.base import Table, number
 
@@ -39,8 +38,6 @@ class Trials:
     def table(self, results: Results) -> Table:
         """Make the table from the histories of training; a trial with a seed that never was finite is not taken."""
         reference = self.reference or results.methods[0]
-        if reference not in results.methods:
-            raise StudyError(f"trials: no method '{reference}'{hint(reference, results.methods)}")
         errors = pd.DataFrame(_errors(results), columns=["system", "data", "seed", "label", "error"])
         errors = errors.pivot(index=["system", "data", "seed"], columns="label", values="error")
         errors = errors.reindex(columns=list(results.methods))
