@@ -19,7 +19,7 @@ TORCH = {"fields", "flow", "discrepancies", "methods", "batches", "devices", "tr
 ONLY_IN = {  # where else a library may not be imported
     "torch": TORCH,
     "torchdiffeq": {"flow"},
-    "geomloss": {"discrepancies"},
+    "geomloss": set(),
     "safetensors": {"fields", "training"},
     "dysts": {"systems"},
     "heyoka": {"simulation"},

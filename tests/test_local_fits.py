@@ -4,7 +4,8 @@ import pytest
 import xarray as xr
 from scipy.linalg import expm
 
-from nearorbit.local_fits import ESTIMATORS, estimate, exponents, flow_maps, generators
+from nearorbit.local_fits import ESTIMATORS, estimate, exponents, generators
+from nearorbit.local_maps import flow_maps
 from nearorbit.metrics.jacobian_error import jacobian_error
 from nearorbit.observations import observe
 

@@ -2,9 +2,11 @@ import json
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.integrate import solve_ivp
 
 from nearorbit import catalogue, simulation
+from nearorbit.systems.base import System
 
 EVALUATION = {"points": 64, "starts": 5, "horizon": 4, "longest": 50, "runs": 3, "samples": 100, "windows": 8}
 DATA = {"orbits": 1, "samples": 200, "samples_per_period": 25, "transient": 10, "noise": 0.0}
@@ -195,6 +197,29 @@ def test_windows_end_inside_the_training_orbit_and_continue_beyond_it(lorenz, ex
     np.testing.assert_array_equal(truth["windows"][1, 4, 0], orbits["train"][1, 1, 199 - 50 + 25])
     np.testing.assert_array_equal(truth["windows"][1, 4, 26], orbits["continuation"][1, 1, 0])
     assert np.array_equal(np.isnan(truth["windows"][0, :, :, 0]), region == -1)
+
+
+class Sinking(System):
+    """A fall at a rate that only positive states have."""
+
+    def __call__(self, x, xp=np):
+        return xp.stack([-(x[..., 0] ** 0.5)], -1)
+
+
+def test_states_are_moved_less_where_the_true_jacobian_would_not_be_defined():
+    system = Sinking("sinking", ("x",), {}, np.array([1.0]))
+    states = np.random.default_rng(0).uniform(0.1, 1.0, (1, 1, 1000, 1))
+    observations = xr.Dataset(
+        {"train": (("seed", "orbit", "time", "component"), states), "fingerprint": ("seed", [0])},
+        coords={"seed": [0], "component": ["x"]},
+    )
+    observations["scale"] = observations["train"].std(["orbit", "time"])
+    exponents = xr.Dataset({"exponents": ("exponent", [0.0])})
+    truth = simulation.supervision(system, observations, exponents, label="sinking")
+    moved = truth["perturbed"].values
+    assert (moved > 0).all() and np.isfinite(truth["perturbed_jacobian"]).all()
+    np.testing.assert_allclose(truth["perturbed_jacobian"].values[..., 0], -0.5 / np.sqrt(moved))
+    assert np.median(abs(moved - states)) > 0.3 * float(observations["scale"].squeeze())
 
 
 def test_supervision_is_the_truth_at_the_observed_states(lorenz, exponents):

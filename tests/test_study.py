@@ -4,6 +4,7 @@ import copy
 import inspect
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from nearorbit.__main__ import main, stages
 from nearorbit.catalogue import StudyError
 from nearorbit.digest import digest, source
-from nearorbit.study import SLICES, load, parse
+from nearorbit.study import SLICES, _method_misfits, load, parse
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
@@ -99,6 +100,9 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("training|segment", 5000, "config.yaml: training.segment: 5000 is too long for the orbits of data.clean"),
         ("training|learning_rate", "1e-3", "training.learning_rate: expected a finite number, not '1e-3'; write 0.001"),
         ("neighbors|nearest|count", 5000, "config.yaml: neighbors.nearest.count: 5000 is too many for data.clean"),
+        ("neighbors|nearest|theiler", 63, "neighbors.nearest.count: 25 is too many for data.clean: 4995 states begin"),
+        ("neighbors|nearest|behind", 4995, "neighbors.nearest.behind: no state has 4995 samples behind and the 5 of a"),
+        ("neighbors|nearest|candidates", 9, "neighbors.nearest: selection 'nearest' has no use for candidates"),
         ("neighbors|nearest|selection", "shel", "neighbors.nearest: no selection 'shel'; did you mean 'shell'?"),
         ("neighbors|nearest|inner", 0.1, "neighbors.nearest: selection 'nearest' has no use for inner (0.1)"),
         ("neighbors|nearest|inside", 0.1, "neighbors.nearest: no setting 'inside'"),
@@ -107,6 +111,32 @@ def test_the_paper_study_is_as_large_as_it_says():
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
     assert message in complaint(changed(path, value))
+
+
+def test_an_instrument_needs_neighbors_that_no_spline_has_chosen():
+    config = changed("methods|neighborhood|instrument", 1)
+    config["neighbors"]["nearest"] |= {"behind": 2, "smoothed": True}
+    assert "methods.neighborhood.instrument: neighbors.nearest are chosen among smoothing splines" in complaint(config)
+
+
+@dataclass
+class Demanding:
+    """A method that asks for what nobody brings."""
+
+    needs: set
+    neighbors: str = "nearest"
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ({"neighbours"}, "methods.x: nothing brings 'neighbours', which it needs; did you mean 'neighbors'?"),
+        ({"neighbors"}, "methods.x: it needs 'neighbors', and has no setting 'count' to make it by"),
+        ({"windows"}, "methods.x: it needs 'windows', and has no setting 'share' to make it by"),
+    ],
+)
+def test_a_need_that_nothing_brings_is_told(needs, message):
+    assert any(message in misfit for misfit in _method_misfits(parse(DEFAULT), "methods.x", Demanding(needs)))
 
 
 def test_a_mean_over_windows_needs_two_of_them():

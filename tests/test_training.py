@@ -232,6 +232,7 @@ def test_segments_start_where_their_states_have_neighbors(data):
     given = Data(observed, method, Training(batch=512), table, truth, device=torch.device("cpu"), dtype=torch.float32)
     index = given.gather(next(given.starts([0, 1, 2], [1]))[0]).index
     assert index.min() == 30 and index.max() == given.samples - 1 - 40
+    assert max(seed.bincount().max() for seed in index) < 8, "starts are heaped on some states"
 
 
 def test_windows_begin_all_over_an_orbit_hardly_longer_than_they_are():

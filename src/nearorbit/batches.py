@@ -93,7 +93,8 @@ class Data:
         self._step = tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._states = tensor(states["train"]).flatten(1, 2)
         self._validation = tensor(_cut(states["validation"], settings.horizon))
-        self._past, self._window = getattr(method, "instrument", 0), getattr(method, "window", 0)
+        self._past = method.instrument if "past" in method.needs else 0
+        self._window = method.window if "windows" in method.needs else 0
         if self._window:  # at least two, and none from the same start as another
             wanted = round(method.share * self.batch * self.segment / self._window)
             self._windows = min(max(2, wanted), self.batch)
@@ -105,6 +106,7 @@ class Data:
         truth = _Truth(supervision, observations)
         prepare = {
             "neighbors": lambda: {"neighbors": torch.as_tensor(table()).to(device)},
+            "past": lambda: {"neighbors": torch.as_tensor(table()).to(device)},
             "smoothed": lambda: {"smoothed": tensor(spline()[:, :, ::fine]).flatten(1, 2)},
             "noise": lambda: {"noise": tensor((states["train"] - spline()[:, :, ::fine]).std((1, 2)))},
             "spline": lambda: {"spline": tensor(spline()).flatten(1, 2)},
@@ -118,9 +120,9 @@ class Data:
             "exponents": lambda: {"exponents": tensor(truth.exponents())},
         }
         self._extras = {name: t for need in method.needs & prepare.keys() for name, t in prepare[need]().items()}
-        self._earliest, self._latest = 0, self.samples - 1 - self.segment
-        if {"neighbors", "local_maps"} & method.needs:  # other states have no neighbors in such a table
-            self._earliest, self._latest = neighbors.attrs["behind"], self.samples - 1 - neighbors.attrs["ahead"]
+        self._behind, self._ahead = 0, self.segment
+        if {"neighbors", "past", "local_maps"} & method.needs:  # other states have no neighbors in such a table
+            self._behind, self._ahead = neighbors.attrs["behind"], neighbors.attrs["ahead"]
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
@@ -138,8 +140,8 @@ class Data:
     def gather(self, start: Tensor) -> Batch:
         """Gather the segments that begin at given starts, with shape (E, B), and what the method needs of them."""
         time = start % self.samples
-        orbit = start - time
-        start = orbit + time.clamp(self._earliest, self._latest)
+        orbit, starts = start - time, self.samples - self.segment
+        start = orbit + self._behind + time * (self.samples - self._ahead - self._behind) // starts
         member = self._member.view(-1, 1)
         ahead = torch.arange(self.segment + 1, device=start.device)
         extras = {}
@@ -161,7 +163,7 @@ class Data:
         if "spline" in self._extras:
             extras["spline"] = self._spline(start)
         if self._window:
-            first = orbit + time * (self.samples - self._window) // (self.samples - self.segment)
+            first = orbit + time * (self.samples - self._window) // starts
             span = torch.arange(self._window + 1, device=start.device)
             extras["windows"] = self._at(self._states, first[:, : self._windows, None] + span)
         states = self._at(self._states, start.unsqueeze(-1) + ahead)
@@ -236,10 +238,11 @@ def _table(neighbors: xr.Dataset | None, data: Data, method: Method) -> np.ndarr
             f"neighbors: {table.attrs['ahead']} samples follow those of the table, the method asks for {data.segment}: "
             f"make the table for longer segments (ahead), or shorten the method's"
         )
-    if (instrument := getattr(method, "instrument", 0)) and table.attrs["behind"] <= instrument:
+    if "past" in method.needs and table.attrs["behind"] <= method.instrument:
         raise StudyError(
             f"neighbors: they are chosen {table.attrs['behind']} samples before, the method's instrument lies "
-            f"{instrument} before: it needs neighbors that were chosen earlier still; raise 'behind' of this selection"
+            f"{method.instrument} before: it needs neighbors that were chosen earlier still; raise 'behind' of this "
+            f"selection"
         )
     return table["index"].to_numpy()[..., : method.count]
 

@@ -87,7 +87,7 @@ def _selected(states: np.ndarray, selection: Selection, window: int, ahead: int)
         states = smoothing.smoothed(states, refinement=1)
     index, distance = nearest(
         states,
-        count=selection.pool,
+        count=min(selection.pool, states.shape[0] * states.shape[1]),
         least=selection.count,
         window=window,
         ahead=ahead,

@@ -33,7 +33,7 @@ from nearorbit.training import flatten, gradient, peak_memory
 
 STEP = 0.04  # the time between two samples of Lorenz-96
 TYPICAL = 40  # samples per period, where data give a spacing and the period is not known yet
-SAMPLES = 2000  # of the orbit that segments are taken from, and as many before that are dropped
+SAMPLES = 2000  # at least, of the orbit that segments are taken from, and as many before that are dropped
 
 
 def growth(
@@ -172,7 +172,9 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
     method = replace(method, **{name: value for name, value in of.items() if getattr(method, name, None) is not None})
     seeds, settings = range(sizes["seeds"]), Training(batch=sizes["batch"], segment=sizes["segment"])
     around = {"ahead": sizes["segment"], "behind": getattr(method, "instrument", 0) + 1}
-    files = _cell(sizes["dimension"], getattr(method, "count", 1), **around)
+    longest = max(sizes["segment"], getattr(method, "window", 0), getattr(method, "count", 1))
+    samples = max(SAMPLES, 4 * longest)
+    files = _cell(sizes["dimension"], samples, getattr(method, "count", 1), **around)
     files = (file.isel(seed=[0] * len(seeds)) for file in files)
     data = Data(next(files), method, settings, *files, device=device, dtype=torch.float32)
     batch = data.gather(next(data.starts(seeds, [1]))[0].to(device))
@@ -184,14 +186,16 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
 
 
 @cache
-def _cell(dimension: int, count: int, *, ahead: int, behind: int) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+def _cell(
+    dimension: int, samples: int, count: int, *, ahead: int, behind: int
+) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
     """Observe an orbit of Lorenz-96, for one seed; returns observations, neighbors and supervision.
 
     Of dimensions too small for Lorenz-96, it is the leading components of a larger one.
     """
     truth = TrueField(build("systems", "lorenz96", {"size": max(dimension, 5)}))
     start = torch.from_numpy(truth.system.start)
-    orbit = rollout(truth, start, STEP * torch.arange(2 * SAMPLES, dtype=start.dtype))[SAMPLES:]
+    orbit = rollout(truth, start, STEP * torch.arange(2 * samples, dtype=start.dtype))[samples:]
     jacobians = jacobian(truth, orbit)[None, None, :, :dimension, :dimension].numpy()
     states = ("seed", "orbit", "time", "component"), orbit[None, None, :, :dimension].numpy()
     validation = ("seed", "validation_orbit", "validation_time", "component"), states[1]

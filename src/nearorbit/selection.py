@@ -42,12 +42,17 @@ class Selection:
         if self.selection not in SELECTIONS:
             known = ", ".join(SELECTIONS)
             raise ValueError(f"no selection '{self.selection}'{hint(self.selection, SELECTIONS)}; there are {known}")
+        for name in ("count", "candidates", "behind"):
+            if type(value := getattr(self, name)) is not int:
+                raise ValueError(f"{name} has to be an integer, not {value!r}")
         if self.count < 1 or self.candidates < 1:
             raise ValueError(f"count ({self.count}) and candidates ({self.candidates}) have to be at least 1")
         if not 0 <= self.theiler < math.inf or self.behind < 0:
             raise ValueError(f"theiler ({self.theiler}) and behind ({self.behind}) must not be negative, nor infinite")
         if not 0 <= self.inner < self.farthest:
             raise ValueError(f"inner ({self.inner}) has to be at least 0 and less than outer ({self.farthest})")
+        if self.selection != "spread" and self.candidates != type(self).candidates:
+            raise ValueError(f"selection '{self.selection}' has no use for candidates: leave it out, or take 'spread'")
         if self.selection == "nearest" and (self.inner > 0 or self.outer is not None):
             raise ValueError(
                 f"selection 'nearest' has no use for inner ({self.inner}) and outer ({self.outer}): "

@@ -33,6 +33,7 @@ WIDTH = 8  # orbits that are integrated side by side
 STEPS = 2000  # of the integrator per sample, on average; an orbit that needs more is on its way to infinity
 ESCAPE = 8.0  # standard deviations from the mean, beyond which a start is redrawn
 PERTURBATION = 0.5  # standard deviations of the data: of states off it, as in Kang, Nguyen and Bui-Thanh (2026)
+HALVINGS = 32  # of such a move, until the true Jacobian is defined
 BOX = 2.0  # standard deviations: half the side of the box of starts off the attractor
 SAMPLES_PER_PERIOD = 32  # of the reference orbits, for means and spectra
 NUDGE = 1e-6  # standard deviations: enough for orbits to part, too little to leave a thin basin (SprottJerk)
@@ -476,8 +477,9 @@ def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset,
 
     Returns:
         `field` and `jacobian` (..., component, direction) at these states; `perturbed`, the same states moved by
-        PERTURBATION standard deviations of the data at random, with the `perturbed_jacobian` there; and the true
-        `exponents`; in system units; with the `fingerprint` of the observations.
+        PERTURBATION standard deviations of the data at random, and where they leave the domain of the equations by
+        half of that, again and again, with the `perturbed_jacobian` there; and the true `exponents`; in system units;
+        with the `fingerprint` of the observations.
     """
     observed = observations["train"]
     evaluate = compiled(system)
@@ -486,12 +488,18 @@ def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset,
     for seed in observed["seed"].values:
         shifts = generator("perturbations", label, int(seed)).standard_normal(observed.sel(seed=seed).shape)
         perturbed.loc[{"seed": seed}] += PERTURBATION * observations["scale"].sel(seed=seed).values * shifts
+    moved, jacobians = perturbed.values, evaluate(perturbed.values)[1]
+    for _ in range(HALVINGS):
+        if not (undefined := ~np.isfinite(jacobians).all((-2, -1))).any():
+            break
+        moved[undefined] = (moved[undefined] + observed.values[undefined]) / 2
+        jacobians[undefined] = evaluate(moved[undefined])[1]
     return xr.Dataset(
         {
             "field": (observed.dims, field),
             "jacobian": ((*observed.dims, "direction"), jacobian),
-            "perturbed": (observed.dims, perturbed.values),
-            "perturbed_jacobian": ((*observed.dims, "direction"), evaluate(perturbed.values)[1]),
+            "perturbed": (observed.dims, moved),
+            "perturbed_jacobian": ((*observed.dims, "direction"), jacobians),
             "exponents": ("exponent", exponents["exponents"].values),
             "fingerprint": observations["fingerprint"],
         },

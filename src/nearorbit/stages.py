@@ -181,13 +181,13 @@ def estimate(
 ):
     """Tell how many jobs a study has, and what they will take, from a few steps measured on this machine."""
     from nearorbit import performance
-    from nearorbit.study import CELL, NEEDS, SLICES
+    from nearorbit.study import CELL, SLICES, inputs
 
     table = performance.estimate(
         systems, data, methods, seeds=seeds, network=network, training=training, exponents=exponents
     )
     built = [build("methods", label, spec) for label, spec in methods.items()]
-    needed = [{NEEDS.get(need) for need in method.needs} for method in built]
+    needed = [inputs(method) for method in built]
     selections = {method.neighbors for method, kinds in zip(built, needed, strict=True) if "neighbors" in kinds}
     sizes = dict(zip(CELL, map(len, (systems, data, methods)), strict=True)) | {"neighbors": len(selections)}
     wanted = {"supervise": any("supervision" in kinds for kinds in needed), "estimators": estimators}

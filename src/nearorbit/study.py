@@ -28,13 +28,20 @@ PLACES = {  # the axes below which a file lies; the study's long tables lie belo
 LARGEST, DEEPEST = 100_000, 20  # entries of a study file, and levels of them
 CATALOGUES = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
 LABELLED = {"data": "data", "neighbors": "neighbors"} | CATALOGUES  # sections of labelled lines, and what one is called
-NEEDS = {  # which file brings what a method declares in `needs`; states and splines come from the observations
-    "neighbors": "neighbors",
-    "local_maps": "neighbors",
-    "jacobians": "supervision",
-    "fields": "supervision",
-    "perturbed": "supervision",
-    "exponents": "supervision",
+NEEDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    # what a method may declare in `needs`: the file that brings it, and the settings of the method that it is made by
+    "states": ("observations", ()),
+    "smoothed": ("observations", ()),
+    "noise": ("observations", ()),
+    "spline": ("observations", ()),
+    "windows": ("observations", ("window", "share")),
+    "neighbors": ("neighbors", ("neighbors", "count")),
+    "past": ("neighbors", ("neighbors", "count", "instrument")),
+    "local_maps": ("neighbors", ("neighbors", "count", "fit")),
+    "jacobians": ("supervision", ()),
+    "fields": ("supervision", ()),
+    "perturbed": ("supervision", ()),
+    "exponents": ("supervision", ()),
 }
 
 
@@ -204,6 +211,11 @@ SLICES = {
 }
 
 
+def inputs(method: Any) -> set[str]:
+    """Tell which files bring what a method needs: ``observations``, and maybe ``neighbors`` and ``supervision``."""
+    return {"observations", *(NEEDS[need][0] for need in method.needs)}
+
+
 def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
     """List the files of a study that are read under these names, e.g. ``{"scores.csv", "truth.nc"}``, existing or not.
 
@@ -310,16 +322,24 @@ def _reference_misfits(study: Study, place: str, entry: Any) -> Iterator[str]:
 
 
 def _method_misfits(study: Study, place: str, method: Any) -> Iterator[str]:
-    """Find what the settings of a method, defaults included, ask of the rest of the study in vain."""
+    """Find what a method, with its settings and their defaults, asks of the rest of the study in vain."""
+    for need in sorted(method.needs - NEEDS.keys()):
+        yield f"{place}: nothing brings '{need}', which it needs{hint(need, NEEDS)}; there are {', '.join(NEEDS)}"
+    settings = {setting: need for need in NEEDS if need in method.needs for setting in NEEDS[need][1]}
+    lacking = {setting: need for setting, need in settings.items() if not hasattr(method, setting)}
+    for setting, need in lacking.items():
+        yield f"{place}: it needs '{need}', and has no setting '{setting}' to make it by; see methods/base.py"
+    if lacking or method.needs - NEEDS.keys():
+        return
     for name, data in study.data.items():
         samples = data["samples"]
-        for setting in ("segment", "window"):
+        for setting in ("segment", *settings.keys() & {"window"}):
             if (length := getattr(method, setting, None) or 0) >= samples:
                 orbits = f"the orbits of data.{name}, {samples} samples"
                 yield f"{place}.{setting}: {length} is too long for {orbits}"
-    if hasattr(method, "window") and study.training["batch"] < 2:
+    if "windows" in method.needs and study.training["batch"] < 2:
         yield f"{place}: it needs two windows or more in a step; raise training.batch"
-    if "neighbors" in {NEEDS.get(need) for need in method.needs}:
+    if "neighbors" in inputs(method):
         yield from _neighbor_misfits(study, place, method)
     if pointwise := {"jacobians", "perturbed"} & method.needs:
         for name in study.systems:
@@ -330,7 +350,7 @@ def _method_misfits(study: Study, place: str, method: Any) -> Iterator[str]:
             if not system.smooth:
                 yield (
                     f"{place}: it needs the true Jacobian ({', '.join(sorted(pointwise))}), and systems.{name} "
-                    f"has none: its field has kinks or jumps; leave out the method, or the system"
+                    f"has none where its field has kinks or jumps; leave out the method, or the system"
                 )
 
 
@@ -345,17 +365,35 @@ def _neighbor_misfits(study: Study, place: str, method: Any) -> Iterator[str]:
         return
     chosen = f"neighbors.{method.neighbors}"
     for name, data in study.data.items():
-        begin = data["samples"] - study.training["segment"] - selection.get("behind", 0)
-        if (states := data["orbits"] * max(begin, 0)) <= (count := selection["count"]):
-            yield f"{chosen}.count: {count} is too many for data.{name}: {states} states begin a segment"
+        begin = data["samples"] - (longest := study.training["segment"]) - (behind := selection.get("behind", 0))
+        if begin <= 0:
+            yield (
+                f"{chosen}.behind: no state has {behind} samples behind and the {longest} of a segment ahead of it in "
+                f"the orbits of data.{name}, {data['samples']} samples"
+            )
+            continue
+        window = math.ceil(selection["theiler"] * data.get("samples_per_period", 0))  # known later for a `spacing`
+        states, own = data["orbits"] * begin, min(begin, 2 * window + 1)
+        if states - own < (count := selection["count"]):
+            yield (
+                f"{chosen}.count: {count} is too many for data.{name}: {states} states begin a segment, and {own} of "
+                f"them are within the Theiler window of one; lower this or theiler, or ask for more data"
+            )
     if (getattr(method, "segment", None) or 0) > (longest := study.training["segment"]):
         yield f"{place}.segment: neighbors are followed for training.segment samples, {longest}; raise this"
     if method.count > (available := selection["count"]):
         yield f"{place}.count: {method.count} is more than {chosen}.count, {available}; lower this or raise that"
-    if 0 < (instrument := getattr(method, "instrument", 0)) >= (behind := selection.get("behind", 0)):
+    if "past" not in method.needs:
+        return
+    if method.instrument >= (behind := selection.get("behind", 0)):
         yield (
-            f"{place}.instrument: {instrument} samples earlier, and {chosen} are chosen {behind} earlier: they "
+            f"{place}.instrument: {method.instrument} samples earlier, and {chosen} are chosen {behind} earlier: they "
             f"have to be chosen before the instrument; raise {chosen}.behind or lower this"
+        )
+    if selection.get("smoothed", False):
+        yield (
+            f"{place}.instrument: {chosen} are chosen among smoothing splines, which carry the noise of all samples "
+            f"along; an instrument needs neighbors that were chosen without them"
         )
 
 

@@ -109,16 +109,17 @@ def modules(package, wildcards):
 
 @told
 def needs(method):
-    """Find what files the training of a method is given besides the observations: only what it declares."""
+    """Find what files the training of a method is given: the observations, and what it declares."""
     entry = study.entry("methods", method)
-    places = {"neighbors": f"neighbors/{getattr(entry, 'neighbors', '')}.nc", "supervision": "supervision.nc"}
-    return {kind: places[kind] for kind in sorted({studies.NEEDS[n] for n in entry.needs & studies.NEEDS.keys()})}
+    places = {kind: f"{kind}.nc" for kind in studies.inputs(entry)}
+    if "neighbors" in places:
+        places["neighbors"] = f"neighbors/{entry.neighbors}.nc"
+    return places
 
 
 def training_inputs(wildcards):
     folder = f"results/{wildcards.study}/{wildcards.system}/{wildcards.data}"
-    files = {"observations": "observations.nc", **needs(wildcards.method)}
-    return {kind: f"{folder}/{file}" for kind, file in files.items()}
+    return {kind: f"{folder}/{file}" for kind, file in needs(wildcards.method).items()}
 
 
 def given(wildcards, input):

@@ -6,7 +6,7 @@ loop, :mod:`nearorbit.training`. A method receives only what it declares in ``ne
 ==============  ================================================================================================
 ``states``      the observed states of a segment
 ``neighbors``   the observed states that the neighbors of the segment's first state went through
-``past``        the displacements of these neighbors ``instrument`` samples before the segment begins
+``past``        these neighbors, and their displacements ``instrument`` samples before the segment begins
 ``smoothed``    the smoothing splines of the segment, and of the neighbors if they are needed
 ``noise``       the standard deviation of the noise, estimated from what the smoothing splines leave
 ``spline``      the smoothing spline of the observed orbit at the Runge-Kutta stages
@@ -134,10 +134,10 @@ class Batch:
 class Method(Protocol):
     """A training method: a frozen dataclass whose fields are its settings.
 
-    Some settings have the same name and meaning wherever they occur, and are read outside: ``segment``, a length of its
-    own; with the needs ``neighbors`` and ``local_maps``, ``neighbors`` (the selection) and ``count``; with ``past``,
-    ``instrument``; with ``windows``, ``window`` and ``share``; with ``local_maps``, ``fit`` (the settings of
-    :func:`nearorbit.local_maps.flow_maps`).
+    Some settings are read outside. ``segment``, where there is one, is a length of its own. The others go with needs
+    (``NEEDS`` in :mod:`nearorbit.study`): with ``neighbors``, ``past`` and ``local_maps`` the label of the selection,
+    ``neighbors``, and ``count``; with ``past`` also ``instrument``; with ``local_maps`` also ``fit``, the settings of
+    :func:`nearorbit.local_maps.flow_maps`; with ``windows``, ``window`` and ``share``.
 
     A method with parameters of its own has another function, ``own(seeds, points, dimension) -> nn.Module``: it makes
     them for an ensemble of these seeds and this many observed states of each. All have the leading dimension E, and the

@@ -18,7 +18,7 @@ class LocalJacobian:
 
     with :math:`M_\theta(x_i)` the network's fundamental matrix over the sample interval h, and j the neighbors of
     :math:`x_i`. Divided by h, a difference of such maps is one of Jacobians per unit of model time, as in ``jacobian``.
-    The fits are those of :func:`nearorbit.local_fits.flow_maps`, made once before training.
+    The fits are those of :func:`nearorbit.local_maps.flow_maps`, made once before training.
 
     References:
         | Ergodic theory of chaos and strange attractors (Eckmann and Ruelle, Rev. Mod. Phys. 1985)
@@ -52,7 +52,7 @@ class LocalJacobian:
 
     @property
     def fit(self) -> dict[str, Any]:
-        """The settings of :func:`nearorbit.local_fits.flow_maps`."""
+        """The settings of :func:`nearorbit.local_maps.flow_maps`."""
         return {"degree": self.degree, "ridge": self.ridge, "cautious": self.cautious}
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
