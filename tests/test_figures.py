@@ -10,6 +10,7 @@ from nearorbit.catalogue import build, names
 from nearorbit.figures.base import colors, save
 from nearorbit.scores import Results
 from nearorbit.study import paths
+from nearorbit.tables.base import summary
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,23 @@ def test_a_figure_is_the_same_to_the_byte_each_time(tmp_path):
     first, second, *images = (path.read_bytes() for path in paths)
     assert first == second
     assert images[0] == images[1]
+
+
+@pytest.mark.parametrize("systems", [("Lorenz",), tuple(SPECTRA)])
+def test_an_overview_writes_each_mean_where_it_belongs_whichever_way_it_lies(systems):
+    whole = synthetic.study()
+    methods = tuple(GIVEN)
+    results = Results(whole.folder, systems, DATA, methods)
+    ax = build("figures", "overview", {"metrics": ["jacobian_error"]}).draw(results).axes[0]
+    across, down = ([label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels()))
+    assert (methods == tuple(down)) == (len(methods) > len(systems) * len(DATA))
+    means = summary(whole.read("scores.csv")).query("metric == 'jacobian_error'")
+    means = means.assign(row=means["system"] + ", " + means["data"]).set_index(["row", "method"])["mean"]
+    written = iter(text.get_text() for text in ax.texts)
+    for y in down:
+        for x in across:
+            place = (x, y) if y in methods else (y, x)
+            assert float(next(written).strip("*")) == pytest.approx(means[place], rel=0.05)
 
 
 def test_methods_keep_their_color_when_others_join():

@@ -78,6 +78,25 @@ def test_pairs_are_won_by_the_better_value_and_lost_by_the_undefined_one():
     assert row["ratio"] == pytest.approx(1.25)
 
 
+def test_local_fits_stand_before_trained_fields_with_their_own_errors():
+    table = build("tables", "jacobian_estimators", {}).table(synthetic.study())
+    records = table.records
+    error = records.groupby("estimator", sort=False)["jacobian_error"].max()
+    assert list(error.index) == ["linear", "quadratic", *GIVEN]
+    assert error["linear"] == pytest.approx(0.4) and error["quadratic"] == pytest.approx(0.05)
+    given = records.groupby(["kind", "estimator"], sort=False)["given"].unique().map(list)
+    assert given.to_dict() == {
+        **{("data", name): ["data"] for name in ("linear", "quadratic")},
+        **{("field", method): [what] for method, what in GIVEN.items()},
+    }
+    exponents = records.query("estimator == 'linear' and system == 'Lorenz'")
+    assert exponents["leading_exponent"].tolist() == pytest.approx([1.4 * SPECTRA["Lorenz"][0]] * len(exponents))
+    assert (exponents["true_leading_exponent"] == SPECTRA["Lorenz"][0]).all()
+    assert (records["lower_quartile"] <= records["jacobian_error"]).all()
+    assert (records["jacobian_error"] <= records["upper_quartile"]).all()
+    assert table.cells.loc["linear (local fit)", "Lorenz, clean"] == "0.4"
+
+
 def test_an_unknown_metric_is_refused_with_the_nearest_name():
     with pytest.raises(StudyError, match="did you mean 'jacobian_error'"):
         build("tables", "overview", {"metrics": ["jacobian_eror"]})

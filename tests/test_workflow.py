@@ -26,7 +26,10 @@ def planned(folder: Path, *arguments: str, study: str = SMOKE) -> set[tuple[str,
     done = snakemake(folder, "--dry-run", *arguments, *(["--configfile", study] if study else []))
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", done.stdout + done.stderr, re.MULTILINE)
-    return {(rule, *re.findall(r"(?:system|data|method|table|figure|name)=([^,\n]+)", body)) for rule, body in jobs}
+    return {
+        (rule, *re.findall(r"(?:system|data|neighbors|method|table|figure|name)=([^,\n]+)", body))
+        for rule, body in jobs
+    }
 
 
 def rules(jobs: set[tuple[str, ...]]) -> set[str]:
@@ -106,6 +109,17 @@ def test_a_setting_of_a_method_trains_that_method_again(repository):
     trained = {job for job in jobs if job[0] == "train"}
     assert trained == {("train", "Lorenz", "noisy", "jacobian")}
     assert rules(jobs) <= {"train", "forecast", "score", "collect", "table", "figure", "all"}
+
+
+def test_a_second_selection_of_neighbors_is_found_and_trained_for_alone(repository):
+    study = repository / SMOKE
+    edit(study, "\nnetwork:", "  far: {method: neighborhood, neighbors: far, count: 6}\n\nnetwork:")
+    edit(study, "\nevaluation:", "  far: {count: 8, theiler: 1.0}\n\nevaluation:")
+    jobs = planned(repository)
+    assert {job for job in jobs if job[0] in ("neighbors", "estimators", "train")} == {
+        ("neighbors", "Lorenz", "noisy", "far"),
+        ("train", "Lorenz", "noisy", "far"),
+    }
 
 
 def test_the_source_of_a_method_trains_that_method_again(repository):
