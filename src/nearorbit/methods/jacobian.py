@@ -26,7 +26,7 @@ class Jacobian:
         squared: Whether the Frobenius norm is squared, as in the reference.
     """
 
-    weight: float = 1.0
+    weight: float = 100.0
     squared: bool = True
     needs: ClassVar[frozenset[str]] = frozenset({"states", "jacobians"})
 

@@ -56,7 +56,7 @@ class Neighborhood:
           variables (Sargan, Econometrica 1958)
 
     Arguments:
-        weight: The weight w.
+        weight: The weight w; what was chosen with ``order: 2`` is 10, with an instrument 0.01.
         count: The number of neighbors K, at most that of the selection.
         neighbors: The label of the selection of neighbors, a line of ``neighbors`` in the study.
         order: Of the expansion of the flow in the displacement, 1 or 2.

@@ -28,7 +28,7 @@ class RandomJacobian:
         weight: The weight w.
     """
 
-    weight: float = 1.0
+    weight: float = 100.0
     needs: ClassVar[frozenset[str]] = frozenset({"states", "perturbed"})
 
     def __post_init__(self):
