@@ -191,14 +191,14 @@ def test_the_jacobian_penalty_vanishes_at_the_truth():
 def test_free_initial_states_come_nearer_to_the_truth_than_the_observed_ones():
     method = MultipleShooting()
     truth, batch = prepare(method, noise=0.05)
-    (offsets,) = fitted(method, truth, batch)
+    (offsets,) = fitted(method, truth, batch, steps=400)
     noisy, clean = (observed_with(noise, 600, 0.01)[0] for noise in (0.05, 0.0))
     exact = ((clean["train"] - noisy["mean"]) / noisy["scale"]).transpose("seed", "orbit", "time", "component")
     exact = torch.from_numpy(exact.to_numpy()).flatten(1, 2)
     member = torch.arange(2).unsqueeze(-1)
     exact, moved = exact[member, batch.index], STEP * offsets[0][member, batch.index]
     error = (batch.start + moved - exact).norm() / (batch.start - exact).norm()
-    assert error < 0.8  # a mean of six samples would be at 0.4
+    assert error < 0.7  # a mean of six samples would be at 0.4
 
 
 @pytest.mark.parametrize(
