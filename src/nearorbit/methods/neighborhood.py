@@ -52,8 +52,7 @@ class Neighborhood:
     truth; a single value may be negative.
 
     References:
-        | Instrumental variables and errors in variables: The estimation of economic relationships using instrumental
-          variables (Sargan, Econometrica 1958)
+        | The estimation of economic relationships using instrumental variables (Sargan, Econometrica 1958)
 
     Arguments:
         weight: The weight w; what was chosen with ``order: 2`` is 10, with an instrument 0.01.

@@ -26,11 +26,12 @@ class NeighborhoodMMD:
     widths in units of the root mean square distance of the data's neighbors to their mean, over the batch: the weight
     then means the same however wide the neighborhoods are.
 
-    Of the reference only the abstract is public: the discrepancy of the two pushforwards is its idea, the kernel, the
+    Of the reference only the abstract was at hand: the discrepancy of the two pushforwards is its idea, the kernel, the
     widths, and what is averaged are ours.
 
     References:
-        | Watch your neighbors (Ko, Giraldo and Lee, 2026)
+        | Watch your neighbors: Training statistically accurate chaotic systems with local phase space information (Ko,
+          Giraldo and Lee, arXiv 2605.14405, 2026)
 
     Arguments:
         weight: The weight w; the squared discrepancy has no unit and lies between 0 and 8.

@@ -22,7 +22,8 @@ class RandomJacobian:
     never go: what is given here is the equations.
 
     References:
-        | Kang, Nguyen and Bui-Thanh, 2026: Jacobian-based training of chaotic dynamics with randomized inputs
+        | Learning chaotic dynamics through second-order geometric supervision (Kang, Nguyen and Bui-Thanh, arXiv
+          2606.01596, 2026)
 
     Arguments:
         weight: The weight w.
