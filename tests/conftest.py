@@ -1,14 +1,8 @@
-"""What several tests are given."""
+"""One thread for all tests, set before torch is imported, and for the jobs that they start.
 
-import pytest
+Sums have another order with more threads, and other bits; and workers that share a few cores wait for one another.
+"""
 
+import os
 
-@pytest.fixture
-def one_thread():
-    """Sums have another order with more threads, and other bits."""
-    import torch  # here, for most tests need none
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+os.environ["OMP_NUM_THREADS"] = "1"

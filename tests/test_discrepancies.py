@@ -14,7 +14,6 @@ from nearorbit.methods.invariant_measure import InvariantMeasure
 from nearorbit.methods.neighborhood_mmd import NeighborhoodMMD
 from nearorbit.methods.optimal_transport import OptimalTransport
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 DISCREPANCIES = [mmd, sinkhorn]
 METHODS = [
     NeighborhoodMMD(weight=1.0),

@@ -19,7 +19,6 @@ from nearorbit.files import write
 from nearorbit.neighbors import neighbors
 from nearorbit.training import Adam, Checkpoint, Loop, captured, clipped, flatten, gradient, train
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 METHODS = catalogue.names("methods")
 INPUTS = ("observations", "neighbors")
 
