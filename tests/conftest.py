@@ -1,8 +1,7 @@
-"""One thread for all tests, set before torch is imported, and for the jobs that they start.
-
-Sums have another order with more threads, and other bits; and workers that share a few cores wait for one another.
-"""
+"""One thread for all tests, as for jobs, set before torch is imported."""
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"
+from nearorbit.__main__ import THREADS
+
+os.environ |= dict.fromkeys(THREADS, "1")

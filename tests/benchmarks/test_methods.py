@@ -1,10 +1,8 @@
 """What a gradient step of every method costs: time against the baseline's, and memory; none more than 40 times."""
 
 import multiprocessing
-import re
 import statistics
 import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from nearorbit.batches import sizes
 from nearorbit.budget import Training
 from nearorbit.catalogue import build, names
 from nearorbit.performance import step_of
+from nearorbit.training import peak_memory
 
 SIZES = {"dimension": 3, "width": 64, "depth": 3, "seeds": 3}
 LINES = {name: {"method": name} for name in names("methods")} | {
@@ -22,6 +21,7 @@ LINES = {name: {"method": name} for name in names("methods")} | {
     "local_jacobian, quadratic": {"method": "local_jacobian", "degree": 2, "cautious": True},
 }
 ROUNDS, BAR = 15, 40
+CPU = torch.device("cpu")
 
 
 def step(label):
@@ -29,22 +29,16 @@ def step(label):
     method = build("methods", label, LINES[label])
     segment, batch = sizes(method, Training(batch=64, segment=5))
     of = {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1)}
-    return step_of(method, SIZES | of, torch.device("cpu"))
+    return step_of(method, SIZES | of, CPU)
 
 
 def memory(label):
     """The memory that a process needs for steps, in MiB, beyond what it had before the first."""
-    torch.set_num_threads(1)
     made = step(label)
-    before = peak()
+    before = peak_memory(CPU)
     for _ in range(3):
         made()
-    return peak() - before
-
-
-def peak():
-    """The largest memory that this process has had, in MiB; unlike that of getrusage it is not its parent's."""
-    return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+    return peak_memory(CPU) - before
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +49,8 @@ def costs():
             began = time.perf_counter()
             made()
             seconds[label].append(time.perf_counter() - began)
-    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+    # Forked from a small server, for a process that is spawned takes the peak of its parent over.
+    with multiprocessing.get_context("forkserver").Pool(1, maxtasksperchild=1) as pool:
         peaks = dict(zip(LINES, pool.map(memory, LINES, chunksize=1), strict=True))
     ratios = {
         label: statistics.median(a / b for a, b in zip(own[1:], seconds["baseline"][1:], strict=True))
