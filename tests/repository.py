@@ -1,7 +1,10 @@
 """Copies of the repository to run studies in, and the trainings that run there."""
 
+import fcntl
+import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +21,30 @@ def copy(folder: Path) -> Path:
             shutil.copytree(path, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy2(path, folder / name)
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run Snakemake on a copy of the repository, with its sources."""
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def finished(base: Path) -> Path:
+    """Make a copy in which the smoke study has run, once for all processes that test; to copy, not to edit.
+
+    Arguments:
+        base: The folder that they share.
+    """
+    folder = base / "finished"
+    with (base / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            begun = copy(base / "begun")
+            done = snakemake(begun, "--configfile", SMOKE)
+            assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+            begun.rename(folder)
     return folder
 
 

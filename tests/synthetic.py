@@ -9,9 +9,10 @@ import pandas as pd
 import xarray as xr
 
 from nearorbit import files, scores
+from nearorbit.scores import TRUTH
 from nearorbit.seeds import generator
 
-SEEDS, STEP, SAMPLES, STARTS, RUNS, WINDOWS, POINTS = 3, 0.02, 400, 12, 3, 5, 100
+SEEDS, STEP, SAMPLES, STARTS, RUNS, WINDOWS, POINTS = 3, 0.02, 400, 12, 6, 5, 102
 WIDTH = 100  # samples of the evaluation window
 FOLDER = TemporaryDirectory()  # removed when the process ends
 DATA = {"clean": 0.0, "noisy": 0.02}
@@ -57,14 +58,14 @@ def orbits(system, start, error, samples):
 
 
 @cache
-def starts(system):
-    """States on the attractor (seed, n, D): of forecasts, runs, windows and points."""
+def starts(system, sample=0):
+    """States on the attractor (seed, n, D): of forecasts, runs, windows and points; others for another sample."""
     count = STARTS + RUNS + WINDOWS + POINTS
-    guess = generator("synthetic", system).normal(5, 1, (SEEDS, count, len(SPECTRA[system])))
+    guess = generator("synthetic", system, sample).normal(5, 1, (SEEDS, count, len(SPECTRA[system])))
     return orbits(system, guess, np.zeros((SEEDS, 1)), SAMPLES)[:, :, -1]
 
 
-def table(system, error=0.0):
+def table(system, error=0.0, motion="chaotic"):
     """The table of truth or forecast of a field whose parameters are wrong by ``error``, growing with the seed."""
     errors = error * (1 + 0.2 * np.arange(SEEDS)[:, None])
     forecasts, runs, windows, points = np.split(starts(system), np.cumsum([STARTS, RUNS, WINDOWS]), axis=1)
@@ -87,9 +88,11 @@ def table(system, error=0.0):
             "horizon": 100.0,
             "best_step": ("seed", np.where(errors[:, 0] == 0, 0, 900 + 50 * np.arange(SEEDS))),
             "diverged": ("seed", np.zeros(SEEDS, np.int8)),
+            "collapsed": ("seed", np.zeros(SEEDS, np.int8)),
             "period": 0.75,
         },
         coords={"seed": np.arange(SEEDS), "lead": time, "sample": time, "moment": STEP * moments},
+        attrs={"motion": motion},
     ).pipe(lambda t: t.assign(region=t["region"].where(t["region"] < 2, -1)))
 
 
@@ -100,23 +103,47 @@ def diverged(forecast, seed):
     gone = {"forecasts": late["lead"], "attractor": late["sample"], "windows": late["moment"]}
     orbits = {name: forecast[name].where(~(left & when)) for name, when in gone.items()}
     spectrum = {name: forecast[name].where(~left) for name in ("exponents", "stderr")}
-    return forecast.assign(**orbits, **spectrum, diverged=left.astype(np.int8))
+    marks = {"diverged": left.astype(np.int8), "converged": forecast["converged"].where(~left, 0)}
+    return forecast.assign(**orbits, **spectrum, **marks)
 
 
 def collapsed(forecast, seed):
     """The same forecast in which the orbits of a seed shrink to a point."""
-    fading = np.exp(-10 * forecast["sample"]).where(forecast["seed"] == seed, 1.0)
-    negative = forecast["exponents"].where(forecast["seed"] != seed, -abs(forecast["exponents"]) - 0.1)
-    return forecast.assign(attractor=forecast["attractor"] * fading, exponents=negative)
+    shrunk = forecast["seed"] == seed
+    fading = np.exp(-10 * forecast["sample"]).where(shrunk, 1.0)
+    negative = forecast["exponents"].where(~shrunk, -abs(forecast["exponents"]) - 0.1)
+    orbits = forecast["attractor"] * fading
+    return forecast.assign(attractor=orbits, exponents=negative, collapsed=shrunk.astype(np.int8))
+
+
+def unconverged(forecast, seed):
+    """The same forecast in which the spectrum of a seed has not converged."""
+    return forecast.assign(converged=forecast["converged"].where(forecast["seed"] != seed, 0))
+
+
+def judged_truth(system):
+    """The true field in a model's place: the truth, with another sample of its attractor and of its exponents."""
+    truth = table(system)
+    others = orbits(system, starts(system, sample=1)[:, :RUNS], np.zeros((SEEDS, 1)), SAMPLES)
+    noise = generator("synthetic exponents", system).normal(0, 0.005, truth["exponents"].shape)
+    return truth.assign(
+        attractor=(truth["attractor"].dims, others),
+        exponents=truth["exponents"] + noise,
+        jacobian=truth["jacobian"] * (1 + 1e-15),
+    )
 
 
 def forecast(system, data, method):
-    """The forecast of a cell; one seed of the study diverges and one collapses."""
+    """The forecast of a cell; of the study, one seed diverges, one collapses and one spectrum has not converged."""
+    if method == TRUTH:
+        return judged_truth(system)
     made = table(system, ERRORS[method] * (1 + 20 * DATA[data]))
     if (system, data, method) == ("Lorenz", "noisy", "baseline"):
         made = diverged(made, 2)
     if (system, data, method) == ("Lorenz96_N5", "clean", "neighborhood"):
         made = collapsed(made, 1)
+    if (system, data, method) == ("Lorenz", "clean", "jacobian"):
+        made = unconverged(made, 0)
     return made
 
 
@@ -126,11 +153,13 @@ def study() -> scores.Results:
     return write_study(Path(FOLDER.name) / "results" / "synthetic")
 
 
-def write_study(folder: Path) -> scores.Results:
-    """Write the files of the study below a folder, the long tables too."""
-    results = scores.Results(folder, tuple(SPECTRA), DATA, tuple(GIVEN))
-    for system in SPECTRA:
-        truth = table(system)
+def write_study(
+    folder: Path, systems=tuple(SPECTRA), data=DATA, methods=tuple(GIVEN), change=lambda made, method: made
+) -> scores.Results:
+    """Write the files of a study below a folder, the long tables too; ``change`` alters each truth and forecast."""
+    results = scores.Results(folder, systems, data, methods)
+    for system in systems:
+        truth = change(table(system), None)
         (folder / system).mkdir(parents=True)
         known = truth[["exponents", "stderr", "converged", "horizon"]].isel(seed=0, drop=True)
         states = truth["attractor"].isel(seed=0, run=0, drop=True).rename(sample="state")
@@ -138,30 +167,71 @@ def write_study(folder: Path) -> scores.Results:
             period=truth["period"], mean=states.mean("state"), deviation=states.std("state"), states=states
         )
         files.write(known, folder / system / "exponents.nc", kind="exponents")
-        for data in DATA:
-            (folder / system / data).mkdir()
-            files.write(truth.assign(step=STEP), folder / system / data / "truth.nc", kind="truth")
-            files.write(estimators(truth), folder / system / data / "estimators.nc", kind="estimators")
-            for method in GIVEN:
-                write_cell(folder / system / data / method, truth, system, data, method)
+        for label in data:
+            (folder / system / label).mkdir()
+            files.write(truth.assign(step=STEP), folder / system / label / "truth.nc", kind="truth")
+            files.write(estimators(truth), folder / system / label / "estimators.nc", kind="estimators")
+            for method in results.judged:
+                made = change(forecast(system, label, method), method)
+                write_cell(folder / system / label / method, truth, made, system, label, method)
     growth().to_csv(folder / "growth.csv", index=False)
-    scores.collect_truth(results).to_csv(folder / "truth.csv", index=False)
-    scores.collect_scores(results).to_csv(folder / "scores.csv", index=False)
-    scores.collect_exponents(results).to_csv(folder / "exponents.csv", index=False)
-    scores.collect_costs(results).to_csv(folder / "costs.csv", index=False)
+    collect(results)
     return results
 
 
-def write_cell(folder, truth, system, data, method):
+def collect(results):
+    """Write the long tables of a study."""
+    for name, collected in scores.COLLECTORS.items():
+        collected(results).to_csv((results.gathered or results.folder) / f"{name}.csv", index=False)
+
+
+SMALL = {"systems": ("Lorenz",), "data": {"clean": 0.0}}
+ODD = {  # studies in which there is one of everything, or all has failed: what differs from the whole one
+    "one": {**SMALL, "methods": ("baseline",), "change": lambda made, method: made.isel(seed=[0])},
+    "all collapsed": {
+        **SMALL,
+        "change": lambda made, method: collapsed(made, made["seed"]) if method in GIVEN else made,
+    },
+    "all diverged": {**SMALL, "change": lambda made, method: undefined(made) if method in GIVEN else made},
+    "regular": {
+        **SMALL,
+        "change": lambda made, method: unconverged(made, made["seed"]).assign_attrs(motion="periodic"),
+    },
+}
+STUDIES = (*ODD, "truth alone", "nothing")
+
+
+def undefined(forecast):
+    """The same forecast in which every number is NaN, and every seed has diverged."""
+    nowhere = {name: forecast[name] * np.nan for name in set(forecast.data_vars) - {"region", "period", "horizon"}}
+    return forecast.assign({**nowhere, "diverged": forecast["diverged"] * 0 + 1, "collapsed": forecast["collapsed"]})
+
+
+@cache
+def odd_study(name: str) -> scores.Results:
+    """One of the odd studies, written once in a process; also one of the truth alone, and one without any file."""
+    folder = Path(FOLDER.name) / "results" / name
+    if name in ODD:
+        return write_study(folder, **ODD[name])
+    if name == "nothing":
+        return scores.Results(folder, tuple(SPECTRA), DATA, tuple(GIVEN))
+    results = scores.Results(study().folder, **SMALL, methods=("unborn",), gathered=folder)
+    folder.mkdir(parents=True)
+    collect(results)
+    return results
+
+
+def write_cell(folder, truth, made, system, data, method):
     """Write what training, forecasting and scoring leave in the folder of a cell."""
     folder.mkdir()
-    made = forecast(system, data, method)
     files.write(made, folder / "forecast.nc", kind="forecast")
     judged = scores.scores(truth, made, system=system, data=data, noise=DATA[data], method=method)
     judged.to_csv(folder / "scores.csv", index=False)
-    history(method).to_csv(folder / "history.csv", index=False)
+    if method == TRUTH:
+        return
+    history(method, made.sizes["seed"]).to_csv(folder / "history.csv", index=False)
     cost = {"seconds": 12.5, "peak_memory_mib": 410.0, "steps": 1500, "samples_seen": 480_000, "parameters": 8771}
-    cost |= {"device": "cpu", "given": GIVEN[method], "seeds": SEEDS}
+    cost |= {"substeps": 2, "device": "cpu", "given": GIVEN[method], "seeds": made.sizes["seed"]}
     pd.DataFrame([cost]).to_csv(folder / "costs.csv", index=False)
 
 
@@ -170,7 +240,7 @@ def estimators(truth):
     names = xr.DataArray(["linear", "quadratic"], dims="estimator")
     factors = xr.DataArray([1.4, 1.05], dims="estimator", coords={"estimator": names})
     estimated = truth[["jacobian", "exponents", "stderr"]] * factors
-    return estimated.assign(fingerprint=("seed", np.arange(SEEDS)))
+    return estimated.assign(fingerprint=truth["seed"] + 0)
 
 
 def growth():
@@ -179,10 +249,10 @@ def growth():
     return pd.DataFrame(rows, columns=["method", "axis", "size", "seconds", "device"])
 
 
-def history(method):
+def history(method, seeds=SEEDS):
     """Validation errors that fall and level off."""
     steps = np.arange(50, 1501, 50)
-    noise = generator("history", method).lognormal(0, 0.1, (SEEDS, len(steps)))
+    noise = generator("history", method).lognormal(0, 0.1, (seeds, len(steps)))
     loss = (0.5 * np.exp(-steps / 200) + ERRORS[method] ** 2) * noise
-    rows = {"seed": np.repeat(np.arange(SEEDS), len(steps)), "step": np.tile(steps, SEEDS)}
+    rows = {"seed": np.repeat(np.arange(seeds), len(steps)), "step": np.tile(steps, seeds)}
     return pd.DataFrame({**rows, "loss": loss.ravel(), "validation": 1.3 * loss.ravel()})

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from nearorbit.lyapunov import kaplan_yorke, spectrum, standard_error
+from nearorbit.lyapunov import kaplan_yorke, motion, spectrum, standard_error
 
 # eigenvalues 0.5 +- 2i and -3 in a basis that is not orthogonal
 BASIS = np.array([[1.0, 0.3, -0.2], [0.1, 1.0, 0.4], [0.5, -0.3, 1.0]])
@@ -123,3 +123,50 @@ def test_standard_error_is_honest_for_correlated_samples(memory):
 def test_kaplan_yorke_dimension_is_where_the_sum_of_exponents_vanishes(exponents, dimension):
     np.testing.assert_allclose(kaplan_yorke(np.array(exponents)), dimension)
     np.testing.assert_allclose(kaplan_yorke(np.array([exponents, exponents])), [dimension, dimension])
+
+
+def test_an_exponent_within_two_standard_errors_of_zero_counts_as_zero():
+    exponents = np.array([[0.002, -0.5, -3], [-0.002, -0.5, -3], [0.002, -0.001, -3], [0.9, -0.001, -14.6]])
+    dimension = kaplan_yorke(exponents, np.full_like(exponents, 0.0011))
+    np.testing.assert_allclose(dimension, [1, 1, 2, 2 + 0.9 / 14.6])
+    np.testing.assert_allclose(kaplan_yorke(np.array([-0.002, -0.5]), np.array([0.0009, 0.0009])), 0)
+
+
+@pytest.mark.parametrize(
+    ("exponents", "stderr", "horizon", "converged", "name"),
+    [
+        ([0.9, 0.0, -14.6], 0.02, 100, True, "chaotic"),
+        ([0.9, 0.0, -14.6], 0.02, 100, False, "chaotic"),
+        ([0.9, 0.0, -14.6], 0.4, 100, False, "not converged"),
+        ([0.01, 0.0, -0.01], 0.001, 700, True, "quasi-periodic or regular"),  # log t / t
+        ([0.02, 0.0, -0.02], 0.001, 700, True, "not converged"),  # more than shear, less than chaos
+        ([1e-4, -0.3, -5.0], 1e-5, 500, True, "periodic"),
+        ([-1e-4, -0.3, -5.0], 1e-5, 500, True, "periodic"),
+        ([1e-4, -1e-4, -5.0], 1e-4, 500, True, "quasi-periodic or regular"),
+        ([-0.3, -0.3, -5.0], 1e-3, 500, True, "fixed point"),
+        ([np.nan, np.nan, np.nan], np.nan, 500, False, "not converged"),
+    ],
+)
+def test_a_spectrum_tells_the_kind_of_motion(exponents, stderr, horizon, converged, name):
+    found = motion(np.array(exponents), np.full(3, stderr), horizon=horizon, converged=converged)
+    assert found == name
+
+
+def test_growth_in_proportion_to_time_is_not_taken_for_chaos():
+    def sheared(x, tangents, duration):
+        return x, np.array([[1.0, duration], [0.0, 1.0]]) @ tangents
+
+    settings = {"interval": 1, "transient": 20, "horizon": 100, "longest": 5000, "absolute": 1e-3}
+    result = spectrum(sheared, np.zeros((4, 2)), growth=20, **settings)
+    assert result.exponents[0] > 0
+    assert motion(result.exponents, result.stderr, horizon=result.horizon, converged=True) != "chaotic"
+
+
+def test_the_averages_over_blocks_and_the_last_states_are_returned():
+    def propagate(x, tangents, duration):
+        return x + duration, np.exp(duration * np.array([[[0.1], [-0.1]]])) * tangents
+
+    result = spectrum(propagate, np.zeros((5, 3, 2)), interval=1, transient=7, horizon=64)
+    assert result.history.shape[1:] == (5, 3, 2)
+    np.testing.assert_allclose(result.history.mean((0, 2)), result.exponents)
+    np.testing.assert_allclose(result.last, 71, rtol=1e-9)

@@ -4,8 +4,8 @@ import synthetic
 import xarray as xr
 
 from nearorbit.catalogue import entries, names
+from nearorbit.metrics.base import median_stderr
 from nearorbit.metrics.spectral_hellinger import hellinger, spectrum
-from nearorbit.metrics.state_space_divergence import histogram_divergence, mixture_divergence
 
 OF_THE_ATTRACTOR = {"state_space_divergence", "spectral_hellinger", "wasserstein"}
 OF_THE_SPECTRUM = {"lyapunov_distance", "leading_exponent_error", "kaplan_yorke_error"}
@@ -25,6 +25,10 @@ def compute(name, truth, forecast):
     return entries("metrics")[name].compute(truth, forecast)
 
 
+def stderr(name, truth, forecast):
+    return entries("metrics")[name].stderr(truth, forecast)
+
+
 @pytest.mark.parametrize("name", names("metrics"))
 def test_the_truth_against_itself_is_best_and_a_wrong_field_is_worse(name, truth, forecast):
     best, worse = compute(name, truth, truth), compute(name, truth, forecast)
@@ -41,6 +45,87 @@ def test_a_diverged_seed_is_undefined_where_it_has_no_attractor_and_touches_no_o
     np.testing.assert_array_equal(whole[[0, 2]], broken[[0, 2]])
     undefined = name in OF_THE_ATTRACTOR | OF_THE_SPECTRUM | {"extrapolation_error"}
     assert bool(broken[1].isnull()) == undefined
+
+
+@pytest.mark.parametrize("name", [name for name, metric in entries("metrics").items() if metric.stderr])
+def test_a_standard_error_is_a_positive_number_for_each_seed_and_a_blank_where_the_value_is(name, truth, forecast):
+    errors, broken = stderr(name, truth, forecast), stderr(name, truth, synthetic.diverged(forecast, 1))
+    assert errors.dims == ("seed",) and (errors > 0).all() and np.isfinite(errors).all(), errors.values
+    np.testing.assert_allclose(errors[[0, 2]], broken[[0, 2]])
+    assert not (compute(name, truth, synthetic.diverged(forecast, 1)).isnull() & broken.notnull()).any()
+
+
+def test_only_windows_that_overlap_and_single_steps_have_no_standard_error():
+    without = {name for name, metric in entries("metrics").items() if metric.stderr is None}
+    assert without == {"interpolation_error", "extrapolation_error", "steps_to_best"}
+
+
+@pytest.mark.parametrize("shift", [2.0, 5.0])
+def test_the_jackknife_knows_how_much_another_sample_differs(shift):
+    rng = np.random.default_rng(0)
+    seeds, runs, samples = 300, 10, 40
+    within, between = rng.normal(size=(2, seeds, runs, samples, 1)), 0.5 * rng.normal(size=(2, seeds, runs, 1, 1))
+    true, learned = (
+        xr.Dataset({"attractor": (("seed", "run", "sample", "component"), orbits)}) for orbits in within + between
+    )
+    moved = learned + shift
+    # far apart, the distance is that of the means, in deviations
+    deviation = true["attractor"].std(("run", "sample"))
+    means = (moved["attractor"].mean(("run", "sample")) - true["attractor"].mean(("run", "sample"))) / deviation
+    values, errors = compute("wasserstein", true, moved), stderr("wasserstein", true, moved)
+    np.testing.assert_allclose(values, means.mean("component"), rtol=0.05)
+    ratio = float((errors**2).mean() ** 0.5 / values.std(ddof=1))
+    assert ratio == pytest.approx(1, abs=0.1)
+
+
+def test_the_standard_error_of_a_median_is_that_of_exponential_times():
+    times = xr.DataArray(np.random.default_rng(1).exponential(size=(500, 100)), dims=("seed", "start"))
+    errors = median_stderr(times, "start")
+    assert float(errors.mean()) == pytest.approx(1 / np.sqrt(100), rel=0.1)  # 1 / (2 f(m) sqrt(n)), f(m) = 1/2
+    assert float((errors**2).mean() ** 0.5) == pytest.approx(float(times.median("start").std()), rel=0.15)
+
+
+def test_values_that_come_in_groups_count_as_groups():
+    rng = np.random.default_rng(2)
+    groups, within = rng.normal(size=(500, 20, 1)), rng.normal(size=(500, 20, 50))
+    values = xr.DataArray((groups + within).reshape(500, -1), dims=("seed", "point"))
+    scatter, errors = float(values.median("point").std()), median_stderr(values, "point", groups=20)
+    assert float((errors**2).mean() ** 0.5) == pytest.approx(scatter, rel=0.15)
+    assert float(median_stderr(values, "point").mean()) < 0.3 * scatter
+
+
+def test_a_median_of_few_groups_has_no_standard_error():
+    values = xr.DataArray(np.arange(12.0)[None], dims=("seed", "point"))
+    assert median_stderr(values, "point", groups=4).isnull().all()
+    assert median_stderr(values, "point", groups=6).notnull().all()
+
+
+def test_the_errors_of_exponents_become_those_of_their_metrics(truth):
+    def with_errors(exponents, errors):
+        like = xr.zeros_like(truth["exponents"])
+        return truth.assign(exponents=like + exponents, stderr=like + errors)
+
+    true, learned = with_errors([2, 0, -4], [0.1, 0.01, 0.3]), with_errors([5, 0, -8], [0.2, 0.01, 0.4])
+    leading = np.hypot(0.2, 0.1 * 5 / 2) / 2
+    distance = np.sqrt(9 * (0.1**2 + 0.2**2) + 16 * (0.3**2 + 0.4**2)) / 5
+    dimension = np.sqrt((0.1 / 4) ** 2 + (0.3 * 2 / 16) ** 2 + (0.2 / 8) ** 2 + (0.4 * 5 / 64) ** 2)
+    np.testing.assert_allclose(stderr("leading_exponent_error", true, learned), leading)
+    np.testing.assert_allclose(stderr("lyapunov_distance", true, learned), distance)
+    np.testing.assert_allclose(stderr("kaplan_yorke_error", true, learned), dimension, rtol=0.02)
+
+
+def test_a_censored_median_has_no_standard_error(truth, forecast):
+    assert stderr("valid_prediction_time", truth, truth).isnull().all()
+    assert stderr("valid_prediction_time", truth, forecast).notnull().all()
+
+
+def test_a_cycle_with_noise_on_its_zero_exponent_has_the_dimension_of_a_cycle(truth):
+    cycle, above, below = (truth.assign(exponents=xr.zeros_like(truth["exponents"]) + row) for row in (
+        [0, -1, -9], [0.004, -1, -9], [-0.004, -1, -9],
+    ))  # fmt: skip
+    for noisy in (above, below):
+        np.testing.assert_array_equal(compute("kaplan_yorke_error", cycle, noisy), 0)
+        np.testing.assert_array_equal(stderr("kaplan_yorke_error", cycle, noisy), 0)
 
 
 def test_one_diverged_start_of_many_counts_as_a_short_forecast(truth, forecast):
@@ -81,35 +166,12 @@ def test_distances_of_spectra_are_those_computed_by_hand(truth):
     assert compute("kaplan_yorke_error", true, learned).values == pytest.approx(5 / 8 - 2 / 4)
 
 
-def test_the_leading_exponent_of_a_truth_that_is_not_chaotic_has_no_error(truth):
-    regular = truth.assign(exponents=truth["exponents"] * 0)
-    assert compute("leading_exponent_error", regular, regular).isnull().all()
-    assert compute("valid_prediction_time", regular, regular).isnull().all()
-
-
-def test_the_divergence_of_two_bins_is_the_textbook_one():
-    true, learned = np.array([[0.0], [0.0], [0.0], [1.0]]), np.array([[0.0], [1.0], [1.0], [1.0]])
-    assert histogram_divergence(true, learned, bins=2, alpha=1e-12) == pytest.approx(0.5 * np.log(3))
-    assert histogram_divergence(true, true) == 0
-
-
-def test_the_sparse_histogram_equals_the_dense_one():
-    rng = np.random.default_rng(0)
-    true, learned = rng.normal(size=(500, 3)), 1.2 * rng.normal(size=(400, 3))
-    low, high = true.min(0) - 0.1 * true.std(0), true.max(0) + 0.1 * true.std(0)
-    edges = [np.linspace(a, b, 31) for a, b in zip(low, high, strict=True)]
-    counts = [np.histogramdd(points, edges)[0].ravel() for points in (true, learned)]
-    p, q = (np.append(c, n - c.sum()) + 1e-5 for c, n in zip(counts, (500, 400), strict=True))
-    p, q = p / p.sum(), q / q.sum()
-    assert histogram_divergence(true, learned) == pytest.approx((p * np.log(p / q)).sum(), rel=1e-10)
-
-
-def test_the_divergence_of_shifted_normals_is_half_the_squared_shift_over_the_variance():
-    rng = np.random.default_rng(1)
-    true, learned = rng.normal(size=(2, 4000, 6))
-    learned[:, 0] += 1  # a unit normal on each sample of a unit normal: variance 2
-    assert mixture_divergence(true, learned) == pytest.approx(1 / (2 * 2), abs=0.06)
-    assert mixture_divergence(true, true) == 0
+@pytest.mark.parametrize("motion", ["quasi-periodic or regular", "periodic", "fixed point", "not converged"])
+def test_what_is_measured_in_lyapunov_times_is_blank_where_there_is_none(truth, forecast, motion):
+    regular = truth.assign_attrs(motion=motion)  # its leading exponent is positive, as a short average of one may be
+    for name in ("leading_exponent_error", "valid_prediction_time"):
+        assert compute(name, regular, forecast).isnull().all() and stderr(name, regular, forecast).isnull().all()
+        assert compute(name, truth, forecast).notnull().all()
 
 
 def test_the_spectrum_of_a_sine_is_at_distance_zero_of_itself_and_one_of_a_far_one():

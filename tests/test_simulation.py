@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 
 from nearorbit import catalogue, simulation
+from nearorbit.catalogue import StudyError
 from nearorbit.systems.base import System
 
 EVALUATION = {"points": 64, "starts": 5, "horizon": 4, "longest": 50, "runs": 3, "samples": 100, "windows": 8}
@@ -24,7 +26,7 @@ def spectrum_of(system, **settings):
 
 @pytest.fixture(scope="module")
 def lorenz():
-    return build("Lorenz", beta=8 / 3)
+    return replace(build("Lorenz", beta=8 / 3), period=1.5)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,8 @@ def assert_as_published(result, published):
 def assert_as_asked(result):
     leading, stderr = float(result["exponents"][0]), float(result["stderr"][0])
     assert result["converged"] == 1
-    assert stderr <= max(0.01 * leading, 0.001)
+    assert stderr <= max(0.01 * leading, 0.001 / float(result["period"]))
+    assert result.attrs["motion"] == "chaotic"
     total, largest = float(result["exponents"].sum()), float(np.abs(result["exponents"]).max())
     assert abs(total - float(result["divergence"])) <= 1e-6 * largest
 
@@ -127,8 +130,58 @@ def test_orbit_that_leaves_for_infinity_is_nan_and_its_neighbors_are_not():
 
 
 def test_spectrum_without_a_bounded_attractor_is_an_error():
-    with pytest.raises(ValueError, match=r"escaping: the orbit of 'Rossler' leaves for infinity"):
+    with pytest.raises(StudyError, match=r"escaping: the orbit of 'Rossler' leaves for infinity"):
         simulation.exponents(build("Rossler", c=0.1), label="escaping", starts=2, horizon=50, transient=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "motion", "dimension"),
+    [
+        ("Rossler", {"a": 0.2, "b": 0.2, "c": 2.5}, "periodic", 1),
+        ("Rossler", {"a": 0.2, "b": 0.2, "c": 3.5}, "periodic", 1),  # of period two
+        ("Lorenz", {"rho": 160.0}, "periodic", 1),
+        ("Lorenz", {"rho": 10.0}, "fixed point", 0),
+        ("Lorenz", {"rho": 0.5}, "fixed point", 0),
+        ("HenonHeiles", {}, "quasi-periodic or regular", 4),
+    ],
+)
+def test_motion_that_is_not_chaotic_is_called_what_it_is_and_warned_of(name, settings, motion, dimension, capsys):
+    result = spectrum_of(build(name, **settings), horizon=80, transient=50)
+    assert result.attrs["motion"] == motion, f"{result['exponents'].values} +- {result['stderr'].values}"
+    assert result["kaplan_yorke"] == pytest.approx(dimension, abs=0.05)
+    assert f"warning: systems.{name}: {motion}" in capsys.readouterr().err
+
+
+class Slowed(System):
+    """Another system, all of whose times are longer by a factor."""
+
+    def __init__(self, system, factor):
+        super().__init__("slowed", system.components, {}, system.start)
+        object.__setattr__(self, "of", (system, factor))
+
+    def __call__(self, x, xp=np):
+        system, factor = self.of
+        return system(x, xp) / factor
+
+
+def test_the_unit_of_time_does_not_matter_to_what_has_converged(lorenz):
+    usual = spectrum_of(replace(lorenz, period=None), horizon=80)
+    slow = spectrum_of(Slowed(lorenz, 2.0**20), horizon=80)
+    assert usual["converged"] == slow["converged"] == 1
+    for name in ("period", "horizon"):
+        np.testing.assert_allclose(slow[name] / 2**20, usual[name], rtol=0.05)
+    assert abs(float(slow["exponents"][0]) * 2**20 / float(usual["exponents"][0]) - 1) < 0.05
+
+
+def test_an_attractor_that_is_a_point_is_nothing_to_learn_from(lorenz):
+    system = build("Lorenz", rho=10.0)
+    with pytest.raises(StudyError, match=r"systems\.still: .*comes to rest at a fixed point"):
+        simulation.orbits(system, spectrum_of(system, horizon=80), label="still", seeds=1, data=DATA, window=1)
+
+
+def test_the_period_of_other_parameters_is_the_peak_of_their_spectrum():
+    system = build("Lorenz", sigma=16.0, rho=45.92, beta=4.0)
+    assert float(spectrum_of(system, horizon=80)["period"]) == pytest.approx(0.461, rel=0.05)
 
 
 def test_period_of_a_system_without_one_is_the_peak_of_its_spectrum():
@@ -146,7 +199,7 @@ def test_orbits_of_a_seed_follow_the_equations_and_are_fresh(lorenz, exponents):
     assert data["train"].shape == (2, 1, 200, 3)
     assert data["continuation"].shape == (2, 1, 50, 3)
     assert data["validation"].shape == (2, 1, 40, 3)
-    assert float(data["step"]) == pytest.approx(1.5008 / 25)
+    assert float(data["step"]) == pytest.approx(1.5 / 25)
     assert data["redrawn"].values.tolist() == [0, 0]
     joined = np.concatenate([data["train"].values, data["continuation"].values], axis=2)
     step = np.array([float(data["step"])])
@@ -156,6 +209,17 @@ def test_orbits_of_a_seed_follow_the_equations_and_are_fresh(lorenz, exponents):
     assert np.abs(data["train"][0, 0, 0] - data["validation"][0, 0, 0]).max() > 1e-3
     again = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=1, data=DATA, window=2)
     np.testing.assert_array_equal(again["train"][0], data["train"][0])
+    states, step = joined[:, :, :200], float(data["step"])
+    with np.errstate(all="ignore"):
+        for n in (1, 2, 5):
+            ends, h = states[:, :, :-1], step / n
+            for _ in range(n):
+                k1 = lorenz(ends)
+                k2 = lorenz(ends + h / 2 * k1)
+                k3 = lorenz(ends + h / 2 * k2)
+                ends = ends + h / 6 * (k1 + 2 * k2 + 2 * k3 + lorenz(ends + h * k3))
+            error = np.abs((ends - states[:, :, 1:]) / exponents["deviation"].values).max()
+            np.testing.assert_allclose(data["integration_error"].sel(substeps=n), error, rtol=1e-6)
     spaced = simulation.orbits(lorenz, exponents, label="L", seeds=1, data=DATA | {"spacing": 0.01}, window=2)
     assert float(spaced["step"]) == 0.01
 
@@ -184,7 +248,7 @@ def test_truth_has_what_its_settings_ask_for(lorenz, exponents):
     step = np.array([float(orbits["step"])])
     again = simulation.orbits_of(lorenz)(truth["forecasts"].values[:, :, 0], step)[..., 0, :]
     np.testing.assert_allclose(again, truth["forecasts"][:, :, 1], rtol=1e-9)
-    assert json.loads(truth.attrs["parameters"])["rho"] == 28
+    assert json.loads(truth.attrs["parameters"])["rho"] == 28 and truth.attrs["motion"] == "chaotic"
 
 
 def test_windows_end_inside_the_training_orbit_and_continue_beyond_it(lorenz, exponents):

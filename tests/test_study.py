@@ -4,16 +4,20 @@ import copy
 import inspect
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from nearorbit.__main__ import main, stages
 from nearorbit.catalogue import StudyError
 from nearorbit.digest import digest, source
-from nearorbit.study import SLICES, _method_misfits, load, parse
+from nearorbit.files import table
+from nearorbit.scores import COLLECTORS
+from nearorbit.study import LABELLED, RESULTS, SLICES, _method_misfits, _reserved, load, parse, read
 
 REPOSITORY = Path(__file__).parents[1]
 FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
@@ -92,7 +96,20 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
         ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
         ("methods|multiple_shooting", {"segment": 0}, "'multiple_shooting': segment must be at least 1, not 0"),
-        ("methods|neighbors", {"method": "baseline"}, "methods.neighbors: this label is the name of a folder"),
+        ("methods|neighbors", {"method": "baseline"}, "methods.neighbors: 'neighbors' is the name of a file or folder"),
+        ("training|device", "foo", "training.device: 'foo' is not one of auto, cpu, cuda and cuda:1"),
+        ("training|device", "cuda:", "training.device: 'cuda:' is not one of auto, cpu, cuda and cuda:1"),
+        ("training|device", "CPU", "training.device: 'CPU' is not one of auto, cpu, cuda and cuda:1"),
+        ("training|device", False, "training.device: expected a text, not False; YAML reads this as no text unless"),
+        ("training|substeps", "many", "training.substeps: 'many' is not a whole number or the text auto"),
+        ("training|substeps", 0, "training.substeps: 0 is less than the minimum of 1"),
+        ("training|substeps", 1.5, "training.substeps: expected a whole number or a text, not 1.5"),
+        ("training|substeps", True, "training.substeps: expected a whole number or a text, not True"),
+        ("training|accuracy", 0, "training.accuracy: 0 is less than the minimum of"),
+        ("network|activation", False, "activation: expected one of silu, tanh, gelu, softplus, not False; YAML reads"),
+        ("study", 0.02, "study: expected a text, not 0.02; YAML reads this as no text unless it is in quotes"),
+        ("systems|Lorenz|system", False, "YAML reads this as no text unless it is in quotes (python -m nearorbit"),
+        ("methods|neighborhood|residual", False, "'residual' has to be a text, not False; YAML reads this as no text"),
         ("systems|Chua", {}, "methods.jacobian: it needs the true Jacobian (jacobians), and systems.Chua has none"),
         ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
         ("tables|comparison", {"reference": "base"}, "tables.comparison.reference: no method 'base'; did you"),
@@ -111,6 +128,80 @@ def test_the_paper_study_is_as_large_as_it_says():
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
     assert message in complaint(changed(path, value))
+
+
+@pytest.mark.parametrize("axis", ["study", "system", "data", "method"])
+def test_a_label_is_no_name_of_a_file_or_folder_beside_it(axis):
+    names = RESULTS[axis][1]
+    for name in {*names, *(f"{Path(name).stem}.log" for name in names)}:
+        config = copy.deepcopy(DEFAULT)
+        if axis == "study":
+            config["study"] = name
+        else:
+            section = next(section for section, kind in LABELLED.items() if kind == axis)
+            config[section][name] = next(iter(config[section].values()))
+        assert f"'{name}' is the name of a file or folder of results" in complaint(config)
+
+
+def test_the_table_of_results_has_all_that_the_workflow_writes():
+    text = "".join(file.read_text() for file in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
+    found = re.findall(r"results/([\w{}./]+)", re.sub(r"\{+\w+\.(\w+)\}+", r"{\1}", text))
+    paths = [tuple(path.replace("{{", "{").replace("}}", "}").replace("{name}", "scores").split("/")) for path in found]
+    paths += [(path[0], *path[2:]) for path in paths if path[1:2] == ("logs",)]
+    labels = ("{study}", "{system}", "{data}", "{method}")
+    for axis, label in zip(("study", "system", "data", "method", ""), (*labels, ""), strict=True):
+        above = labels[: labels.index(label)] if label else labels
+        beside = {path[len(above)] for path in paths if path[: len(above)] == above and len(path) > len(above)}
+        known = _reserved(axis) if axis else {*RESULTS[""][1], "training.log", "forecast.log", "scores.log"}
+        assert beside <= {*known, label}, f"{sorted(beside - known)} beside the labels of {axis}"
+    assert set(RESULTS["system"][1]) >= {f"{name}.csv" for name in COLLECTORS}
+
+
+PLAIN = "study: s\nsystems:\n  Lorenz: {}\nmethods:\n  a: {method: baseline}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PLAIN + "study: t\n", "lines 1 and 6: 'study' stands there twice, and only the last would count"),
+        (PLAIN.replace("methods", "  Lorenz: {rho: 32}\nmethods"), "lines 3 and 4: 'Lorenz' stands there twice"),
+        (PLAIN.replace("methods", "  'Lorenz': {rho: 32}\nmethods"), "lines 3 and 4: 'Lorenz' stands there twice"),
+        (PLAIN.replace("{method: baseline}", "{weight: 1, weight: 2}"), "lines 5 and 5: 'weight' stands there twice"),
+        (PLAIN + "tables: [{a: 1}, {b: [{c: 1, c: 1}]}]\n", "lines 6 and 6: 'c' stands there twice"),
+        ('{"study": "s", "seeds": 1,\n"study": "t"}', "lines 1 and 2: 'study' stands there twice"),
+        (PLAIN.replace("Lorenz", "no"), "line 3: YAML reads 'no' as a truth value, False: put it in quotes, '\"no\"'"),
+        (PLAIN.replace("Lorenz", "on"), "line 3: YAML reads 'on' as a truth value, True: put it in quotes"),
+        (PLAIN.replace("  a:", "  0.02:"), "line 5: YAML reads '0.02' as a number, 0.02: put it in quotes"),
+        (PLAIN.replace("  a:", "  007:"), "line 5: YAML reads '007' as a number, 7: put it in quotes"),
+        (PLAIN.replace("  a:", "  1.0e+3:"), "line 5: YAML reads '1.0e+3' as a number, 1000.0: put it in quotes"),
+        (PLAIN.replace("  a:", "  12:30:"), "line 5: YAML reads '12:30' as a number, 750: put it in quotes"),
+        (PLAIN.replace("  a:", "  .nan:"), "line 5: YAML reads '.nan' as a number, nan: put it in quotes"),
+        (PLAIN.replace("  a:", "  2024-01-01:"), "line 5: YAML reads '2024-01-01' as a date, 2024-01-01: put it in"),
+        (PLAIN.replace("  a:", "  ~:"), "line 5: YAML reads '~' as nothing, None: put it in quotes"),
+        (PLAIN.replace("{method: baseline}", "{yes: 1}"), "line 5: YAML reads 'yes' as a truth value, True: put it in"),
+    ],
+)
+def test_a_key_that_counts_twice_or_is_no_text_is_refused_with_its_line(tmp_path, text, message):
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(StudyError) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}: {message}"), caught.value
+
+
+@pytest.mark.parametrize("label", ["no", "0.02", "2024-01-01", "1e3", "NA", "null", "true"])
+def test_a_label_in_quotes_stays_what_it_is(tmp_path, label):
+    text = FILES[0].read_text().replace("\n  Rossler: {}\n", f'\n  "{label}": {{system: Rossler}}\n')
+    (tmp_path / "study.yaml").write_text(text)
+    study = load(tmp_path / "study.yaml")
+    assert study.systems[label] == {"system": "Rossler"}
+    pd.DataFrame([{"system": label, "value": 1.0}]).to_csv(tmp_path / "scores.csv", index=False)
+    assert list(table(tmp_path / "scores.csv")["system"]) == [label]
+
+
+def test_equal_keys_of_different_lines_are_not_mistaken(tmp_path):
+    (tmp_path / "study.yaml").write_text("a: &a {x: 1}\nb: {x: 2}\nc: [*a, *a]\nd: {<<: *a, x: 3}\n")
+    assert read(tmp_path / "study.yaml").startswith("a:")
 
 
 def test_an_instrument_needs_neighbors_that_no_spline_has_chosen():
@@ -199,7 +290,7 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
         ("data|noisy|samples", 900, {"orbits"}),
         ("network|width", 8, {"train"}),
         ("evaluation|points", 8, {"truth"}),
-        ("evaluation|exponents|starts", 2, {"exponents", "forecast"}),
+        ("evaluation|exponents|starts", 2, {"exponents", "forecast", "forecast_truth"}),
         ("neighbors|nearest|theiler", 1.0, {"neighbors", "estimators"}),
         ("seeds", 4, {"orbits"}),
     ],
@@ -255,7 +346,9 @@ def test_a_file_that_is_cut_short_or_foreign_is_refused_and_kept(tmp_path, capsy
     options = [f"--{name}={path}" for name, path in paths.items()]
     write(xr.Dataset({"a": ("x", range(1000))}), paths["orbits"], kind="truth")
     assert main(settings + options) == 2
-    assert "expected orbits, it holds truth" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "expected orbits, it holds truth; give a file that the stage for orbits has written" in said
+    assert f"if the workflow made it: snakemake --cores 1 --force {paths['orbits']}" in said and "delete" not in said
     paths["orbits"].write_bytes(paths["orbits"].read_bytes()[:2000])
     assert main(settings + options) == 2
     assert "not a whole NetCDF file" in capsys.readouterr().err

@@ -12,9 +12,10 @@ from nearorbit.systems.dysts_flow import metadata
 from nearorbit.systems.kuramoto_sivashinsky import operators
 
 DELAYED = {"IkedaDelay", "MackeyGlass", "PiecewiseCircuit", "ScrollDelay", "SprottDelay", "VossDelay"}
-REFUSED = DELAYED | {"Torus"}
-KINKED = {"AnishchenkoAstakhov", "BelousovZhabotinsky", "CellularNeuralNetwork", "Chua", "Colpitts", "FluidTrampoline"}
-KINKED |= {"MacArthur", "MultiChua", "SanUmSrisuchinwong", "SprottMore", "StickSlipOscillator"}
+UNBOUNDED = {name for name, data in metadata().items() if data["unbounded_indices"]}
+REFUSED = DELAYED | UNBOUNDED | {"Torus"}
+KINKED = {"AnishchenkoAstakhov", "BelousovZhabotinsky", "CellularNeuralNetwork", "Chua", "Colpitts", "MacArthur"}
+KINKED |= {"MultiChua", "SanUmSrisuchinwong", "SprottMore"}
 NAMES = sorted(set(catalogue.names("systems")) - REFUSED)
 
 
@@ -71,6 +72,20 @@ def test_systems_without_an_autonomous_field_are_refused_with_the_reason(name, r
         build(name)
 
 
+def test_flows_with_a_phase_that_grows_without_bound_are_refused_by_its_name():
+    assert len(UNBOUNDED) == 19
+    for name in UNBOUNDED:
+        with pytest.raises(StudyError, match=f"'{name}': its component .* grows without bound"):
+            build(name)
+    with pytest.raises(StudyError, match="its component z is"):
+        build("Duffing")
+
+
+def test_the_period_of_a_flow_is_that_of_its_own_parameters():
+    assert build("Lorenz").period == build("Lorenz", rho=28.0, beta=2.667).period == metadata()["Lorenz"]["period"]
+    assert build("Lorenz", rho=28.01).period is None  # to be estimated
+
+
 def test_misspelt_names_are_answered_with_the_nearest():
     with pytest.raises(StudyError, match="did you mean 'Lorenz'"):
         build("Lorentz")
@@ -100,7 +115,7 @@ def test_parameters_of_a_study_take_effect():
 
 
 def test_precision_of_a_tensor_is_kept():
-    for name in ("Lorenz", "BeerRNN", "Duffing", "lorenz96", "kuramoto_sivashinsky"):
+    for name in ("Lorenz", "BeerRNN", "Thomas", "lorenz96", "kuramoto_sivashinsky"):
         system = build(name)
         assert system(torch.as_tensor(system.start, dtype=torch.float32), torch).dtype == torch.float32, name
 

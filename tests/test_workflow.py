@@ -1,5 +1,6 @@
 """The workflow runs end to end, and runs again only what a change concerns."""
 
+import json
 import os
 import re
 import shutil
@@ -10,15 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from repository import REPOSITORY, SMOKE, copy
+from repository import REPOSITORY, SMOKE, copy, snakemake
+
+from nearorbit.study import RESULTS
 
 METHODS = {"baseline", "homotopy", "jacobian", "neighborhood"}
-
-
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def planned(folder: Path, *arguments: str, study: str = SMOKE) -> set[tuple[str, ...]]:
@@ -43,12 +40,9 @@ def edit(file: Path, old: str, new: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
+def finished(smoke, tmp_path_factory) -> Path:
     """A copy of the repository in which the smoke study has run."""
-    folder = copy(tmp_path_factory.mktemp("repository") / "nearorbit")
-    done = snakemake(folder, "--configfile", SMOKE)
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
-    return folder
+    return shutil.copytree(smoke, tmp_path_factory.mktemp("repository") / "nearorbit", symlinks=True)
 
 
 @pytest.fixture
@@ -203,13 +197,36 @@ def test_a_report_is_made_of_the_results(repository, tmp_path):
     assert done.returncode == 0 and (tmp_path / "report.html").stat().st_size > 100_000, done.stderr
 
 
-def test_two_runs_give_the_same_scores_to_the_bit(repository):
-    scores = repository / "results/smoke/Lorenz/noisy/neighborhood/scores.csv"
-    first = scores.read_bytes()
-    done = snakemake(repository, "--configfile", SMOKE, "--forcerun", "orbits", "--until", "score", "--",
-                     str(scores.relative_to(repository)))  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert scores.read_bytes() == first
+ALL_STAGES = """
+import shlex, sys
+from nearorbit.__main__ import main
+sys.exit(max(main(shlex.split(line)) for line in sys.stdin))
+"""
+
+
+def test_two_runs_give_the_same_bytes(finished, tmp_path):
+    """All jobs again, of methods one, in a process with another order of sets; costs are measured, and differ."""
+    done = snakemake(finished, "--configfile", SMOKE, "--dry-run", "--printshellcmds", "--forceall")
+    others = "|".join(METHODS - {"neighborhood"})
+    commands = re.findall(r"python -m nearorbit (.*) 2>&1", done.stdout + done.stderr)
+    commands = [command for command in commands if not re.search(f"/({others})/", command)]
+    again = shutil.copytree(finished, tmp_path / "again")
+    written = {file for command in commands for file in re.findall(r"results/smoke/\S+\.\w+", command)}
+    for file in written:
+        (again / file).unlink(missing_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-c", ALL_STAGES],
+        input="\n".join(commands),
+        cwd=again,
+        env=os.environ | {"PYTHONPATH": str(again / "src"), "PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-5000:]
+    repeated = sorted(file for file in written if "costs." not in file and "/checkpoints/" not in file)
+    assert {Path(file).suffix for file in repeated} == {".nc", ".csv", ".safetensors", ".md", ".tex", ".pdf", ".png"}
+    differ = [file for file in repeated if (finished / file).read_bytes() != (again / file).read_bytes()]
+    assert not differ, differ
 
 
 @pytest.mark.parametrize("study", ["workflow/studies/paper.yaml", ""])
@@ -238,6 +255,47 @@ def test_a_mistake_in_a_study_ends_before_the_first_job(finished, tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_two_equal_keys_and_keys_that_are_no_text_end_before_the_first_job(finished, tmp_path):
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        (REPOSITORY / SMOKE).read_text().replace("  Lorenz: {}\n", "  Lorenz: {}\n  Lorenz: {rho: 32}\n  no: {}\n")
+    )
+    done = snakemake(finished, "--dry-run", "--configfile", str(study))
+    assert done.returncode != 0 and "Traceback" not in done.stdout + done.stderr
+    line = study.read_text().splitlines().index("  Lorenz: {}") + 1
+    assert f"study.yaml: lines {line} and {line + 1}: 'Lorenz' stands there twice" in done.stderr
+    assert f"study.yaml: line {line + 2}: YAML reads 'no' as a truth value, False: put it in quotes" in done.stderr
+
+
+def test_a_value_on_the_command_line_takes_the_place_of_that_of_the_file(finished):
+    assert {job for job in planned(finished, "--config", "seeds=3") if job[0] == "orbits"} == {
+        ("orbits", "Lorenz", "noisy")
+    }
+
+
+def test_what_the_message_about_a_damaged_output_says_makes_it_anew(repository):
+    forecast = "results/smoke/Lorenz/noisy/baseline/forecast.nc"
+    whole = (repository / forecast).read_bytes()
+    (repository / forecast).write_bytes(whole[: len(whole) // 2])
+    scores = forecast.replace("forecast.nc", "scores.csv")
+    (repository / scores).unlink()
+    done = snakemake(repository, scores, "--configfile", SMOKE)
+    assert done.returncode != 0 and (repository / forecast).stat().st_size == len(whole) // 2
+    told = re.search(r"if the workflow made it: snakemake (.*)", done.stdout + done.stderr)[1]
+    assert told == f"--cores 1 --force {forecast}"
+    done = snakemake(repository, *told.split(), "--configfile", SMOKE)
+    assert done.returncode == 0 and (repository / forecast).read_bytes() == whole, done.stderr[-5000:]
+    assert snakemake(repository, scores, "--configfile", SMOKE).returncode == 0 and (repository / scores).is_file()
+
+
+def test_the_header_of_a_model_has_an_order(finished):
+    content = (finished / "results/smoke/Lorenz/noisy/baseline/model.safetensors").read_bytes()
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    entries = json.loads(header)
+    assert len(header) % 8 == 0 and set(entries["__metadata__"]) == {"network", "equations"}
+    assert list(entries) == sorted(entries) and list(entries["__metadata__"]) == sorted(entries["__metadata__"])
+
+
 def test_a_training_gets_only_the_files_that_its_method_declares(finished):
     done = snakemake(finished, "--configfile", SMOKE, "--dry-run", "--printshellcmds", "--forcerun", "train")
     commands = re.findall(r"nearorbit train .*", done.stdout + done.stderr)
@@ -246,3 +304,69 @@ def test_a_training_gets_only_the_files_that_its_method_declares(finished):
         method = re.search(r"noisy/(\w+)/model", command)[1]
         assert ("--neighbors" in command) == (method == "neighborhood"), command
         assert ("--supervision" in command) == (method == "jacobian"), command
+
+
+SYSTEMS = "abcdefghijk"
+# A target for every rule that calls a stage, in two runs. A job whose input has failed does not begin: so each is of
+# another system, and the second run has those of the whole study.
+FAILING = [
+    {
+        "exponents": "results/smoke/a/exponents.nc",
+        "orbits": "results/smoke/b/noisy/orbits.nc",
+        "truth_table": "results/smoke/c/noisy/truth.nc",
+        "observe": "results/smoke/d/noisy/observations.nc",
+        "neighbors": "results/smoke/e/noisy/neighbors/nearest.nc",
+        "supervise": "results/smoke/f/noisy/supervision.nc",
+        "train": "results/smoke/g/noisy/jacobian/model.safetensors",
+        "forecast": "results/smoke/h/noisy/jacobian/forecast.nc",
+        "score": "results/smoke/i/noisy/jacobian/scores.csv",
+        "estimators": "results/smoke/j/noisy/estimators.nc",
+        "forecast_truth": "results/smoke/k/noisy/truth/forecast.nc",
+        "performance": "results/performance/growth.pdf",
+    },
+    {
+        "collect": "results/smoke/truth.csv",
+        "table": "results/smoke/tables/jacobian_error.csv",
+        "figure": "results/smoke/figures/attractors.png",
+        "growth": "results/performance/growth.csv",
+        "estimate": "estimate",
+        "partial": "partial",
+    },
+]
+
+
+def test_there_is_a_target_for_every_rule_that_calls_a_stage():
+    text = "".join(file.read_text() for file in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
+    calling = {
+        rule for rule, body in re.findall(r"^rule (\w+):\n((?:    .*\n|\n)*)", text, re.MULTILINE) if "python" in body
+    }
+    assert {rule for targets in FAILING for rule in targets} == calling
+
+
+@pytest.fixture
+def broken(tmp_path) -> Path:
+    """A copy in which every stage fails, with empty files in place of all results of a study of many systems."""
+    folder = copy(tmp_path / "nearorbit")
+    (folder / "src/nearorbit/__main__.py").write_text("raise SystemExit('error: it fails')\n")
+    study = yaml.safe_load((folder / SMOKE).read_text())
+    study |= {"systems": {label: {"system": "Lorenz"} for label in SYSTEMS}, "methods": {"jacobian": {"weight": 0.01}}}
+    study |= {"figures": {"attractors": {}}, "tables": {"jacobian_error": {}}}
+    (folder / SMOKE).write_text(yaml.safe_dump(study, sort_keys=False))
+    folders = {"system": [""], "data": SYSTEMS, "method": [f"{s}/noisy" for s in SYSTEMS]}
+    folders |= {"": [f"{s}/noisy/{method}" for s in SYSTEMS for method in ("jacobian", "truth")]}
+    files = [Path(place, name) for axis, places in folders.items() for place in places for name in RESULTS[axis][1]]
+    files += [Path(s, "noisy/neighbors/nearest.nc") for s in SYSTEMS] + [Path("../performance/growth.csv")]
+    for file in (folder / "results/smoke" / file for file in files if file.suffix):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+        os.utime(file, (1e9, 1e9))
+    return folder
+
+
+@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study"])
+def test_a_stage_that_fails_fails_its_job_at_once(broken, targets):
+    done = snakemake(broken, "--keep-going", "--force", *targets.values(), "--configfile", SMOKE)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert set(re.findall(r"Error in rule (\w+):", said)) == set(targets), said[-5000:]
+    assert "Waiting at most" not in said and "MissingOutputException" not in said, said[-5000:]

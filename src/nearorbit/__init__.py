@@ -2,9 +2,9 @@
 
 The modules in the order in which data flows through them, which is also the order of imports::
 
-    catalogue selection study digest files seeds systems lyapunov simulation observations smoothing neighbors local_maps
-    local_fits fields flow discrepancies methods budget batches devices training performance forecast metrics scores
-    tables figures stages __main__
+    catalogue selection study digest files seeds systems lyapunov smoothing integration simulation observations
+    neighbors local_maps local_fits fields flow discrepancies methods budget batches devices training performance
+    forecast metrics scores tables figures stages __main__
 """
 
 from importlib.metadata import version

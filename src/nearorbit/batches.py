@@ -271,7 +271,14 @@ class _Truth:
 
     def _read(self, name: str, *trailing: str) -> np.ndarray:
         values = _required(self._file, "supervision")[name]
-        return values.transpose("seed", "orbit", "time", *trailing).to_numpy()
+        values = values.transpose("seed", "orbit", "time", *trailing).to_numpy()
+        if (wrong := np.argwhere(~np.isfinite(values))).size:
+            seed, orbit, sample = wrong[0, :3]
+            raise StudyError(
+                f"supervision: '{name}' is not defined at seed {seed}, orbit {orbit}, sample {sample}, where the noise "
+                f"takes the state off the domain of the equations; leave out the method, or ask for less noise"
+            )
+        return values
 
     def states(self, name: str) -> np.ndarray:
         """Standardize states; returns shape (E, O * T, D)."""

@@ -18,7 +18,9 @@ class Training:
         keep: Which weights are kept: ``"best"`` on validation, or ``"last"``.
         validate_every: The number of steps between two validations.
         horizon: The length of the forecasts in validation, in samples.
-        substeps: The number of Runge-Kutta steps between two samples.
+        substeps: The number of Runge-Kutta steps between two samples; ``"auto"`` takes the least that is accurate.
+        accuracy: The error over one sample interval that ``"auto"`` allows, in deviations
+            (:mod:`nearorbit.integration`).
         recompute: Whether gradients keep only the states at the samples, and compute what lies between again: less
             memory for a second forward pass.
         device: ``"auto"`` takes CUDA where there is one; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
@@ -33,7 +35,8 @@ class Training:
     keep: str = "best"
     validate_every: int = 50
     horizon: int = 25
-    substeps: int = 1
+    substeps: int | str = "auto"
+    accuracy: float = 1e-4
     recompute: bool = False
     device: str = "auto"
 

@@ -14,6 +14,8 @@ from functools import cache
 from types import UnionType
 from typing import Any, get_args
 
+TRUTH = "truth"  # the label of the true field, which is judged like a method of a study
+
 
 class StudyError(ValueError):
     """A study that cannot be run: the message names the place, what was expected, what came and the way out."""
@@ -74,7 +76,8 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
     name = settings.pop(kind, label)
     factory = entries(package).get(name) if isinstance(name, str) else None
     if factory is None:
-        raise StudyError(f"{where}: no {kind} '{name}'{hint(name, names(package))} ({_listing(package)} lists all)")
+        near = hint(name, names(package)) + quotes(name)
+        raise StudyError(f"{where}: no {kind} '{name}'{near} ({_listing(package)} lists all)")
     allowed = {
         p.name: p.annotation
         for p in inspect.signature(factory).parameters.values()
@@ -85,7 +88,8 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
             known = f"it takes {', '.join(allowed)}" if allowed else "it takes no settings"
             raise StudyError(f"{where}: {kind} '{name}' has no setting '{key}'{hint(key, allowed)}; {known}")
         if expected := _mismatch(value, allowed[key]):
-            raise StudyError(f"{where}: {kind} '{name}': '{key}' has to be {expected}, not {value!r}")
+            way = quotes(value) if KINDS[str][0] in expected else ""
+            raise StudyError(f"{where}: {kind} '{name}': '{key}' has to be {expected}, not {value!r}{way}")
     try:
         return factory(**settings)
     except Exception as error:  # whatever the settings of a study lead to, they are what is wrong
@@ -116,6 +120,11 @@ def hint(name: str, known: Iterable[str]) -> str:
     folded = {k.lower(): k for k in known}
     close = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.6)
     return f"; did you mean '{folded[close[0]]}'?" if close else ""
+
+
+def quotes(value: Any) -> str:
+    """Say how to write a text that YAML has read as something else: ``no``, ``0.02``, ``2024-01-01``, ``~``."""
+    return "" if isinstance(value, str | Mapping | list) else "; YAML reads this as no text unless it is in quotes"
 
 
 @cache

@@ -9,6 +9,11 @@ with the natural logarithm, per unit of the time of `propagate`. They are estima
 whose standard errors come from the scatter of block averages. Nothing here knows what is propagated; the truth and a
 learned field are judged by the same lines.
 
+*What kind of motion.* A finite time knows no exponent better than what a bounded factor would do to it: tangents of a
+regular orbit grow in proportion to time, so that their exponent falls like :math:`\log t / t` and looks positive at any
+time. An orbit is called chaotic where the leading exponent is positive beyond three standard errors *and* has stretched
+tangents by more than :math:`e^{20}`, which takes regular motion longer than anybody waits.
+
 *How often.* A column of V is known to the rounding of the longest one, so :math:`R_{kk}` has a relative error of about
 1e-16 times the spread :math:`\max R / \min R`. Intervals are halved until the spread stays below 1e8: a strongly
 contracting field gets short ones, and only it.
@@ -28,6 +33,8 @@ Propagate = Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarr
 SPREAD = 1e8  # of the growth of the tangents between two orthonormalizations
 BLOCKS = 32  # per orbit and horizon
 SAMPLES = 24  # block averages, at least, behind a standard error
+LASTING = 25  # horizons, after which growth that is still no more than that of shear is taken for it
+CHAOS, SHEAR = 20.0, 12.0  # log growth of tangents: more than regular motion has, and what it may have in long times
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,8 @@ class Spectrum:
         horizon: The time that each orbit was averaged over.
         converged: Whether the standard errors asked for were reached, with shape (*).
         average: The mean rates of the integrals carried along, with shape (*, M).
+        history: The mean rates of growth of the tangents in blocks of the horizon, with shape (T, *, S, K).
+        last: The states at the end, with shape (*, S, D + M).
     """
 
     exponents: np.ndarray
@@ -47,6 +56,8 @@ class Spectrum:
     horizon: float
     converged: np.ndarray
     average: np.ndarray
+    history: np.ndarray
+    last: np.ndarray
 
 
 def spectrum(
@@ -58,15 +69,18 @@ def spectrum(
     horizon: float,
     longest: float | None = None,
     relative: float = 0.01,
-    absolute: float = 0.001,
+    absolute: float = 0.0,
+    total: float = 5e-4,
+    growth: float = 0.0,
     carried: int = 0,
 ) -> Spectrum:
     r"""Estimate all Lyapunov exponents from few long orbits.
 
     The estimate has converged when the standard error of the leading exponent is at most
-    :math:`\max(r |\lambda_1|, a)` and that of the sum at most 5e-4 of the largest modulus. If it has not at `horizon`,
-    the orbits go on, up to `longest`. Short orbits are biased and their errors look too small: a horizon spans at
-    least hundreds of periods, and more starts do not replace it.
+    :math:`\max(r |\lambda_1|, a)` and that of the sum at most `total` of the largest modulus, and a leading exponent
+    that is positive beyond three standard errors has made tangents grow enough to tell chaos from shear. If it has not
+    at `horizon`, the orbits go on, up to `longest`. Short orbits are biased and their errors look too small: a horizon
+    spans at least hundreds of periods, and more starts do not replace it.
 
     Arguments:
         propagate: ``propagate(x, tangents, duration)`` follows states (B, D) and their tangents (B, D, K), whose
@@ -80,6 +94,8 @@ def spectrum(
         longest: The time that each orbit is averaged over, at most; None to stop at `horizon`.
         relative: The standard error asked of the leading exponent, relative to it, :math:`r`.
         absolute: The standard error that is always good enough, :math:`a`, per unit of time.
+        total: The standard error asked of the sum, relative to the largest modulus.
+        growth: The log growth :math:`\lambda_1 t` that is asked of a positive leading exponent.
         carried: The number M of further columns of `start`, and of the x of `propagate`, that are no components but
             integrals along the orbit, :math:`\int g(x) \, dt`. Their mean rates are time averages of g, taken over the
             same orbits and times as the exponents.
@@ -101,33 +117,71 @@ def spectrum(
     target, longest = BLOCKS, (longest or horizon) / block
     while True:
         while len(rates) < target:
-            x, tangents, growth = _block(propagate, x, tangents, block / count, count)
-            rates.append(growth / block)
+            x, tangents, grown = _block(propagate, x, tangents, block / count, count)
+            rates.append(grown / block)
         history = np.stack(rates).reshape(len(rates), *groups, orbits, dimension)
-        exponents, stderr, converged = _estimate(history, relative=relative, absolute=absolute)
+        exponents, stderr, converged = _estimate(history, relative=relative, absolute=absolute, total=total)
+        grown = exponents[..., 0] * len(rates) * block
+        shear = (grown < SHEAR) & (len(rates) >= LASTING * BLOCKS)
+        converged &= (exponents[..., 0] <= 3 * stderr[..., 0]) | (grown >= growth) | shear
         lost = np.isnan(exponents).any(-1)
         if np.all(converged | lost) or target >= longest:
             break
         target = int(np.ceil(min(1.5 * target, longest)))
     elapsed = len(rates) * block
     average = ((x[:, dimension:] - begin) / elapsed).reshape(*groups, orbits, carried).mean(-2)
-    return Spectrum(exponents, stderr, elapsed, converged, average)
+    last = x.reshape(*groups, orbits, columns)
+    return Spectrum(exponents, stderr, elapsed, converged, average, history, last)
 
 
-def kaplan_yorke(exponents: np.ndarray) -> np.ndarray:
+def motion(exponents: np.ndarray, stderr: np.ndarray, *, horizon: float, converged: bool, rest: bool = False) -> str:
+    """Tell what kind of motion a spectrum is that of.
+
+    Arguments:
+        exponents: The exponents, descending, with shape (K,).
+        stderr: Their standard errors, with shape (K,).
+        horizon: The time that each orbit was averaged over.
+        converged: Whether the standard errors asked for were reached.
+        rest: Whether the orbits have come to rest.
+
+    Returns:
+        ``chaotic``, ``quasi-periodic or regular``, ``periodic``, ``fixed point`` or ``not converged``. A leading
+        exponent that is positive but has not stretched tangents by more than shear does counts as zero, and so does
+        every exponent that is no larger than it, or than what a factor of e makes in this time: one zero is a cycle,
+        more are a torus or the regular motion of a system without friction.
+    """
+    leading = exponents[0]
+    growth, positive = leading * horizon, leading > 3 * stderr[0]
+    if np.isnan(exponents).any() or (positive and SHEAR <= growth < CHAOS):
+        return "not converged"
+    if positive and growth >= CHAOS:
+        return "chaotic"
+    if rest or growth <= -SHEAR:
+        return "fixed point"
+    if not (positive or converged):
+        return "not converged"
+    zeros = np.abs(exponents) <= np.maximum(3 * stderr, max(abs(leading), 1 / horizon))
+    return "periodic" if zeros.sum() == 1 else "quasi-periodic or regular"
+
+
+def kaplan_yorke(exponents: np.ndarray, stderr: np.ndarray | None = None) -> np.ndarray:
     r"""Compute the Kaplan-Yorke dimension of an attractor.
 
     .. math:: D_{KY} = j + \frac{\lambda_1 + \dots + \lambda_j}{|\lambda_{j+1}|}
 
-    with j the largest number for which the sum is not negative.
+    with j the largest number for which the sum is not negative. An exponent within two standard errors of zero counts
+    as zero: a cycle has dimension 1 and a torus 2, whatever the sign of the noise on their zeros.
 
     Arguments:
         exponents: The exponents, descending, with shape (*, K).
+        stderr: Their standard errors, with shape (*, K); zero if None.
 
     Returns:
         The dimension, with shape (*): 0 if all exponents are negative, K if no sum is, NaN if one is NaN.
     """
     exponents = np.asarray(exponents, dtype=float)
+    if stderr is not None:
+        exponents = np.where(np.abs(exponents) <= 2 * np.asarray(stderr), 0.0, exponents)
     total = np.concatenate([np.zeros((*exponents.shape[:-1], 1)), np.cumsum(exponents, axis=-1)], axis=-1)
     j = total.shape[-1] - 1 - np.argmax(total[..., ::-1] >= 0, axis=-1)
     following = np.concatenate([exponents, np.full((*exponents.shape[:-1], 1), -np.inf)], axis=-1)
@@ -159,14 +213,16 @@ def standard_error(history: np.ndarray) -> np.ndarray:
         history = history[: 2 * pairs].reshape(pairs, 2, *history.shape[1:]).mean(1)
 
 
-def _estimate(history: np.ndarray, *, relative: float, absolute: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _estimate(
+    history: np.ndarray, *, relative: float, absolute: float, total: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exponents (*, K), standard errors (*, K) and whether they are as asked (*), from rates (T, *, S, K)."""
     exponents, stderr = history.mean((0, -2)), standard_error(history)
     order = np.argsort(-exponents, axis=-1)
     exponents, stderr = _take(exponents, order), _take(stderr, order)
-    total = standard_error(history.sum(-1, keepdims=True))[..., 0]
+    of_sum = standard_error(history.sum(-1, keepdims=True))[..., 0]
     leading = stderr[..., 0] <= np.maximum(relative * np.abs(exponents[..., 0]), absolute)
-    return exponents, stderr, leading & (total <= 5e-4 * np.abs(exponents).max(-1))
+    return exponents, stderr, leading & (of_sum <= total * np.abs(exponents).max(-1))
 
 
 def _settle(

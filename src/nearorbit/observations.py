@@ -14,7 +14,10 @@ import hashlib
 import numpy as np
 import xarray as xr
 
+from nearorbit.catalogue import StudyError
 from nearorbit.seeds import generator
+
+STILL = 1e-10  # a spread relative to the largest modulus, at which a component does not vary
 
 
 def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: float = 0.0) -> xr.Dataset:
@@ -29,16 +32,17 @@ def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: flo
     Returns:
         ``train`` and ``validation`` with noise, in system units and of the shapes given; ``mean`` and ``scale``
         (seed, component) of the training data, and ``rate`` (seed), model time per unit of system time; with ``step``
-        and ``period`` in system time; and ``fingerprint`` (seed), by which what is computed along
-        them knows them again.
+        and ``period`` in system time; ``integration_error`` (seed, substeps), if the orbits have it; and
+        ``fingerprint`` (seed), by which what is computed along them knows them again.
 
     Raises:
-        ValueError: If ``noise`` is negative, or a component does not vary.
+        StudyError: If ``noise`` is negative, or a component does not vary.
     """
     if not noise >= 0:
-        raise ValueError(f"noise must be at least 0 (relative to the deviation on the attractor), not {noise}")
+        raise StudyError(f"noise must be at least 0 (relative to the deviation on the attractor), not {noise}")
     deviation = noise * exponents["deviation"].to_numpy()
-    observed = orbits[["train", "validation", "step", "period"]].copy(deep=True)
+    kept = [name for name in ("train", "validation", "step", "period", "integration_error") if name in orbits]
+    observed = orbits[kept].copy(deep=True)
     for seed in orbits["seed"].to_numpy():
         stream = generator("noise", label, int(seed))
         for name in ("train", "validation"):
@@ -46,8 +50,13 @@ def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: flo
             states += deviation * stream.standard_normal(states.shape)
     mean = observed["train"].mean(["orbit", "time"])
     scale = observed["train"].std(["orbit", "time"])
-    if not (scale > 0).all():
-        raise ValueError(f"{label}: a component of the training data does not vary, it cannot be standardized")
+    largest = abs(observed["train"]).max(["orbit", "time"])
+    if (still := np.argwhere((scale <= STILL * largest).transpose("seed", "component").to_numpy())).size:
+        seed, component = observed["seed"].to_numpy()[still[0, 0]], observed["component"].to_numpy()[still[0, 1]]
+        raise StudyError(
+            f"{label}: component '{component}' of the training data of seed {seed} does not vary and cannot be "
+            f"standardized; choose parameters or a system in which it does"
+        )
     observed = observed.assign(mean=mean, scale=scale, rate=speed((observed["train"] - mean) / scale, observed["step"]))
     prints = [fingerprint(states) for states in observed["train"].transpose("seed", ...).to_numpy()]
     observed["fingerprint"] = "seed", np.array(prints)

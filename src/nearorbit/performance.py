@@ -33,6 +33,7 @@ from nearorbit.training import flatten, gradient, peak_memory
 
 STEP = 0.04  # the time between two samples of Lorenz-96
 TYPICAL = 40  # samples per period, where data give a spacing and the period is not known yet
+SUBSTEPS = 3  # of a training that takes as many as it needs, which is not known before there are data
 SAMPLES = 2000  # at least, of the orbit that segments are taken from, and as many before that are dropped
 
 
@@ -104,9 +105,11 @@ def estimate(
     Returns:
         A row per stage, method and dimension, with columns ``(stage, method, dimension, cells, seconds, device,
         memory)``: the seconds of one cell, and the peak memory in MiB of this process until then. Validation, a few
-        percent of a training, is not in it; spectra are taken to need their whole horizon, which is the most they can.
+        percent of a training, is not in it; trainings that take as many Runge-Kutta steps as they need are taken to
+        need three from sample to sample, and spectra their whole horizon, at one step of order 8 for a sample.
     """
     settings = Training(**training)
+    substeps = SUBSTEPS if settings.substeps == "auto" else settings.substeps
     device = pick_device(settings.device)
     dimensions = [build("systems", label, spec).dimension for label, spec in systems.items()]
     rows = []
@@ -117,10 +120,10 @@ def estimate(
             segment, batch = sizes(method, settings)
             of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1), **network}
             step = step_of(method, of, device)
-            seconds = settings.steps * settings.substeps * _median(step, rounds, device)
+            seconds = settings.steps * substeps * _median(step, rounds, device)
             rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
         samples = np.mean([spec.get("samples_per_period", TYPICAL) for spec in data.values()])
-        steps = (exponents["horizon"] + exponents["transient"]) * samples * settings.substeps
+        steps = (exponents["horizon"] + exponents["transient"]) * samples
         host = torch.device("cpu")
         seconds = steps * _median(_tangent_step(of, int(exponents["starts"])), rounds, host)
         rows.append(("forecast", "", dimension, cells * len(methods), seconds, _name(host), peak_memory(host)))
@@ -170,7 +173,7 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
     """
     of = {"count": sizes["neighbors"], "segment": sizes["segment"]}
     method = replace(method, **{name: value for name, value in of.items() if getattr(method, name, None) is not None})
-    seeds, settings = range(sizes["seeds"]), Training(batch=sizes["batch"], segment=sizes["segment"])
+    seeds, settings = range(sizes["seeds"]), Training(batch=sizes["batch"], segment=sizes["segment"], substeps=1)
     around = {"ahead": sizes["segment"], "behind": getattr(method, "instrument", 0) + 1}
     longest = max(sizes["segment"], getattr(method, "window", 0), getattr(method, "count", 1))
     samples = max(SAMPLES, 4 * longest)

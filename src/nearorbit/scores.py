@@ -3,6 +3,9 @@
 A cell is one system, observed in one way, learned by one method, for all seeds. ``scores`` judges a cell; the functions
 ``collect_*`` gather what the cells of a study have left into ``scores.csv``, ``exponents.csv``, ``costs.csv`` and
 ``truth.csv``. A cell that is missing, because its job failed, is left out and stops nothing.
+
+The true field, put in a model's place, is judged like any method, under the label ``truth``: what it scores is the
+floor of each metric at this sample size. It competes with none.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,11 +19,20 @@ import pandas as pd
 import xarray as xr
 
 from nearorbit import files
-from nearorbit.catalogue import entries
-from nearorbit.metrics.base import chaotic, deviation, leading_exponent
+from nearorbit.catalogue import TRUTH, entries
+from nearorbit.metrics.base import Metric
 
 CELL = ("system", "data", "noise", "method")
-COSTS = ("given", "seconds", "peak_memory_mib", "steps", "samples_seen", "parameters", "device", "seeds")
+SPECTRUM = ("index", "exponent", "stderr", "converged", "horizon")
+COLUMNS = {  # of the long tables
+    "scores.csv": (*CELL, "seed", "metric", "unit", "value", "stderr", "status", "converged"),
+    "exponents.csv": (*CELL, "seed", *SPECTRUM),
+    "costs.csv": (
+        *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "substeps", "parameters", "device",
+        "seeds",
+    ),
+    "truth.csv": ("system", "dimension", "period", "motion", *SPECTRUM),
+}  # fmt: skip
 
 
 def scores(truth: xr.Dataset, forecast: xr.Dataset, **identity: Any) -> pd.DataFrame:
@@ -32,48 +44,38 @@ def scores(truth: xr.Dataset, forecast: xr.Dataset, **identity: Any) -> pd.DataF
         identity: The columns that name the cell: ``system``, ``data``, ``noise``, ``method``.
 
     Returns:
-        A row per metric and seed, with columns ``(*identity, seed, metric, unit, value, status)``; the value is NaN
-        where it is undefined, the row is there.
+        A row per metric and seed, with columns ``(*identity, seed, metric, unit, value, stderr, status, converged)``.
+        The value is NaN where it is undefined, the row is there. ``stderr`` is the standard error of the value from the
+        finite sample that it was computed on, NaN where none is known. ``converged`` is 0 or 1 where the value rests on
+        the Lyapunov spectra of the two, of which both have to be, and NaN elsewhere.
 
     Raises:
         ValueError: If the coordinates of the two tables differ.
     """
     with xr.set_options(arithmetic_join="exact"):  # a metric of what the two happen to share would be silently wrong
-        verdict = status(truth, forecast).to_series()
-        rows = [
-            {**identity, "seed": seed, "metric": name, "unit": metric.unit, "value": value, "status": verdict[seed]}
+        common = {"status": status(forecast), "converged": (truth["converged"] > 0) & (forecast["converged"] > 0)}
+        tables = [
+            _judged(metric, truth, forecast, common).assign(metric=name, unit=metric.unit)
             for name, metric in entries("metrics").items()
-            for seed, value in metric.compute(truth, forecast).to_series().items()
         ]
-    return pd.DataFrame(rows)
+    rows = _identified(pd.concat(tables, ignore_index=True), identity)
+    return rows[[*identity, *COLUMNS["scores.csv"][len(CELL) :]]]
 
 
-def status(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
-    r"""Tell for each seed whether it is ``ok``, has ``diverged`` or has ``collapsed``.
-
-    Diverged: an orbit of the learned field is not finite or went beyond 10 times the range of the data, where forecasts
-    turn to NaN. Collapsed: :math:`\hat\lambda_1 < \lambda_1 / 10` where the truth is chaotic, or the spread of the late
-    half of the orbits is below 5 % of the true one.
-
-    Returns:
-        The words, with shape (seed).
-    """
-    finite = np.isfinite(forecast["attractor"]).all(("run", "sample", "component"))
-    diverged = (forecast["diverged"] > 0) | ~finite
-    periodic = chaotic(truth) & (leading_exponent(forecast) < leading_exponent(truth) / 10)
-    collapsed = periodic | (_late_spread(truth, forecast) < 0.05)
-    return xr.where(diverged, "diverged", xr.where(collapsed, "collapsed", "ok"))
+def _judged(
+    metric: Metric, truth: xr.Dataset, forecast: xr.Dataset, common: Mapping[str, xr.DataArray]
+) -> pd.DataFrame:
+    """Judge a cell by a metric: a row per seed."""
+    value = metric.compute(truth, forecast)
+    stderr = metric.stderr(truth, forecast) if metric.stderr else xr.full_like(value, np.nan)
+    columns = {"value": value, "stderr": stderr.where(value.notnull()), **common}
+    rows = pd.DataFrame({name: column.reset_coords(drop=True).to_series() for name, column in columns.items()})
+    return rows.assign(converged=rows["converged"].astype(float) if metric.of_spectrum else np.nan).reset_index()
 
 
-def _late_spread(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
-    """Compute the root mean square of the components' deviations along an orbit, over the true ones, with shape (seed).
-
-    Of the late half only, since orbits start on the true attractor; along each orbit, since several may settle on as
-    many fixed points; the median over orbits.
-    """
-    late = forecast["attractor"].isel(sample=slice(forecast.sizes["sample"] // 2, None))
-    relative = late.std("sample") / deviation(truth)
-    return ((relative**2).mean("component") ** 0.5).median("run")
+def status(forecast: xr.Dataset) -> xr.DataArray:
+    """Tell for each seed whether it is ``ok``, has ``diverged`` or has ``collapsed``: the words, with shape (seed)."""
+    return xr.where(forecast["diverged"] > 0, "diverged", xr.where(forecast["collapsed"] > 0, "collapsed", "ok"))
 
 
 def exponents(table: xr.Dataset, **identity: Any) -> pd.DataFrame:
@@ -102,7 +104,7 @@ class Results:
         gathered: Where its long tables lie, if elsewhere.
         systems: The labels of the systems.
         data: The noise of the data, by label.
-        methods: The labels of the methods; their order is that of columns and colours.
+        methods: The labels of the methods, without the truth; their order is that of columns and colors.
     """
 
     folder: Path
@@ -117,16 +119,30 @@ class Results:
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
         return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered)
 
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The labels of all that is judged: the truth, then the methods."""
+        return (TRUTH, *self.methods)
+
     def cells(self) -> Iterator[dict[str, Any]]:
-        """Iterate over the identities of the cells, in the order of the study."""
-        for system, (data, noise), method in product(self.systems, self.data.items(), self.methods):
+        """Iterate over the identities of the cells that are judged, in the order of the study, the truth first."""
+        for system, (data, noise), method in product(self.systems, self.data.items(), self.judged):
             yield dict(zip(CELL, (system, data, noise, method), strict=True))
 
+    def trained(self) -> Iterator[dict[str, Any]]:
+        """Iterate over the identities of the cells that are trained: without the truth."""
+        return (cell for cell in self.cells() if cell["method"] != TRUTH)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Read a long table of the study, e.g. ``scores.csv``; without rows if it is missing."""
+        path = (self.gathered or self.folder) / name
+        table = files.table(path) if path.exists() else pd.DataFrame()
+        return table.reindex(columns=list(COLUMNS.get(name, table.columns)))
+
     def read(self, name: str, *labels: str) -> pd.DataFrame | None:
-        """Read a long table, of the study or of the cell with these labels; None if it is missing."""
-        folder = self.folder if labels else self.gathered or self.folder
-        path = folder.joinpath(*labels, name)
-        return pd.read_csv(path) if path.exists() else None
+        """Read a table of the cell with these labels; None if it is missing."""
+        path = self.folder.joinpath(*labels, name)
+        return files.table(path) if path.exists() else None
 
     def open(self, name: str, *labels: str) -> xr.Dataset | None:
         """Load ``truth.nc``, ``forecast.nc``, ... of the system or cell with these labels; None if it is missing."""
@@ -136,39 +152,33 @@ class Results:
 
 def collect_scores(results: Results) -> pd.DataFrame:
     """Gather the cells' ``scores.csv``."""
-    columns = (*CELL, "seed", "metric", "unit", "value", "status")
-    return _gathered((results.read("scores.csv", *_labels(cell)) for cell in results.cells()), columns)
+    tables = (results.read("scores.csv", *_labels(cell)) for cell in results.cells())
+    return _gathered(tables, COLUMNS["scores.csv"])
 
 
 def collect_exponents(results: Results) -> pd.DataFrame:
-    """Gather the exponents of truths, as method ``truth``, and of forecasts."""
-    return _gathered(_spectra(results), (*CELL, "seed", "index", "exponent", "stderr", "converged", "horizon"))
-
-
-def _spectra(results: Results) -> Iterator[pd.DataFrame]:
-    for system, (data, noise) in product(results.systems, results.data.items()):
-        if (truth := results.open("truth.nc", system, data)) is not None:
-            yield exponents(truth, system=system, data=data, noise=noise, method="truth")
-    for cell in results.cells():
-        if (forecast := results.open("forecast.nc", *_labels(cell))) is not None:
-            yield exponents(forecast, **cell)
+    """Gather the exponents of forecasts; those of method ``truth`` were found along the same path as all others."""
+    tables = ((cell, results.open("forecast.nc", *_labels(cell))) for cell in results.cells())
+    return _gathered(
+        (exponents(table, **cell) for cell, table in tables if table is not None), COLUMNS["exponents.csv"]
+    )
 
 
 def collect_costs(results: Results) -> pd.DataFrame:
     """Gather the cells' ``costs.csv``: what each method was given, and what it cost."""
-    tables = ((cell, results.read("costs.csv", *_labels(cell))) for cell in results.cells())
-    return _gathered((_identified(table, cell) for cell, table in tables if table is not None), (*CELL, *COSTS))
+    tables = ((cell, results.read("costs.csv", *_labels(cell))) for cell in results.trained())
+    return _gathered((_identified(table, cell) for cell, table in tables if table is not None), COLUMNS["costs.csv"])
 
 
 def collect_truth(results: Results) -> pd.DataFrame:
-    """Gather the dimension, period and exponents of the true systems, per unit of system time."""
-    columns = ("system", "dimension", "period", "index", "exponent", "stderr", "converged", "horizon")
+    """Gather the dimension, period, motion and exponents of the true systems, per unit of system time."""
     tables = ((system, results.open("exponents.nc", system)) for system in results.systems)
-    return _gathered((_truth(system, table) for system, table in tables if table is not None), columns)
+    return _gathered((_truth(system, table) for system, table in tables if table is not None), COLUMNS["truth.csv"])
 
 
 def _truth(system: str, table: xr.Dataset) -> pd.DataFrame:
     identity = {"system": system, "dimension": table.sizes["component"], "period": float(table["period"])}
+    identity["motion"] = table.attrs["motion"]
     return exponents(table.expand_dims(seed=[0]), **identity).drop(columns="seed")
 
 
@@ -178,6 +188,7 @@ def missing(results: Results) -> pd.DataFrame:
         {**cell, "file": name}
         for cell in results.cells()
         for name in ("history.csv", "forecast.nc", "scores.csv")
+        if not (cell["method"] == TRUTH and name == "history.csv")
         if not results.folder.joinpath(*_labels(cell), name).exists()
     ]
     return pd.DataFrame(rows, columns=[*CELL, "file"])

@@ -4,7 +4,7 @@ Smooth systems are integrated by Taylor's method at the rounding error of double
 instruction advances several orbits. Tangents solve the variational equation :math:`\dot{V} = J(x) V` along with the
 orbit. Systems with kinks (absolute values, steps) go through scipy's DOP853 at a relative tolerance of 1e-10; at a jump
 of f itself (not of its derivatives) tangents would jump too, which the variational equation does not know, so the
-exponents of ``StickSlipOscillator`` and ``SprottMore`` are those between jumps.
+exponents of ``SprottMore`` are those between jumps.
 
 Times are in units of system time, states in system units. An orbit that leaves for infinity is NaN from there on.
 
@@ -13,6 +13,7 @@ References:
 """
 
 import json
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import SimpleNamespace
@@ -23,7 +24,9 @@ import numpy as np
 import xarray as xr
 
 from nearorbit import __version__
-from nearorbit.lyapunov import Propagate, kaplan_yorke, spectrum
+from nearorbit.catalogue import StudyError
+from nearorbit.integration import step_errors
+from nearorbit.lyapunov import CHAOS, Propagate, kaplan_yorke, motion, spectrum
 from nearorbit.seeds import generator
 from nearorbit.systems.base import System
 
@@ -39,6 +42,7 @@ SAMPLES_PER_PERIOD = 32  # of the reference orbits, for means and spectra
 NUDGE = 1e-6  # standard deviations: enough for orbits to part, too little to leave a thin basin (SprottJerk)
 PATIENCE = 300  # how many times the horizon a spectrum may take to converge
 TRANSIENT = 50  # periods, before the orbits of the truth
+REST = 1e-9  # a spread relative to the largest modulus, at which an orbit has come to rest
 
 
 def symbol_namespace() -> SimpleNamespace:
@@ -230,8 +234,10 @@ def _dop853(derivative: Callable, start: np.ndarray, times: np.ndarray) -> np.nd
 def exponents(system: System, *, label: str, starts: int, horizon: float, transient: float) -> xr.Dataset:
     """Compute the Lyapunov spectrum of a system and the averages over its attractor, along the same orbits.
 
-    The orbits go on beyond the horizon until the standard error of the leading exponent is 1 % of it, or 0.001 where it
-    is small, up to PATIENCE horizons (one, for a system with kinks); `converged` says whether it is.
+    The orbits go on beyond the horizon until the standard error of the leading exponent is 1 % of it, or 0.001 a period
+    where it is small, and until chaos can be told from shear, up to PATIENCE horizons (one, for a system with kinks);
+    `converged` says whether it is, and the attribute `motion` what kind of motion it is
+    (:func:`nearorbit.lyapunov.motion`). Where it is not chaotic, a line on standard error says so.
 
     Arguments:
         system: The system.
@@ -243,13 +249,16 @@ def exponents(system: System, *, label: str, starts: int, horizon: float, transi
     Returns:
         `exponents`, `stderr` (exponent), per unit of system time; `kaplan_yorke`; `divergence`, the mean of div f;
         `mean` and `deviation` (component) on the attractor; `period`; `states` (state, component) from all over it.
+
+    Raises:
+        StudyError: If the orbit leaves for infinity, or a component grows without bound.
     """
     simulate = orbits_of(system)
     period = system.period or dominant_period(system, simulate)
     times = period * (5 * transient + np.arange(int(horizon * SAMPLES_PER_PERIOD)) / SAMPLES_PER_PERIOD)
-    states = simulate(system.start, times)
+    states = simulate(system.start, times) if np.isfinite(period) else np.array([np.nan])
     if not np.isfinite(states).all():
-        raise ValueError(f"{label}: the orbit of '{system.name}' leaves for infinity; check its parameters")
+        raise StudyError(f"systems.{label}: the orbit of '{system.name}' leaves for infinity; check its parameters")
 
     first = states[np.arange(starts) * len(states) // starts]
     first = first + NUDGE * states.std(0) * generator("reference", label).standard_normal(first.shape)
@@ -260,24 +269,38 @@ def exponents(system: System, *, label: str, starts: int, horizon: float, transi
         transient=transient * period,
         horizon=horizon * period,
         longest=horizon * period * (PATIENCE if system.smooth else 1),
+        absolute=0.001 / period,
+        growth=CHAOS,
         carried=1 + 2 * system.dimension,
     )
     divergence, mean, square = np.split(result.average, [1, 1 + system.dimension])
+    deviation = np.sqrt(np.maximum(square - mean**2, 0))
+    kind = motion(
+        result.exponents,
+        result.stderr,
+        horizon=result.horizon,
+        converged=bool(result.converged),
+        rest=bool((states.std(0) <= REST * np.abs(states).max()).all()),
+    )
+    if kind != "chaotic":
+        leading = f"{result.exponents[0]:.2g} +- {result.stderr[0]:.1g}"
+        print(f"warning: systems.{label}: {kind}, its leading exponent is {leading}: there is no Lyapunov time, and "
+              "scores in Lyapunov times will be blank", file=sys.stderr)  # fmt: skip
     return xr.Dataset(
         {
             "exponents": ("exponent", result.exponents, {"units": "1 / system time"}),
             "stderr": ("exponent", result.stderr, {"units": "1 / system time"}),
             "converged": ((), np.int8(result.converged)),
             "horizon": ((), result.horizon, {"units": "system time"}),
-            "kaplan_yorke": ((), kaplan_yorke(result.exponents)),
+            "kaplan_yorke": ((), kaplan_yorke(result.exponents, result.stderr)),
             "divergence": ((), divergence[0], {"units": "1 / system time"}),
             "mean": ("component", mean),
-            "deviation": ("component", np.sqrt(square - mean**2)),
+            "deviation": ("component", deviation),
             "period": ((), period, {"units": "system time"}),
             "states": (("state", "component"), states[:: max(1, len(states) // 1024)]),
         },
         coords={"exponent": np.arange(1, system.dimension + 1), "component": list(system.components)},
-        attrs=_attributes(system) | {"starts": starts, "transient": transient},
+        attrs=_attributes(system) | {"starts": starts, "transient": transient, "motion": kind},
     )
 
 
@@ -285,16 +308,23 @@ def dominant_period(system: System, simulate: Orbits) -> float:
     """Estimate the period at the peak of the power spectrum, averaged over the standardized components.
 
     The scale of time comes first, :math:`2 \\pi` rms(x) / rms(f), from an orbit that grows until its length is many
-    times that scale.
+    times that scale. For an orbit that comes to rest it is the scale alone, and NaN for one that leaves.
     """
     from scipy.signal import welch
 
     state = system.start
-    scale = 2 * np.pi / np.linalg.norm(compiled(system)(state)[1], 2)  # shorter than any motion
+    scale = longest = 2 * np.pi / np.linalg.norm(compiled(system)(state)[1], 2)  # shorter than any motion
     for _ in range(16):
         states = simulate(state, np.linspace(0, 64 * scale, 1025))
+        if not np.isfinite(states).all():
+            return np.nan
+        if (states.std(0) <= REST * np.abs(states).max()).all():
+            return scale
         state = states[-1]
         scale = 2 * np.pi * np.linalg.norm(states - states.mean(0)) / np.linalg.norm(system(states))
+        longest = max(longest, scale)
+    if not np.isfinite(simulate(system.start, np.linspace(0, 1024 * longest, 1025))).all():
+        return np.nan  # one that runs away faster and faster: its scale would shrink for ever
     states = simulate(state, np.linspace(0, 1024 * scale, 16 * 1024 + 1))
     frequency, power = welch(states / states.std(0), fs=16 / scale, nperseg=16 * 64, axis=0)
     return float(1 / frequency[1 + np.argmax(power[1:].mean(1))])
@@ -317,8 +347,18 @@ def orbits(
 
     Returns:
         `train` (seed, orbit, time, component), `continuation`, `validation` (a fifth as much as `train`), `redrawn`
-        (seed; the share of the starts that were drawn again), `step` and `period`; noiseless, in system units.
+        (seed; the share of the starts that were drawn again), `step` and `period`; noiseless, in system units; and
+        `integration_error` (seed, substeps), what so many Runge-Kutta steps from sample to sample are wrong by, in
+        deviations, at the true field, the same for all seeds (:mod:`nearorbit.integration`).
+
+    Raises:
+        StudyError: If the attractor is a point, or hardly an orbit stays bounded.
     """
+    if exponents.attrs["motion"] == "fixed point":
+        raise StudyError(
+            f"systems.{label}: with these parameters '{system.name}' comes to rest at a fixed point, of which there is "
+            f"nothing to learn; choose others"
+        )
     period = float(exponents["period"])
     step = data.get("spacing") or period / data["samples_per_period"]
     count, samples = data["orbits"], data["samples"]
@@ -330,12 +370,15 @@ def orbits(
     random = [generator("orbits", label, seed) for seed in range(seeds)]
     train, redrawn = map(np.stack, zip(*(draw(rng, count, begin + time) for rng in random), strict=True))
     validation = np.stack([draw(rng, others, begin + time[:held_out])[0] for rng in random])
+    evaluate = compiled(system)
+    errors = step_errors(lambda x: evaluate(x)[0], train[:, :, :samples], exponents["deviation"].values, step)
     return xr.Dataset(
         {
             "train": (("seed", "orbit", "time", "component"), train[:, :, :samples]),
             "continuation": (("seed", "orbit", "continuation_time", "component"), train[:, :, samples:]),
             "validation": (("seed", "validation_orbit", "validation_time", "component"), validation),
             "redrawn": ("seed", redrawn),
+            "integration_error": (("seed", "substeps"), np.tile(errors, (seeds, 1)), {"units": "deviations"}),
             "step": ((), step, {"units": "system time"}),
             "period": ((), period, {"units": "system time"}),
         },
@@ -344,6 +387,7 @@ def orbits(
             "time": time[:samples],
             "continuation_time": time[samples:],
             "validation_time": time[:held_out],
+            "substeps": 1 + np.arange(len(errors)),
             "component": list(system.components),
         },
         attrs=_attributes(system),
@@ -367,7 +411,10 @@ def _draw(
         kept, drawn = np.concatenate([kept, states[inside]]), drawn + missing
         if drawn > 1000 * count:
             system = exponents.attrs["system"]
-            raise ValueError(f"'{system}': of {drawn} starts only {len(kept)} stay bounded; take a transient")
+            raise StudyError(
+                f"'{system}': of {drawn} starts only {len(kept)} lead to orbits that stay near the attractor; take a "
+                f"transient (data.*.transient), or shorter orbits (data.*.samples)"
+            )
     return kept, 1 - count / drawn
 
 
@@ -401,7 +448,8 @@ def truth(
 
     Returns:
         `forecasts`, `attractor`, `windows` and `region`, `points` with `field` and `jacobian`, `exponents` and
-        `stderr`, and `best_step` and `diverged`, which are 0. All states are noiseless and in system units.
+        `stderr`, and `best_step`, `diverged` and `collapsed`, which are 0; and the attribute `motion`. All states are
+        noiseless and in system units.
     """
     seeds, step, period = orbits.sizes["seed"], float(orbits["step"]), float(orbits["period"])
     lead = step * np.arange(_lead_samples(exponents, evaluation, step))
@@ -426,6 +474,7 @@ def truth(
             "jacobian": (("seed", "point", "component", "direction"), jacobian),
             "best_step": ("seed", np.zeros(seeds)),
             "diverged": ("seed", np.zeros(seeds, dtype=np.int8)),
+            "collapsed": ("seed", np.zeros(seeds, dtype=np.int8)),
             "step": ((), step, {"units": "system time"}),
             "period": ((), period, {"units": "system time"}),
         }
@@ -439,15 +488,16 @@ def truth(
             "component": orbits["component"],
             "direction": orbits["component"].values,
         },
-        attrs=_attributes(system),
+        attrs=_attributes(system) | {"motion": exponents.attrs["motion"]},
     )
 
 
 def _lead_samples(exponents: xr.Dataset, evaluation: Mapping[str, Any], step: float) -> int:
-    """The samples of a forecast: `horizon` / lambda_1, or `longest` where that is shorter or lambda_1 not positive."""
+    """The samples of a forecast: `horizon` / lambda_1, or `longest` where that is shorter or there is no chaos."""
     longest = evaluation["longest"] * float(exponents["period"])
     leading = float(exponents["exponents"][0])
-    duration = min(evaluation["horizon"] / leading, longest) if leading > 0 else longest
+    chaotic = exponents.attrs["motion"] == "chaotic"
+    duration = min(evaluation["horizon"] / leading, longest) if chaotic else longest
     return 1 + max(1, int(duration / step))
 
 

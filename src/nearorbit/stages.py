@@ -17,6 +17,7 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
+from nearorbit import files
 from nearorbit.catalogue import StudyError, build, home
 from nearorbit.digest import digest, key
 from nearorbit.files import read, replacing, write
@@ -138,16 +139,24 @@ def train(
         checkpoint.path.unlink(missing_ok=True)
 
 
-def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings, substeps: int):
+def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings):
     """Tabulate what a learned field does where the truth is known."""
-    import pandas as pd
-
     from nearorbit.fields import load
     from nearorbit.forecast import forecast as tabulate
 
     field, true = load(model), read(truth, kind="truth")
-    table = tabulate(field, pd.read_csv(history), true, evaluation=evaluation, substeps=substeps)
-    write(table, forecast, kind="forecast")
+    write(tabulate(field, files.table(history), true, evaluation=evaluation), forecast, kind="forecast")
+
+
+def forecast_truth(truth: Path, forecast: Output, *, label: str, system: Settings, evaluation: Settings):
+    """Tabulate what the true field does in a model's place: the floor of every metric."""
+    from nearorbit.fields import in_place_of_a_model
+    from nearorbit.forecast import forecast as tabulate
+    from nearorbit.simulation import compiled
+
+    system, true = build("systems", label, system), read(truth, kind="truth")
+    field = in_place_of_a_model(compiled(system), system.dimension)
+    write(tabulate(field, None, true, evaluation=evaluation), forecast, kind="forecast")
 
 
 def score(truth: Path, forecast: Path, scores: Output, *, system: str, data: str, noise: float, method: str):

@@ -12,19 +12,26 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from nearorbit.catalogue import StudyError, build, hint
+from nearorbit.catalogue import TRUTH, StudyError, build, hint, quotes
 from nearorbit.selection import Selection
 
 SCHEMA = Path(__file__).parents[2] / "workflow/schemas/config.schema.yaml"  # of the clone that is installed
-PLACES = {  # the axes below which a file lies; the study's long tables lie below none
-    "exponents.nc": ("system",),
-    "orbits.nc": ("system", "data"),
-    "observations.nc": ("system", "data"),
-    "truth.nc": ("system", "data"),
-    "estimators.nc": ("system", "data"),
-    "forecast.nc": ("system", "data", "method"),
-    "history.csv": ("system", "data", "method"),
+CELL = ("system", "data", "method")
+LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
+RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
+    "study": ((), ("README.md", "performance")),
+    "system": ((), (*LONG, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log")),
+    "data": (CELL[:1], ("exponents.nc",)),
+    "method": (
+        CELL[:2],
+        ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", "supervision.nc", "estimators.nc"),
+    ),
+    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc", "scores.csv")),
 }
+# The axes below which a file lies; a long table of the study lies below none.
+PLACES = {name: axes for axes, names in reversed(RESULTS.values()) for name in names}
+JUDGED = ("forecast.nc",)  # of the true field, too, as of a method with the label `truth`
+NO_TEXTS = {"null": "nothing", "bool": "a truth value", "int": "a number", "float": "a number", "timestamp": "a date"}
 LARGEST, DEEPEST = 100_000, 20  # entries of a study file, and levels of them
 CATALOGUES = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
 LABELLED = {"data": "data", "neighbors": "neighbors"} | CATALOGUES  # sections of labelled lines, and what one is called
@@ -88,7 +95,8 @@ class Study:
             raise StudyError(f"{stage}: its cell is {'/'.join(axes) or 'empty'}, not '{'/'.join(labels)}'")
         for axis, label in zip(axes, labels, strict=True):
             section = next((s for s, kind in LABELLED.items() if kind == axis), None)
-            if section and label not in (known := getattr(self, section)):
+            judged = stage == "score" and axis == "method"  # as is the true field
+            if section and label not in (known := [*getattr(self, section), *[TRUTH] * judged]):
                 raise StudyError(
                     f"{self.where}: {section}: no '{label}'{hint(label, known)}; it has {', '.join(known)}"
                 )
@@ -129,7 +137,6 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
 
 
-CELL = ("system", "data", "method")
 GROWTH = {  # around which sizes, and along which, the cost of a step is measured; the same whatever the study
     "methods": {"baseline": {}, "homotopy": {}, "jacobian": {}, "neighborhood": {}},
     "reference": {"dimension": 5, "neighbors": 25, "segment": 5, "width": 64, "seeds": 3, "batch": 64, "depth": 3},
@@ -144,7 +151,10 @@ GROWTH = {  # around which sizes, and along which, the cost of a step is measure
 }
 # stage: the labels it runs for, and what it sees of a study for these labels
 SLICES = {
-    "exponents": (CELL[:1], lambda s, system: _label_and_system(s, system) | s.evaluation["exponents"]),
+    "exponents": (
+        CELL[:1],
+        lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
+    ),
     "orbits": (
         CELL[:2],
         lambda s, system, data: {
@@ -178,7 +188,13 @@ SLICES = {
         CELL,
         lambda s, system, data, method: {
             "evaluation": {"exponents": s.evaluation["exponents"]},  # the rest has shaped the truth
-            "substeps": s.training["substeps"],
+        },
+    ),
+    "forecast_truth": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "evaluation": {"exponents": s.evaluation["exponents"]},
         },
     ),
     "score": (
@@ -225,10 +241,11 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
         reads: The names.
     """
     axes = {"system": study.systems, "data": study.data, "method": study.methods}
+    judged = {**axes, "method": (TRUTH, *study.methods)}
     return [
         folder.joinpath(*labels, name)
         for name in sorted(reads)
-        for labels in product(*(axes[axis] for axis in PLACES.get(name, ())))
+        for labels in product(*((judged if name in JUDGED else axes)[axis] for axis in PLACES.get(name, ())))
     ]
 
 
@@ -243,13 +260,59 @@ def load(path: Path) -> Study:
     """
     import yaml
 
+    text = read(path)
     try:
-        config = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise StudyError(f"{path}: {error.strerror or error}; a study is a YAML file such as config.yaml") from None
+        config = yaml.safe_load(text)
     except Exception as error:  # PyYAML lets through whatever its constructors stumble over
         raise StudyError(f"{path}: not a YAML file: {error}") from None
     return parse(config, where=str(path))
+
+
+def read(path: Path) -> str:
+    """Read the text of a study file, and check what its content no longer shows.
+
+    Arguments:
+        path: The study file, YAML.
+
+    Raises:
+        StudyError: If the file cannot be read, has a key twice, of which the last would win, or has one that YAML takes
+            for something else than text.
+    """
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        problems = list(_key_problems(yaml.compose(text, yaml.SafeLoader)))
+    except OSError as error:
+        raise StudyError(f"{path}: {error.strerror or error}; a study is a YAML file such as config.yaml") from None
+    except Exception as error:
+        raise StudyError(f"{path}: not a YAML file: {error}") from None
+    _refuse([f"{path}: {problem}" for problem in problems])
+    return text
+
+
+def _key_problems(root: Any) -> Iterator[str]:
+    import yaml
+
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))  # references lead to one node again and again
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+            continue
+        waiting += [value for _, value in node.value]
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            text, line, kind = key.value, key.start_mark.line + 1, key.tag.removeprefix("tag:yaml.org,2002:")
+            if kind in NO_TEXTS:
+                read = yaml.safe_load(text)
+                yield f"line {line}: YAML reads '{text}' as {NO_TEXTS[kind]}, {read}: put it in quotes, '\"{text}\"'"
+            if text in lines:
+                yield f"lines {lines[text]} and {line}: '{text}' stands there twice, and only the last would count"
+            lines.setdefault(text, line)
 
 
 def parse(config: Any, *, where: str = "study") -> Study:
@@ -300,8 +363,13 @@ def _normalized(key: str, section: Any) -> Any:
 def _misfits(study: Study) -> Iterator[str]:
     """Find what is well formed line by line, and does not fit together."""
     segment = study.training["segment"]
-    if "neighbors" in study.methods:
-        yield "methods.neighbors: this label is the name of a folder of results; take another"
+    labels = [("study", "study", study.study)]
+    labels += [
+        (axis, f"{section}.{label}", label) for section, axis in LABELLED.items() for label in getattr(study, section)
+    ]
+    for axis, place, label in labels:
+        if label in _reserved(axis):
+            yield f"{place}: '{label}' is the name of a file or folder of results; take another label"
     for label, settings in study.neighbors.items():
         try:
             Selection(**settings)
@@ -312,6 +380,12 @@ def _misfits(study: Study) -> Iterator[str]:
             yield f"data.{label}: give one of samples_per_period and spacing (system time), not both or none"
         if data["samples"] <= segment:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"
+
+
+def _reserved(axis: str) -> set[str]:
+    """Collect the names of files and folders beside the labels of an axis, in results/ and among the logs."""
+    names = RESULTS[axis][1] if axis in RESULTS else ()
+    return {*names, *(f"{Path(name).stem}.log" for name in names)}
 
 
 def _reference_misfits(study: Study, place: str, entry: Any) -> Iterator[str]:
@@ -434,14 +508,15 @@ def _explain(error: Any) -> Iterator[str]:
             missing = [key for key in error.validator_value if key not in error.instance]
             yield f"{at}missing {', '.join(missing)}; a study states every value, see config.yaml"
         case "pattern":
-            yield (
-                f"{at}{error.instance!r} is not a plain name: letters, digits, '_', '.' and '-', "
-                "beginning with a letter or a digit"
-            )
+            yield f"{at}{error.instance!r} is not {error.schema['description']}"
         case "type":
             finite = not isinstance(error.instance, float) or math.isfinite(error.instance)
             expected = error.validator_value if finite else "number"
-            yield f"{at}expected {_kind(expected)}, not {error.instance!r}{_yaml_trap(error.instance)}"
+            trap = quotes(error.instance) if "string" in expected else _yaml_trap(error.instance)
+            yield f"{at}expected {_kind(expected)}, not {error.instance!r}{trap}"
+        case "enum":
+            known = ", ".join(error.validator_value)
+            yield f"{at}expected one of {known}, not {error.instance!r}{quotes(error.instance)}"
         case "minProperties":
             yield f"{at}at least one is needed"
         case _:

@@ -21,7 +21,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,11 @@ from torch import Tensor, nn
 
 from nearorbit.batches import Data
 from nearorbit.budget import Training
+from nearorbit.catalogue import StudyError
 from nearorbit.devices import pick_device
 from nearorbit.fields import Coordinates, Field, NeuralField
 from nearorbit.files import replacing
+from nearorbit.integration import fitted_errors, least_steps
 from nearorbit.methods.base import Batch, Method, given, own_parameters, trajectory_error
 
 ALIGNMENT = (
@@ -115,6 +117,7 @@ def train(
     began = time.perf_counter()
     torch.set_flush_denormal(True)  # denormal activations of saturated units cost several times as much
     settings = Training(**training)
+    settings = replace(settings, substeps=substeps(observations, settings))
     device, dtype = pick_device(settings.device), getattr(torch, settings.precision)
     seeds = [int(seed) for seed in observations["seed"]]
     coordinates = Coordinates(
@@ -129,12 +132,34 @@ def train(
         "peak_memory_mib": peak_memory(device),
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
+        "substeps": settings.substeps,
         "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "given": given(method),
         "seeds": len(seeds),
     }
     return field, coordinates, loop.histories(), costs
+
+
+def substeps(observations: xr.Dataset, settings: Training) -> int:
+    """Tell how many Runge-Kutta steps are made from sample to sample: as many as the settings say, or as are needed.
+
+    Raises:
+        StudyError: If the accuracy cannot be reached, or cells of one ensemble need different numbers.
+    """
+    if settings.substeps != "auto":
+        return settings.substeps
+    if "integration_error" in observations:
+        errors = observations["integration_error"].transpose("seed", "substeps").to_numpy()
+    else:
+        errors = [fitted_errors(observations)]
+    needed = sorted({least_steps(row, settings.accuracy) for row in errors})
+    if len(needed) > 1:
+        raise StudyError(
+            f"cells that need {' and '.join(map(str, needed))} Runge-Kutta steps between two samples cannot be trained "
+            f"together: train them apart, or give training.substeps as a number"
+        )
+    return needed[0]
 
 
 class Loop:

@@ -17,25 +17,27 @@ AXES = ("system", "data", "neighbors", "method", "name", "table", "figure")  # w
 COLLECTED = {  # the long tables of a study, and what each is collected from
     "truth": ["results/{study}/{system}/exponents.nc"],
     "scores": ["results/{study}/{system}/{data}/{method}/scores.csv"],
-    "exponents": [
-        "results/{study}/{system}/{data}/truth.nc",
-        "results/{study}/{system}/{data}/{method}/forecast.nc",
-    ],
+    "exponents": ["results/{study}/{system}/{data}/{method}/forecast.nc"],
     "costs": ["results/{study}/{system}/{data}/{method}/costs.csv"],
 }
+JUDGED_TABLES = ("scores", "exponents")  # which have rows of the true field, too
 
 # Jobs run the sources that are digested below, with the interpreter that runs snakemake even where its environment is
-# not activated; --sdm conda activates its own.
+# not activated; --sdm conda activates its own. A prefix replaces Snakemake's own and with it bash's strict mode:
+# without this a job that writes its log through tee has the status of tee.
 BIN = [] if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else [Path(sys.executable).parent]
 SEARCHED = {"PATH": [*BIN, "$PATH"], "PYTHONPATH": [Path(workflow.basedir, "src")]}
-shell.prefix("".join(f'export {name}="{":".join(map(str, paths))}"; ' for name, paths in SEARCHED.items()))
+EXPORTS = "".join(f'export {name}="{":".join(map(str, paths))}"; ' for name, paths in SEARCHED.items())
+shell.prefix(f"set -euo pipefail; {EXPORTS}")
 
 
 def checked_study():
     """Check the study; a mistake in it ends snakemake with the message alone."""
-    where = ", ".join(os.path.relpath(file) for file in workflow.overwrite_configfiles or ["config.yaml"])
+    files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
     try:
-        study = studies.parse(config, where=where)
+        for file in files if workflow.is_main_process else ():
+            studies.read(Path(file))  # Snakemake has read it, and taken the last of two equal keys
+        study = studies.parse(config, where=", ".join(files))
         if workflow.is_main_process:  # it imports torch and dysts, which every job of a cluster would do again
             study.check_catalogues()
     except catalogue.StudyError as error:
@@ -57,9 +59,12 @@ wildcard_constraints:
     name="|".join(COLLECTED),
 
 
-def over(patterns):
+JUDGED = "|".join(map(re.escape, ("truth", *study.methods)))  # the true field, in a model's place, is one of them
+
+
+def over(patterns, methods=study.methods):
     """Expand patterns of paths over the labels of the study."""
-    axes = {"system": study.systems, "data": study.data, "method": study.methods}
+    axes = {"system": study.systems, "data": study.data, "method": methods}
     return expand(patterns, study=study.study, table=study.tables, figure=study.figures, **axes)
 
 

@@ -20,6 +20,23 @@ rule forecast:
         " --history {input.history} --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
+rule forecast_truth:
+    input:
+        truth="results/{study}/{system}/{data}/truth.nc",
+    output:
+        forecast="results/{study}/{system}/{data}/truth/forecast.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/truth/forecast.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("forecast_truth"),
+        sources=sources("forecast_truth", "systems"),
+    shell:
+        "python -m nearorbit forecast_truth --settings {params.settings:q}"
+        " --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
+
+
 rule score:
     input:
         truth="results/{study}/{system}/{data}/truth.nc",
@@ -28,6 +45,8 @@ rule score:
         scores="results/{study}/{system}/{data}/{method}/scores.csv",
     log:
         "results/{study}/logs/{system}/{data}/{method}/scores.log",
+    wildcard_constraints:
+        method=JUDGED,
     conda:
         ENVIRONMENT
     params:
@@ -58,7 +77,9 @@ rule estimators:
 
 rule collect:
     input:
-        lambda wildcards: over(COLLECTED[wildcards.name]),
+        lambda wildcards: over(
+            COLLECTED[wildcards.name], [*["truth"] * (wildcards.name in JUDGED_TABLES), *study.methods]
+        ),
     output:
         "results/{study}/{name}.csv",
     log:

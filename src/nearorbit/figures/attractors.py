@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from nearorbit.figures.base import WIDTH, colors, panels
-from nearorbit.scores import Results
+from nearorbit.scores import Results, status
 
 IMAGE_FROM = 5  # dimensions
 
@@ -19,7 +19,7 @@ class Attractors:
 
     Up to four dimensions, orbits are projected on the plane of the truth's two leading principal components; of more,
     one orbit is an image of its components (down) over time (across). What leaves the axes is cut off, and an orbit
-    that diverged ends where it did.
+    that diverged ends where it did. A seed that diverged or collapsed says so below its panel.
 
     Arguments:
         data: The label of the data; the study's first if None.
@@ -57,6 +57,8 @@ class Attractors:
         else:
             length = int(np.searchsorted(truth["sample"], self.periods * truth["period"]))
             _image(ax, true[0, :length], orbits[0, :length])
+        if (word := status(table).isel(seed=self.seed).item()) != "ok":
+            ax.set_xlabel(f"† {word}", labelpad=2)
 
 
 def _projection(ax: plt.Axes, true: np.ndarray, orbits: np.ndarray, color: Any) -> None:

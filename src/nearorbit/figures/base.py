@@ -7,7 +7,8 @@ builds it from its line in the study, draws and saves::
     save(figure.draw(results), Path("forecasts.pdf"), Path("forecasts.png"))
 
 The truth is black in every figure, and a method has the color of its place in the study. The colors are those of Okabe
-and Ito, which the color-blind can tell apart.
+and Ito, which the color-blind can tell apart. A dagger is a seed that diverged or collapsed, a hollow dot or a double
+dagger a spectrum that has not converged.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,10 +25,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from nearorbit.scores import Results
+from nearorbit.scores import TRUTH, Results
 
 WIDTH = 7.0  # inches, a page
-TRUTH = "black"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
 STYLE = {
     "font.size": 8,
@@ -72,7 +72,7 @@ def colors(results: Results) -> dict[str, Any]:
     """Assign a color to the truth and to each method of a study."""
     many = len(results.methods) > len(COLORS)
     chosen = sns.husl_palette(len(results.methods), l=0.55) if many else COLORS
-    return {"truth": TRUTH} | dict(zip(results.methods, chosen, strict=False))
+    return {TRUTH: "black"} | dict(zip(results.methods, chosen, strict=False))
 
 
 def panels(rows: int, columns: int, *, height: float, width: float = WIDTH, **options: Any) -> tuple[plt.Figure, Any]:
@@ -116,7 +116,9 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
 
 
 def legend(figure: plt.Figure, palette: dict[str, Any]) -> None:
-    """Put one legend of the methods above all panels."""
+    """Put one legend of the methods, if there are any, above all panels."""
+    if not palette:
+        return
     handles = [plt.Line2D([], [], color=color, linewidth=2, label=name) for name, color in palette.items()]
     rows = -(-len(handles) // 6)
     figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
@@ -128,7 +130,7 @@ def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -
 
 
 def by_cell(results: Results, quantity: Callable[..., np.ndarray]) -> pd.DataFrame:
-    """Evaluate truth against forecast in every cell, as a long table.
+    """Evaluate truth against forecast in every trained cell, as a long table.
 
     Arguments:
         results: The files of the study.
@@ -138,7 +140,7 @@ def by_cell(results: Results, quantity: Callable[..., np.ndarray]) -> pd.DataFra
         A row per value, with columns ``(system, data, noise, method, value)``.
     """
     rows = []
-    for cell in results.cells():
+    for cell in results.trained():
         truth = results.open("truth.nc", cell["system"], cell["data"])
         forecast = results.open("forecast.nc", cell["system"], cell["data"], cell["method"])
         if truth is not None and forecast is not None:

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from nearorbit.figures.base import cell_panels, colors, edge_marks, legend
-from nearorbit.metrics.base import leading_exponent
+from nearorbit.metrics.base import chaotic, leading_exponent
 from nearorbit.metrics.valid_prediction_time import prediction_times
 from nearorbit.scores import Results
 
@@ -16,11 +16,14 @@ from nearorbit.scores import Results
 class Forecasts:
     """One component of one forecast over Lyapunov times; a triangle marks where its valid prediction time ends.
 
+    The broad gray line is the orbit, the black one the true field's own forecast of it. Where the truth is not chaotic,
+    time is in periods.
+
     Arguments:
         component: The index of the component.
         seed: The seed.
         start: The index of the start.
-        horizon: What is shown, in Lyapunov times.
+        horizon: What is shown, in Lyapunov times or periods.
     """
 
     component: int = 0
@@ -33,18 +36,22 @@ class Forecasts:
         """Draw a panel for each system and data."""
         palette = colors(results)
         figure, cells = cell_panels(results, height=1.3)
+        unit = "Lyapunov times"
         for ax, system, data in cells:
             truth = results.open("truth.nc", system, data)
             if truth is None:
                 continue
-            self._line(ax, truth, truth, color=palette["truth"], linewidth=1.6)
-            for method in results.methods:
+            self._line(ax, truth, truth, color="0.75", linewidth=2.5)
+            for method in results.judged:
                 forecast = results.open("forecast.nc", system, data, method)
                 if forecast is not None:
                     self._line(ax, truth, forecast, color=palette[method], linewidth=0.9)
                     self._end(ax, truth, forecast, color=palette[method])
             ax.set_xlim(0, min(self.horizon, ax.dataLim.x1))
-        figure.supxlabel("Lyapunov times", fontsize=8)
+            if not chaotic(truth):
+                ax.set_title("in periods", loc="right")
+                unit = "Lyapunov times, or periods where it says so"
+        figure.supxlabel(unit, fontsize=8)
         figure.supylabel(f"component {self.component + 1}", fontsize=8)
         legend(figure, palette)
         return figure
@@ -54,11 +61,12 @@ class Forecasts:
         ax.plot(truth["lead"] * self._rate(truth), x, **style)
 
     def _end(self, ax: plt.Axes, truth: xr.Dataset, forecast: xr.Dataset, **style: Any) -> None:
-        end = prediction_times(truth, forecast).isel(seed=self.seed, start=self.start).item() * self._rate(truth)
-        edge_marks(ax, [end] if end <= self.horizon else [], edge=0, marker="^", **style)
+        end = prediction_times(truth, forecast).isel(seed=self.seed, start=self.start).item()
+        shown = [end * self._rate(truth)] if end < truth["lead"].max() else []
+        edge_marks(ax, [x for x in shown if x <= self.horizon], edge=0, marker="^", **style)
 
     def _rate(self, truth: xr.Dataset) -> float:
-        return leading_exponent(truth).isel(seed=self.seed).item()
+        return leading_exponent(truth).isel(seed=self.seed).item() if chaotic(truth) else 1 / truth["period"].item()
 
 
 def entries() -> dict[str, Any]:

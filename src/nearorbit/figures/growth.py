@@ -21,12 +21,12 @@ class Growth:
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a panel for each size."""
-        table = results.read("growth.csv")
+        table = results.table("growth.csv").reindex(columns=["method", "axis", "size", "seconds"])
         table = table.assign(milliseconds=1e3 * table["seconds"])
         palette = dict(zip(table["method"].unique(), COLORS, strict=False))
         axes = table["axis"].unique()
-        figure, grid = panels(1, len(axes), height=2.0, sharey=True)
-        for ax, axis in zip(grid.flat, axes, strict=True):
+        figure, grid = panels(1, max(1, len(axes)), height=2.0, sharey=True)
+        for ax, axis in zip(grid.flat, axes, strict=False):
             part = table[table["axis"] == axis]
             sns.lineplot(part, x="size", y="milliseconds", hue="method", palette=palette, marker="o", ms=3, ax=ax,
                          legend=False)  # fmt: skip

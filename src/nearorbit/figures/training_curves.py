@@ -7,7 +7,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.figures.base import cell_panels, colors, legend
-from nearorbit.scores import Results
+from nearorbit.scores import TRUTH, Results
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TrainingCurves:
     def draw(self, results: Results) -> plt.Figure:
         """Draw a panel for each system and data."""
         palette = colors(results)
-        del palette["truth"]
+        del palette[TRUTH]
         figure, cells = cell_panels(results, height=1.5)
         for ax, system, data in cells:
             for method, color in palette.items():

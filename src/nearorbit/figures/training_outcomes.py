@@ -10,13 +10,16 @@ from matplotlib import pyplot as plt
 
 from nearorbit import catalogue
 from nearorbit.figures.base import WIDTH, colors, edge_marks, legend, panels
-from nearorbit.scores import Results
+from nearorbit.scores import TRUTH, Results
 from nearorbit.tables.base import check_metrics
 
 
 @dataclass(frozen=True)
 class TrainingOutcomes:
     """Every seed as a dot, their median as a line; a cross on the upper edge is a seed whose value is undefined.
+
+    A dagger in place of a dot is a seed that diverged or collapsed. The truth is left out: nothing trains it, and its
+    errors are the rounding of numbers.
 
     Arguments:
         metrics: The names of the metrics, one row of panels each.
@@ -30,9 +33,9 @@ class TrainingOutcomes:
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a row of panels for each metric, with a panel for each data."""
-        scores = results.read("scores.csv")
+        scores = results.table("scores.csv")
         palette = colors(results)
-        del palette["truth"]
+        del palette[TRUTH]
         dots = len(results.data) * len(results.systems) * len(results.methods)
         width = max(WIDTH, 1 + 0.06 * dots)
         figure, axes = panels(len(self.metrics), len(results.data), height=1.7, width=width, sharex=True, sharey="row")
@@ -48,13 +51,17 @@ class TrainingOutcomes:
 
 
 def _panel(ax: plt.Axes, rows: pd.DataFrame, systems: Sequence[str], palette: dict[str, Any]) -> None:
-    log = (rows["value"].dropna() > 0).all() and rows["metric"].ne("steps_to_best").all()
+    rows = rows[rows["method"].isin(palette)]
+    values = rows["value"].dropna()
+    log = len(values) and (values > 0).all() and rows["metric"].ne("steps_to_best").all()
     place = {system: number for number, system in enumerate(systems)}
     width = 0.8 / len(palette)
     for number, (method, color) in enumerate(palette.items()):
         dots = rows[rows["method"] == method]
         x = dots["system"].map(place) - 0.4 + width * (number + 0.5)
-        ax.scatter(x, dots["value"], s=9, color=color, alpha=0.6, linewidth=0)
+        failed = dots["status"] != "ok"
+        ax.scatter(x[~failed], dots["value"][~failed], s=9, color=color, alpha=0.6, linewidth=0)
+        ax.scatter(x[failed], dots["value"][failed], s=45, color=color, marker="$†$", linewidth=0)
         median = dots["value"].groupby(x).median()
         ax.hlines(median, median.index - width * 0.4, median.index + width * 0.4, color=color, linewidth=1.4)
         edge_marks(ax, x[dots["value"].isna()], edge=1, marker="x", color=color, linewidth=1)

@@ -6,13 +6,25 @@ seed, and :math:`m(\text{truth}, \text{truth})` is the best that there is.
 
 A learned orbit that left is NaN from there on. A metric of orbits *in time* counts it as a forecast that has failed
 from then on; a metric of the *attractor* is NaN, since an orbit that leaves has none.
+
+A value comes from a finite sample, and another sample gives another one. Its standard error is that of one seed; how
+seeds differ is another question. What is sampled are orbits: for a statistic of the attractor each run is left out in
+turn (:func:`jackknife`), a median is as uncertain as the share of the sample below it (:func:`median_stderr`), and
+exponents bring their own errors.
+
+References:
+    | Confidence intervals for medians and other position measures (Woodruff, 1952)
+    | The jackknife, the bootstrap and other resampling plans (Efron, 1982)
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import xarray as xr
+
+Compute = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
 
 
 @dataclass(frozen=True)
@@ -25,13 +37,18 @@ class Metric:
         unit: Its unit; ``"1"`` where it has none.
         compute: The function of truth and forecast, to one number per seed, with shape (seed).
         better: Whether ``"lower"`` or ``"higher"`` is better.
+        stderr: The function of truth and forecast, to the standard errors of these numbers, with shape (seed); None
+            where no honest one is known.
+        of_spectrum: Whether the numbers rest on the Lyapunov spectra, which may not have converged.
     """
 
     name: str
     label: str
     unit: str
-    compute: Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
+    compute: Compute
     better: Literal["lower", "higher"] = "lower"
+    stderr: Compute | None = None
+    of_spectrum: bool = False
 
     @property
     def title(self) -> str:
@@ -59,6 +76,67 @@ def leading_exponent(table: xr.Dataset) -> xr.DataArray:
     return table["exponents"].isel(exponent=0)
 
 
-def chaotic(truth: xr.Dataset) -> xr.DataArray:
-    r"""Tell whether :math:`\lambda_1` is positive beyond three standard errors, with shape (seed)."""
-    return leading_exponent(truth) > 3 * truth["stderr"].isel(exponent=0)
+def chaotic(truth: xr.Dataset) -> bool:
+    """Tell whether the truth is chaotic, as it was found to be when its exponents were computed."""
+    return truth.attrs["motion"] == "chaotic"
+
+
+def lyapunov_rate(truth: xr.Dataset) -> xr.DataArray:
+    r"""Take :math:`\lambda_1` of a chaotic truth, with shape (seed); NaN if it is not chaotic: no Lyapunov time."""
+    return leading_exponent(truth) if chaotic(truth) else xr.full_like(leading_exponent(truth), np.nan)
+
+
+def jackknife(compute: Compute) -> Compute:
+    r"""Make the function that estimates the standard error of a statistic of the attractor by leaving out runs.
+
+    .. math:: s^2 = \frac{R - 1}{R} \sum_{r=1}^{R} (m_r - \bar m)^2
+
+    where :math:`m_r` is the metric without run r of truth and forecast. It sees the scatter, and no bias that all
+    samples of this size have; it needs two runs.
+
+    Arguments:
+        compute: The metric; of all variables it reads only ``attractor``.
+    """
+
+    def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
+        tables, runs = (truth[["attractor"]], forecast[["attractor"]]), np.arange(truth.sizes["run"])
+        if len(runs) < 2:
+            return xr.full_like(leading_exponent(truth), np.nan)
+        left = xr.concat([compute(*(t.isel(run=runs != run) for t in tables)) for run in runs], "run")
+        return (((left - left.mean("run", skipna=False)) ** 2).sum("run", skipna=False) * (1 - 1 / len(runs))) ** 0.5
+
+    return stderr
+
+
+def median_stderr(values: xr.DataArray, dim: str, *, groups: int | None = None) -> xr.DataArray:
+    r"""Estimate the standard error of a median, whatever the distribution.
+
+    .. math:: s = \tfrac12 \big( Q(\tfrac12 + s_p) - Q(\tfrac12 - s_p) \big)
+
+    where Q are the quantiles and :math:`s_p` the standard error of the share of values below the median:
+    :math:`1 / \sqrt{4 n}` for n independent values. Values in groups are alike: there it comes from the shares of the
+    groups, which are the independent ones.
+
+    Arguments:
+        values: The values, with shape (seed, n).
+        dim: The name of the dimension of length n.
+        groups: The number of groups of equal length in which the values follow one another; n if None.
+
+    Returns:
+        The standard error, with shape (seed); NaN for less than five groups, or if a value is NaN.
+    """
+    n = values.sizes[dim]
+    if (groups := groups or n) < 5:
+        return xr.full_like(values.isel({dim: 0}, drop=True), np.nan)
+    group = np.arange(n) * groups // n
+    return xr.apply_ufunc(lambda row: _median_stderr(row, group), values, input_core_dims=[[dim]], vectorize=True)
+
+
+def _median_stderr(values: np.ndarray, group: np.ndarray) -> float:
+    """The same for the values and their groups, both with shape (n)."""
+    median = np.median(values)
+    above = ((values > median) + 1.0 * (values >= median)) / 2  # ties count half
+    shares = np.bincount(group, above) / np.bincount(group)
+    error = min(shares.std(ddof=1) / len(shares) ** 0.5, 0.5)
+    low, high = np.quantile(values, [0.5 - error, 0.5 + error])
+    return (high - low) / 2

@@ -8,12 +8,21 @@ contribute to :math:`f` on the attractor.
 
 import xarray as xr
 
-from nearorbit.metrics.base import Metric, catalogued
+from nearorbit.metrics.base import Metric, catalogued, median_stderr
 
 
 def field_error(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
     """Compute the median relative error over the points, with shape (seed); defined also where orbits diverge."""
-    return (_norm(forecast["field"] - truth["field"]) / _norm(truth["field"])).median("point", skipna=False)
+    return _errors(truth, forecast).median("point", skipna=False)
+
+
+def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
+    """Estimate its standard error; points follow one another along the runs of the attractor."""
+    return median_stderr(_errors(truth, forecast), "point", groups=truth.sizes["run"])
+
+
+def _errors(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
+    return _norm(forecast["field"] - truth["field"]) / _norm(truth["field"])
 
 
 def _norm(field: xr.DataArray) -> xr.DataArray:
@@ -22,4 +31,4 @@ def _norm(field: xr.DataArray) -> xr.DataArray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    return catalogued(Metric("field_error", "vector field error", "1", field_error))
+    return catalogued(Metric("field_error", "vector field error", "1", field_error, stderr=stderr))

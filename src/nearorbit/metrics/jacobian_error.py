@@ -8,7 +8,7 @@ flow over one step. Errors of 1 are what a constant field would make.
 
 import xarray as xr
 
-from nearorbit.metrics.base import Metric, catalogued
+from nearorbit.metrics.base import Metric, catalogued, median_stderr
 
 
 def jacobian_errors(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
@@ -21,10 +21,15 @@ def jacobian_error(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
     return jacobian_errors(truth, forecast).median("point", skipna=False)
 
 
+def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
+    """Estimate its standard error; points follow one another along the runs of the attractor."""
+    return median_stderr(jacobian_errors(truth, forecast), "point", groups=truth.sizes["run"])
+
+
 def _norm(jacobian: xr.DataArray) -> xr.DataArray:
     return (jacobian**2).sum(("component", "direction"), skipna=False) ** 0.5
 
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    return catalogued(Metric("jacobian_error", "Jacobian error", "1", jacobian_error))
+    return catalogued(Metric("jacobian_error", "Jacobian error", "1", jacobian_error, stderr=stderr))

@@ -7,15 +7,25 @@ An error of 1 is that of a limit cycle. It may be small by luck: one number can 
 
 import xarray as xr
 
-from nearorbit.metrics.base import Metric, catalogued, chaotic, leading_exponent
+from nearorbit.metrics.base import Metric, catalogued, leading_exponent, lyapunov_rate
 
 
 def leading_exponent_error(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
     """Compute the error, with shape (seed); NaN if the truth is not chaotic or the learned exponent is NaN."""
-    true = leading_exponent(truth).where(chaotic(truth))
+    true = lyapunov_rate(truth)
     return abs(leading_exponent(forecast) - true) / true
+
+
+def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
+    """Estimate its standard error from those of the two exponents."""
+    learned, true = (table["stderr"].isel(exponent=0) for table in (forecast, truth))
+    ratio = leading_exponent(forecast) / leading_exponent(truth)
+    return (learned**2 + (ratio * true) ** 2) ** 0.5 / lyapunov_rate(truth)
 
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    return catalogued(Metric("leading_exponent_error", "error of the leading exponent", "1", leading_exponent_error))
+    label = "error of the leading exponent"
+    return catalogued(
+        Metric("leading_exponent_error", label, "1", leading_exponent_error, stderr=stderr, of_spectrum=True)
+    )

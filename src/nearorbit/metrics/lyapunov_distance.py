@@ -16,6 +16,20 @@ def lyapunov_distance(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
     return ((forecast["exponents"] - truth["exponents"]) ** 2).sum("exponent", skipna=False) ** 0.5
 
 
+def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
+    r"""Estimate its standard error from those of the exponents, as if these erred independently of one another.
+
+    .. math:: s^2 = \sum_i (\hat\lambda_i - \lambda_i)^2 (\hat s_i^2 + s_i^2) / m^2
+
+    A distance of zero has none: a small one is what the errors of the exponents leave, and larger than the true one.
+    """
+    squared = (forecast["exponents"] - truth["exponents"]) ** 2
+    variance = forecast["stderr"] ** 2 + truth["stderr"] ** 2
+    total = squared.sum("exponent", skipna=False)
+    return ((squared * variance).sum("exponent", skipna=False) / total.where(total > 0)) ** 0.5
+
+
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    return catalogued(Metric("lyapunov_distance", "distance of Lyapunov spectra", "1/time", lyapunov_distance))
+    label, unit = "distance of Lyapunov spectra", "1/time"
+    return catalogued(Metric("lyapunov_distance", label, unit, lyapunov_distance, stderr=stderr, of_spectrum=True))

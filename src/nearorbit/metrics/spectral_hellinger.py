@@ -14,7 +14,7 @@ References:
 import numpy as np
 import xarray as xr
 
-from nearorbit.metrics.base import Metric, catalogued
+from nearorbit.metrics.base import Metric, catalogued, jackknife
 
 
 def spectral_hellinger(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
@@ -55,4 +55,5 @@ def hellinger(F: np.ndarray, G: np.ndarray) -> float:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    return catalogued(Metric("spectral_hellinger", "Hellinger distance of spectra", "1", spectral_hellinger))
+    label, stderr = "Hellinger distance of spectra", jackknife(spectral_hellinger)
+    return catalogued(Metric("spectral_hellinger", label, "1", spectral_hellinger, stderr=stderr))

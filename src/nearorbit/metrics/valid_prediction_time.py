@@ -14,7 +14,7 @@ References:
 import numpy as np
 import xarray as xr
 
-from nearorbit.metrics.base import Metric, catalogued, chaotic, leading_exponent, spread
+from nearorbit.metrics.base import Metric, catalogued, lyapunov_rate, median_stderr, spread
 
 
 def prediction_times(truth: xr.Dataset, forecast: xr.Dataset, *, threshold: float = 0.4) -> xr.DataArray:
@@ -27,10 +27,19 @@ def prediction_times(truth: xr.Dataset, forecast: xr.Dataset, *, threshold: floa
 
 def valid_prediction_time(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
     """Compute the median over the starts, in Lyapunov times, with shape (seed); NaN if the truth is not chaotic."""
-    return (prediction_times(truth, forecast).median("start") * leading_exponent(truth)).where(chaotic(truth))
+    return prediction_times(truth, forecast).median("start") * lyapunov_rate(truth)
+
+
+def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
+    """Estimate its standard error from the scatter over the starts; NaN where half of the forecasts are censored."""
+    times = prediction_times(truth, forecast)
+    known = median_stderr(times, "start").where(times.median("start") < truth["lead"].max())
+    return known * lyapunov_rate(truth)
 
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
     label, unit = "valid prediction time", "Lyapunov times"
-    return catalogued(Metric("valid_prediction_time", label, unit, valid_prediction_time, better="higher"))
+    return catalogued(
+        Metric("valid_prediction_time", label, unit, valid_prediction_time, better="higher", stderr=stderr)
+    )

@@ -10,7 +10,7 @@ the components hang together.
 import numpy as np
 import xarray as xr
 
-from nearorbit.metrics.base import Metric, catalogued, deviation
+from nearorbit.metrics.base import Metric, catalogued, deviation, jackknife
 
 
 def wasserstein(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
@@ -26,4 +26,5 @@ def _sorted(table: xr.Dataset) -> xr.DataArray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    return catalogued(Metric("wasserstein", "Wasserstein distance", "deviations", wasserstein))
+    stderr = jackknife(wasserstein)
+    return catalogued(Metric("wasserstein", "Wasserstein distance", "deviations", wasserstein, stderr=stderr))

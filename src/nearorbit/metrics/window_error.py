@@ -5,7 +5,8 @@ r"""Errors of rollouts that start inside the training window: before its end (in
 
 where :math:`R_w` are the moments of window :math:`w` in the region, :math:`x` the noiseless orbit and :math:`\sigma_i`
 the deviation of component :math:`i` on the true attractor. Two unrelated orbits have an error of about 2. A window
-whose rollout leaves has an infinite error, and the median keeps one of many from deciding.
+whose rollout leaves has an infinite error, and the median keeps one of many from deciding. Windows of one orbit
+overlap, so that their scatter tells no standard error.
 
 References:
     | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko et al., NeurIPS 2023)

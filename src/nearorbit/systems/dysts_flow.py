@@ -5,8 +5,9 @@ of ``np``, the same code gives arrays, tensors with gradients, or symbolic expre
 :class:`Vector` of its components, so that a batch of states passes through code that was written for a single one.
 
 The parameters, periods and starts are those of ``dysts``, which were chosen for chaos, and a study can set each of the
-parameters. Two kinds of systems are named here but refused: those with delays, and those whose equations contain the
-time itself (a phase that is one more component, as in ``Duffing``, is fine). ``Lorenz`` has beta = 2.667, not 8/3, and
+parameters; the period is then estimated anew. Three kinds of systems are named here but refused: those with delays,
+those whose equations contain the time itself, and those with a component that is a phase and grows without bound, as in
+``Duffing``. ``Lorenz`` has beta = 2.667, not 8/3, and
 ``Lorenz96`` is the one of ``dysts`` with four components; ``lorenz96`` has any size.
 
 References:
@@ -192,12 +193,18 @@ def _factory(name: str) -> Callable[..., DystsFlow]:
 def _build(name: str, data: Mapping[str, Any], settings: Mapping[str, Any]) -> DystsFlow:
     if data["delay"]:
         raise ValueError("its equations have a delay, so its states are functions; take a system without")
+    components = _components(name, data["embedding_dimension"])
+    if phases := [components[i] for i in data["unbounded_indices"] or ()]:
+        raise ValueError(
+            f"its component {' and '.join(phases)} is a phase that grows without bound, so that noise, standardization "
+            f"and neighbors relative to its spread would mean nothing; take a system without"
+        )
     flow = DystsFlow(
         name=name,
-        components=_components(name, data["embedding_dimension"]),
+        components=components,
         parameters={**data["parameters"], **settings},
         start=np.array(data["initial_conditions"], dtype=float),
-        period=data["period"],
+        period=data["period"] if all(np.array_equal(data["parameters"][k], v) for k, v in settings.items()) else None,
         smooth=not any(NON_SMOOTH & set(function.__code__.co_names) for function in _functions(name).values()),
     )
     if not np.array_equal(flow.at_time(flow.start, 0.0), flow.at_time(flow.start, 0.7)):

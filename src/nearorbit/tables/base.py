@@ -6,11 +6,13 @@ stage builds it from its line in the study, tabulates and saves::
     tabulation = catalogue.build("tables", "jacobian_error", {})
     save(tabulation.table(results), Path("jacobian_error.csv"), Path("jacobian_error.md"), Path("jacobian_error.tex"))
 
-How failed seeds count is one rule for all tables, :func:`summary`: no defined value is left out, not even that of a
-seed which diverged or collapsed, and no failure goes unseen.
+How failed seeds count is one rule for all tables: no defined value is left out of a mean, not even that of a seed which
+diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: a failed seed ranks behind all
+that did not fail (:func:`order`), and what rests on one is never the best. The truth stands beside the methods, as the
+floor of each metric, and competes with none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -19,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from nearorbit import catalogue
-from nearorbit.scores import CELL, Results
+from nearorbit.scores import CELL, TRUTH, Results
 
 HEADLINES = (  # the metrics of an overview
     "jacobian_error",
@@ -30,6 +32,9 @@ HEADLINES = (  # the metrics of an overview
     "spectral_hellinger",
 )
 MISSING = "–"
+SYMBOLS = {"±": "$\\pm$", "–": "--", "λ": "$\\lambda$", "…": "\\dots", "‡": "$\\ddagger$"}  # in LaTeX
+MARKS = "‡ counts the seeds whose Lyapunov spectrum has not converged."
+FLOOR = "The truth is the true field in a model's place: the floor of a metric at this sample size."
 LONG = 40  # rows; longer tables may break across pages
 PREAMBLE = "% \\usepackage{booktabs, longtable}\n"
 
@@ -72,31 +77,61 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
     The mean is over every seed whose value is defined, *whatever its status*: to leave out the collapsed ones would
     flatter the methods that collapse. A seed whose value is undefined cannot enter a mean. So the best method of a
-    system and data is the one with the best mean among those with the fewest undefined values.
+    system and data is the one with the best mean among those with the fewest undefined values, of all without a failed
+    seed; where each has one, none is the best.
 
     Arguments:
         scores: Rows of ``scores.csv``.
 
     Returns:
-        A row per cell and metric, with columns ``(system, data, noise, method, metric, unit, mean, deviation, seeds,
-        undefined, diverged, collapsed, best)``; ``deviation`` is the standard deviation over the seeds.
+        A row per cell and metric, with columns ``(system, data, noise, method, metric, unit, mean, deviation, stderr,
+        seeds, undefined, diverged, collapsed, unconverged, failed, best)``; ``deviation`` is the standard deviation
+        over the seeds, ``stderr`` the root mean square of the seeds' own standard errors, and ``failed`` are those that
+        diverged or collapsed.
     """
-    cells = scores.groupby([*CELL, "metric", "unit"], sort=False)
+    value, stderr = scores["value"].astype(float), scores["stderr"].astype(float)
+    columns = {
+        "squared": stderr**2,
+        "undefined": value.isna(),
+        **{word: scores["status"] == word for word in ("diverged", "collapsed")},
+        "unconverged": (scores["converged"] == 0) & value.notna(),
+    }
+    cells = scores.assign(value=value, **columns).groupby([*CELL, "metric", "unit"], sort=False)
     table = cells.agg(
         mean=("value", "mean"),
         deviation=("value", "std"),
+        stderr=("squared", "mean"),
         seeds=("value", "size"),
-        undefined=("value", lambda value: value.isna().sum()),
-        diverged=("status", lambda status: (status == "diverged").sum()),
-        collapsed=("status", lambda status: (status == "collapsed").sum()),
+        **{name: (name, "sum") for name in ("undefined", "diverged", "collapsed", "unconverged")},
     ).reset_index()
+    table = table.assign(stderr=table["stderr"] ** 0.5, failed=table["diverged"] + table["collapsed"])
     return table.assign(best=_best(table))
 
 
-def loss(table: pd.DataFrame) -> pd.Series:
-    """Turn the means of a :func:`summary` so that lower is better for every metric; infinite where undefined."""
-    higher = [name for name, metric in catalogue.entries("metrics").items() if metric.better == "higher"]
-    return table["mean"].mask(table["metric"].isin(higher), -table["mean"]).fillna(np.inf)
+def loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
+    """Turn values of these metrics so that lower is better for every one; infinite where undefined."""
+    return values.mask(metrics.isin(higher()), -values).astype(float).fillna(np.inf)
+
+
+def higher() -> list[str]:
+    """List the metrics of which higher values are better."""
+    return [name for name, metric in catalogue.entries("metrics").items() if metric.better == "higher"]
+
+
+def order(scores: pd.DataFrame) -> pd.Series:
+    """Order seeds by what they are worth: integers, of which a smaller one is better and equal ones are ties.
+
+    By value among the seeds that did not fail; then those whose value is undefined; then those that diverged or
+    collapsed, all alike.
+
+    Arguments:
+        scores: Rows of ``scores.csv``.
+    """
+    value = loss(scores["value"], scores["metric"])
+    value = value.mask(scores["status"] != "ok", np.inf)
+    level = 1 * np.isposinf(value) + (scores["status"] != "ok")
+    key = np.stack([level, value], 1)
+    return pd.Series(np.unique(key, axis=0, return_inverse=True)[1].ravel(), scores.index)
 
 
 def check_metrics(metrics: Iterable[str]) -> None:
@@ -112,23 +147,23 @@ def check_metrics(metrics: Iterable[str]) -> None:
 
 
 def _best(table: pd.DataFrame) -> pd.Series:
-    """Mark the best methods of each system, data and metric; none where all are undefined."""
+    """Mark the best methods of each system, data and metric; none where all are undefined, or have a failed seed."""
     groups = [table[name] for name in ("system", "data", "metric")]
-    fewest = table["undefined"] == table["undefined"].groupby(groups).transform("min")
-    value = loss(table).where(fewest)
+    undefined = table["undefined"].where((table["failed"] == 0) & (table["method"] != TRUTH))
+    fewest = undefined == undefined.groupby(groups).transform("min")
+    value = loss(table["mean"], table["metric"]).where(fewest)
     return (value == value.groupby(groups).transform("min")) & np.isfinite(value)
 
 
 def given(results: Results) -> dict[str, str]:
     """Look up what each method is given beyond its training budget, e.g. ``{"jacobian": "true J"}``."""
-    costs = results.read("costs.csv")
-    return {} if costs is None else costs.dropna(subset="given").groupby("method")["given"].first().to_dict()
+    return results.table("costs.csv").dropna(subset="given").groupby("method")["given"].first().to_dict()
 
 
 def headers(results: Results) -> dict[str, str]:
-    """Name the methods of a study together with what they are given, e.g. ``{"jacobian": "jacobian (true J)"}``."""
+    """Name the truth and the methods of a study, with what they are given: ``{"jacobian": "jacobian (true J)"}``."""
     known = given(results)
-    return {method: f"{method} ({known[method]})" if method in known else method for method in results.methods}
+    return {label: f"{label} ({known[label]})" if label in known else label for label in results.judged}
 
 
 def number(value: float, *, digits: int = 3) -> str:
@@ -139,10 +174,25 @@ def number(value: float, *, digits: int = 3) -> str:
 
 
 def mean_and_deviation(row: pd.Series) -> str:
-    """Write a row of a :func:`summary`, e.g. ``0.21 ± 0.02 (1/3 failed)``."""
+    """Write a row of a :func:`summary`, e.g. ``0.21 ± 0.02 ‡2 (1/3 failed)``."""
     deviation = f" ± {row['deviation']:.2g}" if np.isfinite(row["deviation"]) else ""
-    failed = row["diverged"] + row["collapsed"]
-    return number(row["mean"]) + deviation + (f" ({failed}/{row['seeds']} failed)" if failed else "")
+    return number(row["mean"]) + deviation + unconverged(row["unconverged"]) + failures(row)
+
+
+def failures(row: pd.Series) -> str:
+    """Write how many seeds of a row of a :func:`summary` failed, e.g. `` (1/3 failed)``; empty for none."""
+    return f" ({row['failed']}/{row['seeds']} failed)" if row["failed"] else ""
+
+
+def unconverged(seeds: int) -> str:
+    """Mark a number that rests on spectra of which these many have not converged, e.g. `` ‡2``; empty for none."""
+    return f" ‡{seeds}" if seeds else ""
+
+
+def texts(records: pd.DataFrame, index: Sequence[str], write: Callable[[pd.Series], str]) -> pd.Series:
+    """Write each record as a text, under an index of these columns; also where there are no records."""
+    index = pd.MultiIndex.from_frame(records[list(index)])
+    return pd.Series([write(row) for _, row in records.iterrows()], index, dtype=object)
 
 
 def spread_out(values: pd.Series, columns: dict[str, str], rows: pd.Index | None = None) -> pd.DataFrame:
@@ -172,7 +222,7 @@ def _csv(table: Table) -> str:
 
 
 def _markdown(table: Table) -> str:
-    bold = table.cells.where(~table.best, "**" + table.cells + "**")
+    bold = table.cells.where(~table.best, "**" + table.cells.astype(object) + "**")
     return f"{table.caption}\n\n{bold.reset_index().to_markdown(index=False, disable_numparse=True)}\n"
 
 
@@ -187,7 +237,7 @@ def _latex(table: Table) -> str:
         environment="longtable" if len(table.cells) > LONG else "table",
         position_float=None if len(table.cells) > LONG else "centering",
     )
-    return PREAMBLE + text.replace("±", "$\\pm$").replace("–", "--").replace("λ", "$\\lambda$").replace("…", "\\dots")
+    return PREAMBLE + text.translate(str.maketrans(SYMBOLS))
 
 
 def _escaped(text: str) -> str:

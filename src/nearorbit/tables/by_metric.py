@@ -8,12 +8,23 @@ import pandas as pd
 
 from nearorbit import catalogue
 from nearorbit.scores import Results
-from nearorbit.tables.base import MISSING, Table, given, headers, mean_and_deviation, spread_out, summary
+from nearorbit.tables.base import (
+    FLOOR,
+    MARKS,
+    MISSING,
+    Table,
+    given,
+    headers,
+    mean_and_deviation,
+    spread_out,
+    summary,
+    texts,
+)
 
 
 @dataclass(frozen=True)
 class ByMetric:
-    """Mean and standard deviation of a metric over the seeds, for every cell.
+    """Mean and standard deviation of a metric over the seeds, for every cell and for the truth in a model's place.
 
     Arguments:
         metric: The name of the metric.
@@ -24,13 +35,13 @@ class ByMetric:
 
     def table(self, results: Results) -> Table:
         """Make the table from ``scores.csv``; what a method is given stands next to its name."""
-        scores = results.read("scores.csv")
+        scores = results.table("scores.csv")
         records = summary(scores[scores["metric"] == self.metric])
         records["given"] = records["method"].map(given(results))
-        values = records.set_index(["system", "data", "method"])
+        index = ["system", "data", "method"]
         rows = pd.MultiIndex.from_product([results.systems, results.data], names=["system", "data"])
-        cells = spread_out(values.apply(mean_and_deviation, axis=1), headers(results), rows).fillna(MISSING)
-        best = spread_out(values["best"], headers(results), rows).eq(True)
+        cells = spread_out(texts(records, index, mean_and_deviation), headers(results), rows).fillna(MISSING)
+        best = spread_out(records.set_index(index)["best"], headers(results), rows).eq(True)
         return Table(self.metric, self._caption(), records, cells, best)
 
     def _caption(self) -> str:
@@ -38,7 +49,8 @@ class ByMetric:
         title = metric.title[0].upper() + metric.title[1:]
         return (
             f"{title}, {metric.better} is better: mean ± standard deviation over the seeds whose value is defined. "
-            "Failed seeds diverged or collapsed. Bold: fewest undefined values, then best mean."
+            f"Failed seeds diverged or collapsed. {MARKS + ' ' if metric.of_spectrum else ''}{FLOOR} "
+            "Bold, of the methods without a failed seed: fewest undefined values, then best mean."
         )
 
 

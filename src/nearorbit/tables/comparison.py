@@ -1,7 +1,8 @@
 r"""Each method against a reference, paired: the same system, data and seed, so the same orbits, noise and weights.
 
-A pair is won by the better value; an undefined value loses against a defined one, and a pair of equals, or of two
-undefined, is not counted. The sign test asks how often as many wins, or losses, would come by tossing a coin,
+A pair is won by the better value; an undefined value loses against a defined one, and a seed that diverged or collapsed
+against one that did not, whatever their values. A pair of equals, of two undefined or of two failed is not counted. The
+sign test asks how often as many wins, or losses, would come by tossing a coin,
 
 .. math:: p = P\big(|W - \tfrac n2| \geq |w - \tfrac n2|\big), \qquad W \sim B(n, \tfrac12).
 
@@ -15,11 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from nearorbit import catalogue
-from nearorbit.scores import Results
-from nearorbit.tables.base import MISSING, Table, headers, number, spread_out
+from nearorbit.scores import TRUTH, Results
+from nearorbit.tables.base import FLOOR, MISSING, Table, headers, number, order, spread_out, texts
 
 PAIR = ["system", "data", "seed", "metric"]
+INDEX = ["data", "metric", "method"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,11 @@ class Comparison:
     def table(self, results: Results) -> Table:
         """Make the table from ``scores.csv``."""
         reference = self.reference or results.methods[0]
-        records = paired(results.read("scores.csv"), reference)
-        rows = records.set_index(["data", "metric", "method"])
+        records = paired(results.table("scores.csv"), reference)
         others = {method: name for method, name in headers(results).items() if method != reference}
-        cells = spread_out(rows.apply(_text, axis=1), others).fillna(MISSING)
-        best = spread_out((rows["p"] < 0.05) & (rows["wins"] > rows["pairs"] / 2), others).eq(True)
+        cells = spread_out(texts(records, INDEX, _text), others).fillna(MISSING)
+        won = (records["p"] < 0.05) & (records["wins"] > records["pairs"] / 2) & (records["method"] != TRUTH)
+        best = spread_out(won.set_axis(pd.MultiIndex.from_frame(records[INDEX])), others).eq(True)
         return Table("comparison", _caption(reference), records, cells, best)
 
 
@@ -55,21 +56,22 @@ def paired(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
         A row per data, metric and method, with columns ``(data, metric, method, ratio, wins, pairs, p)``; ``ratio`` is
         the median of value / reference where both are defined.
     """
-    against = scores[scores["method"] == reference].set_index(PAIR)["value"].rename("reference")
-    others = scores[scores["method"] != reference].join(against, on=PAIR, how="inner")
-    rows = others.groupby(["data", "metric", "method"], sort=False)
-    return rows[["metric", "value", "reference"]].apply(_compared).reset_index()
+    scores = scores.assign(order=order(scores))
+    against = scores.loc[scores["method"] == reference, [*PAIR, "value", "order"]]
+    others = scores[scores["method"] != reference].merge(against, on=PAIR, suffixes=("", "_of_reference"))
+    rows = [
+        dict(zip(INDEX, labels, strict=True)) | _compared(pairs) for labels, pairs in others.groupby(INDEX, sort=False)
+    ]
+    return pd.DataFrame(rows, columns=[*INDEX, "ratio", "wins", "pairs", "p"])
 
 
-def _compared(pairs: pd.DataFrame) -> pd.Series:
+def _compared(pairs: pd.DataFrame) -> dict[str, Any]:
     from scipy.stats import binomtest  # here, for every job imports this file and this takes a second
 
-    higher = catalogue.entries("metrics")[pairs["metric"].iloc[0]].better == "higher"
-    value, reference = ((-pairs[c] if higher else pairs[c]).fillna(np.inf) for c in ("value", "reference"))
-    wins, n = int((value < reference).sum()), int((value != reference).sum())
-    ratio = (pairs["value"] / pairs["reference"]).dropna().median()
-    p = binomtest(wins, n).pvalue if n else np.nan
-    return pd.Series({"ratio": ratio, "wins": wins, "pairs": n, "p": p}, dtype=object)
+    margin = pairs["order_of_reference"] - pairs["order"]
+    wins, n = int((margin > 0).sum()), int((margin != 0).sum())
+    ratio = (pairs["value"] / pairs["value_of_reference"]).dropna().median()
+    return {"ratio": ratio, "wins": wins, "pairs": n, "p": binomtest(wins, n).pvalue if n else np.nan}
 
 
 def _text(row: pd.Series) -> str:
@@ -79,7 +81,8 @@ def _text(row: pd.Series) -> str:
 def _caption(reference: str) -> str:
     return (
         f"Every method against {reference}, paired over systems and seeds: median of the ratio to {reference} and "
-        "(wins/pairs). Bold: wins more often than chance (two-sided sign test, p < 0.05, not corrected for many tests)."
+        f"(wins/pairs); a seed that diverged or collapsed loses against one that did not. {FLOOR} Bold: a method wins "
+        "more often than chance (two-sided sign test, p < 0.05, not corrected for many tests)."
     )
 
 

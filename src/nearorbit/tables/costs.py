@@ -14,6 +14,7 @@ TITLES = {
     "peak_memory_mib": "peak memory [MiB]",
     "steps": "steps",
     "samples_seen": "samples seen",
+    "substeps": "substeps",
     "parameters": "parameters",
     "device": "device",
     "seeds": "seeds",
@@ -28,10 +29,14 @@ class Costs:
 
     def table(self, results: Results) -> Table:
         """Make the table from ``costs.csv``; for people, the range over the cells of a method."""
-        records = results.read("costs.csv")
+        records = results.table("costs.csv")
         methods = [method for method in results.methods if method in set(records["method"])]
-        cells = records.groupby("method")[list(TITLES)].agg(_range).reindex(methods).rename(columns=TITLES)
-        caption = "Costs of training all seeds of a cell together: the range over systems and data."
+        rows = [records.loc[records["method"] == method, list(TITLES)].agg(_range) for method in methods]
+        cells = pd.DataFrame(rows, pd.Index(methods, name="method"), list(TITLES)).rename(columns=TITLES)
+        caption = (
+            "Costs of training all seeds of a cell together: the range over systems and data. Substeps: steps of the "
+            "integration from one sample to the next, as many for all methods of a system and data."
+        )
         return Table("costs", caption, records, cells, cells.map(lambda _: False))
 
 

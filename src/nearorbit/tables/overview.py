@@ -9,13 +9,31 @@ import numpy as np
 import pandas as pd
 
 from nearorbit import catalogue
-from nearorbit.scores import Results
-from nearorbit.tables.base import HEADLINES, MISSING, Table, check_metrics, headers, loss, number, spread_out, summary
+from nearorbit.scores import TRUTH, Results
+from nearorbit.tables.base import (
+    FLOOR,
+    HEADLINES,
+    MARKS,
+    MISSING,
+    Table,
+    check_metrics,
+    headers,
+    higher,
+    loss,
+    number,
+    order,
+    spread_out,
+    summary,
+    texts,
+    unconverged,
+)
 
 CAPTION = (
-    "Median over the systems of the mean over the seeds; mean rank of the method over the systems and these metrics; "
-    "share of seeds that diverged or collapsed. Bold: best of the row."
+    "Median over the systems of the mean over the seeds; mean rank among the methods, over systems, seeds and these "
+    "metrics, where a seed that diverged or collapsed ranks behind all others; share of seeds that failed so. "
+    f"{MARKS} {FLOOR} It takes no rank. Bold: best of the row, of a metric among the methods without a failed seed."
 )
+INDEX = ["data", "quantity", "method"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +41,8 @@ class Overview:
     """The median over the systems of the mean over the seeds, the mean rank, and the share of failed seeds.
 
     A system where the metric is undefined for all seeds of a method counts as its worst one, so that no median is over
-    friendlier systems than another. Ranks are over methods, within each system, data and metric; ties share the better.
+    friendlier systems than another. Ranks are over methods, within each system, data, metric and seed, where failed
+    seeds come last; ties share the mean.
 
     Arguments:
         metrics: The names of the metrics, in the order of the rows.
@@ -37,43 +56,48 @@ class Overview:
 
     def table(self, results: Results) -> Table:
         """Make the table from ``scores.csv``."""
-        scores = results.read("scores.csv")
-        cells = summary(scores[scores["metric"].isin(self.metrics)])
-        records = over_systems(cells.assign(loss=loss(cells)))
+        scores = results.table("scores.csv")
+        records = over_systems(scores[scores["metric"].isin(self.metrics)])
         titles = {name: catalogue.entries("metrics")[name].title for name in self.metrics}
-        rows = records.set_index(["data", "quantity", "method"])
-        text = spread_out(rows.apply(_text, axis=1), headers(results)).fillna(MISSING)
-        best = spread_out(rows["best"], headers(results)).eq(True)
+        text = spread_out(texts(records, INDEX, _text), headers(results)).fillna(MISSING)
+        best = spread_out(records.set_index(INDEX)["best"], headers(results)).eq(True)
         order = [row for row in product(results.data, [*titles, "mean rank", "failed"]) if row in text.index]
         text, best = (table.reindex(order).rename(index=titles, level="quantity") for table in (text, best))
         return Table("overview", CAPTION, records.drop(columns="loss"), text, best)
 
 
-def over_systems(cells: pd.DataFrame) -> pd.DataFrame:
-    """Reduce a summary over its systems.
+def over_systems(scores: pd.DataFrame) -> pd.DataFrame:
+    """Reduce scores over their systems and seeds.
 
     Arguments:
-        cells: Rows of a :func:`summary` with their ``loss``.
+        scores: Rows of ``scores.csv``.
 
     Returns:
         A row per data, method and quantity, which is a metric, ``mean rank`` or ``failed``, with columns ``(data,
-        method, quantity, value, loss, best)``.
+        method, quantity, loss, failed, unconverged, value, best)``. Of a metric, ``failed`` and ``unconverged`` count
+        the seeds; of a rank, ``failed`` tells whether all did. What has failed is not the best.
     """
-    cells = cells.assign(
-        rank=cells.groupby(["system", "data", "metric"])["loss"].rank(method="min"),
-        failed=(cells["diverged"] + cells["collapsed"]) / cells["seeds"],
-    )
-    medians = cells.groupby(["data", "method", "metric"])["loss"].median().rename_axis(["data", "method", "quantity"])
-    means = cells.groupby(["data", "method"])[["rank", "failed"]].mean().rename(columns={"rank": "mean rank"})
-    records = pd.concat([medians, means.rename_axis(columns="quantity").stack()]).rename("loss").reset_index()
-    higher = [name for name, metric in catalogue.entries("metrics").items() if metric.better == "higher"]
-    value = records["loss"].mask(records["quantity"].isin(higher), -records["loss"]).where(np.isfinite(records["loss"]))
-    least = records.groupby(["data", "quantity"])["loss"].transform("min")
-    return records.assign(value=value, best=(records["loss"] == least) & value.notna())
+    cells, rivals, group = summary(scores), scores[scores["method"] != TRUTH], ["data", "method"]
+    cells = cells.assign(loss=loss(cells["mean"], cells["metric"]), share=cells["failed"] / cells["seeds"])
+    ranks = order(rivals).groupby([rivals[name] for name in ("system", "data", "metric", "seed")]).rank()
+    sums = {name: (name, "sum") for name in ("failed", "unconverged")}
+    medians = cells.groupby([*group, "metric"]).agg(loss=("loss", "median"), **sums).reset_index()
+    ranks = rivals.assign(loss=ranks, metric="mean rank", failed=rivals["status"] != "ok").groupby([*group, "metric"])
+    ranks = ranks.agg(loss=("loss", "mean"), failed=("failed", "min")).reset_index()  # of one that did not always fail
+    shares = cells.assign(loss=cells["share"], metric="failed").groupby([*group, "metric"])["loss"].mean().reset_index()
+    records = pd.concat([medians, ranks, shares.assign(failed=shares["loss"])]).rename(columns={"metric": "quantity"})
+    records = records.astype({"failed": float}).fillna({"unconverged": 0}).reset_index(drop=True)
+    finite = records["loss"].astype(float).where(np.isfinite(records["loss"].astype(float)))
+    rivaling = finite.where((records["failed"] == 0) & (records["method"] != TRUTH))
+    least = rivaling.groupby([records["data"], records["quantity"]]).transform("min")
+    value = finite.mask(records["quantity"].isin(higher()), -finite)
+    return records.assign(value=value, best=rivaling == least)
 
 
 def _text(row: pd.Series) -> str:
-    return f"{row['value']:.0%}" if row.name[1] == "failed" else number(row["value"])
+    if row["quantity"] == "failed":
+        return f"{row['value']:.0%}"
+    return number(row["value"]) + unconverged(int(row["unconverged"]))
 
 
 def entries() -> dict[str, Any]:

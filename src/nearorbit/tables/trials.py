@@ -60,7 +60,7 @@ def method(label: str) -> str:
 def _errors(results: Results) -> list[tuple[Any, ...]]:
     """List the least validation error of each seed of each cell; NaN where none is finite."""
     rows = []
-    for cell in results.cells():
+    for cell in results.trained():
         history = results.read("history.csv", cell["system"], cell["data"], cell["method"])
         if history is not None:
             best = history.groupby("seed")["validation"].min()
