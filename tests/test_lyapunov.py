@@ -139,6 +139,7 @@ def test_an_exponent_within_two_standard_errors_of_zero_counts_as_zero():
         ([0.9, 0.0, -14.6], 0.02, 100, False, "chaotic"),
         ([0.9, 0.0, -14.6], 0.4, 100, False, "not converged"),
         ([0.01, 0.0, -0.01], 0.001, 700, True, "quasi-periodic or regular"),  # log t / t
+        ([0.01, 0.0, -0.01], 0.001, 100, False, "not converged"),
         ([0.02, 0.0, -0.02], 0.001, 700, True, "not converged"),  # more than shear, less than chaos
         ([1e-4, -0.3, -5.0], 1e-5, 500, True, "periodic"),
         ([-1e-4, -0.3, -5.0], 1e-5, 500, True, "periodic"),

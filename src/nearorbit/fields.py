@@ -7,6 +7,7 @@ A field evaluates itself and pushes tangents forward, :math:`(x, v) \mapsto (f(x
 import json
 import math
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -199,6 +200,12 @@ class Transformed:
     def dimension(self) -> int:
         """The number of components, D."""
         return self.field.dimension
+
+    def single(self) -> "Transformed":
+        """The same in single precision, twice as fast, if it is a network; compiled equations stay what they are."""
+        if not isinstance(self.field, nn.Module):
+            return self
+        return Transformed(deepcopy(self.field).float(), self.coordinates.to(torch.float32))
 
     def __call__(self, y: Tensor) -> Tensor:
         """Evaluate the field; see :class:`Field`."""

@@ -176,8 +176,8 @@ def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float =
         rate: The field's time per unit of the propagator's, with a shape that broadcasts against (*, 1).
 
     Returns:
-        A function (x, v, duration) -> (x, v) on NumPy arrays: states with shape (B, D), B the product of *, and
-        tangents with shape (B, D, K), a column each.
+        A function (x, v, duration) -> (x, v) on NumPy arrays of double precision: states with shape (B, D), B the
+        product of *, and tangents with shape (B, D, K), a column each.
     """
 
     @torch.inference_mode()
@@ -188,7 +188,7 @@ def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float =
         times = rate * torch.tensor([0.0, duration]).to(like)
         states, tangents = tangent_rollout(field, states, times, tangents=tangents, substeps=substeps, order=8)
         states, tangents = states[..., -1, :], tangents[..., -1, :, :]
-        return states.reshape(x.shape).cpu().numpy(), tangents.mT.reshape(v.shape).cpu().numpy()
+        return states.reshape(x.shape).double().cpu().numpy(), tangents.mT.reshape(v.shape).double().cpu().numpy()
 
     return advance
 

@@ -73,6 +73,7 @@ def spectrum(
     total: float = 5e-4,
     growth: float = 0.0,
     carried: int = 0,
+    spread: float = SPREAD,
 ) -> Spectrum:
     r"""Estimate all Lyapunov exponents from few long orbits.
 
@@ -99,6 +100,8 @@ def spectrum(
         carried: The number M of further columns of `start`, and of the x of `propagate`, that are no components but
             integrals along the orbit, :math:`\int g(x) \, dt`. Their mean rates are time averages of g, taken over the
             same orbits and times as the exponents.
+        spread: The spread of the growth of tangents at which intervals are halved: where `propagate` rounds more than
+            double precision does, less.
 
     Returns:
         The spectrum, with K = D; it says whether it has converged.
@@ -111,13 +114,13 @@ def spectrum(
 
     count = max(1, int(np.ceil(horizon / BLOCKS / interval)))  # intervals per block
     block = horizon / BLOCKS
-    x, tangents, count = _settle(propagate, x, tangents, block=block, count=count, transient=transient)
+    x, tangents, count = _settle(propagate, x, tangents, block=block, count=count, transient=transient, spread=spread)
     rates: list[np.ndarray] = []
     begin = x[:, dimension:]
     target, longest = BLOCKS, (longest or horizon) / block
     while True:
         while len(rates) < target:
-            x, tangents, grown = _block(propagate, x, tangents, block / count, count)
+            x, tangents, grown = _block(propagate, x, tangents, block / count, count, spread)
             rates.append(grown / block)
         history = np.stack(rates).reshape(len(rates), *groups, orbits, dimension)
         exponents, stderr, converged = _estimate(history, relative=relative, absolute=absolute, total=total)
@@ -158,7 +161,7 @@ def motion(exponents: np.ndarray, stderr: np.ndarray, *, horizon: float, converg
         return "chaotic"
     if rest or growth <= -SHEAR:
         return "fixed point"
-    if not (positive or converged):
+    if not converged:
         return "not converged"
     zeros = np.abs(exponents) <= np.maximum(3 * stderr, max(abs(leading), 1 / horizon))
     return "periodic" if zeros.sum() == 1 else "quasi-periodic or regular"
@@ -226,13 +229,20 @@ def _estimate(
 
 
 def _settle(
-    propagate: Propagate, x: np.ndarray, tangents: np.ndarray, *, block: float, count: int, transient: float
+    propagate: Propagate,
+    x: np.ndarray,
+    tangents: np.ndarray,
+    *,
+    block: float,
+    count: int,
+    transient: float,
+    spread: float,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Let the tangents find their directions; the intervals of a block become as many as the spread asks for."""
     elapsed = 0.0
     while elapsed < transient:
         after, turned, growth = _stretch(propagate, x, tangents, block / count)
-        if _spread(growth) > SPREAD and block / count > transient * 1e-6:
+        if _spread(growth) > spread and block / count > transient * 1e-6:
             count *= 2
             continue
         x, tangents, elapsed = after, turned, elapsed + block / count
@@ -240,25 +250,25 @@ def _settle(
 
 
 def _block(
-    propagate: Propagate, x: np.ndarray, tangents: np.ndarray, interval: float, count: int
+    propagate: Propagate, x: np.ndarray, tangents: np.ndarray, interval: float, count: int, spread: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Follow `count` intervals: states (B, D), tangents (B, D, K) and log growth (B, K)."""
     growth = 0.0
     for _ in range(count):
-        x, tangents, stretched = _advance(propagate, x, tangents, interval)
+        x, tangents, stretched = _advance(propagate, x, tangents, interval, spread)
         growth = growth + stretched
     return x, tangents, growth
 
 
 def _advance(
-    propagate: Propagate, x: np.ndarray, tangents: np.ndarray, interval: float, halvings: int = 4
+    propagate: Propagate, x: np.ndarray, tangents: np.ndarray, interval: float, spread: float, halvings: int = 4
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Follow one interval; in halves, where the tangents would lose rank (a burst that the transient did not show)."""
     after, turned, growth = _stretch(propagate, x, tangents, interval)
-    if halvings == 0 or _spread(growth) <= SPREAD:
+    if halvings == 0 or _spread(growth) <= spread:
         return after, turned, growth
-    x, tangents, first = _advance(propagate, x, tangents, interval / 2, halvings - 1)
-    x, tangents, second = _advance(propagate, x, tangents, interval / 2, halvings - 1)
+    x, tangents, first = _advance(propagate, x, tangents, interval / 2, spread, halvings - 1)
+    x, tangents, second = _advance(propagate, x, tangents, interval / 2, spread, halvings - 1)
     return x, tangents, first + second
 
 
