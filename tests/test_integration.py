@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from lorenz63 import Lorenz, observations, orbits
+from lorenz63 import Lorenz, jacobian, observations, orbits
 
+from nearorbit import catalogue
 from nearorbit.catalogue import StudyError
-from nearorbit.fields import TrueField
+from nearorbit.fields import Transformed, TrueField
+from nearorbit.fields import jacobian as jacobian_of
 from nearorbit.flow import rollout
 from nearorbit.integration import LARGEST, fitted_errors, least_steps, step_errors
+from nearorbit.training import train
 
 STEP = 0.03
 
@@ -55,3 +58,26 @@ def test_a_fitted_field_asks_for_about_as_many_steps_as_the_true_one(errors, noi
     for accuracy in (1e-3, 1e-4, 1e-5):
         true, found = least_steps(errors, accuracy), least_steps(fitted, accuracy)
         assert abs(true - found) <= max(1, 0.35 * true), (true, found)
+
+
+@pytest.mark.slow
+def test_half_the_step_of_training_changes_the_jacobian_by_less_than_another_seed_does():
+    observed = observations(0.0, seeds=4, samples=3000)
+    points = observed["train"].to_numpy()[:, 0, ::10]
+    true = jacobian(points)
+    errors = {}
+    n = least_steps(fitted_errors(observed), 1e-4)
+    for steps in (n, 2 * n):
+        field, coordinates, _, costs = train(
+            observed,
+            catalogue.build("methods", "baseline", {}),
+            network={"width": 32, "depth": 3},
+            training={"steps": 400, "device": "cpu", "substeps": "auto" if steps == n else steps},
+        )
+        assert costs["substeps"] == steps
+        learned = Transformed(field.double().requires_grad_(False), coordinates.inverse)
+        apart = jacobian_of(learned, torch.from_numpy(points)).numpy() - true
+        relative = np.linalg.norm(apart, axis=(-2, -1)) / np.linalg.norm(true, axis=(-2, -1))
+        errors[steps] = np.median(relative, -1)
+    change, scatter = abs(errors[n] - errors[2 * n]).mean(), errors[n].std(ddof=1)
+    assert change < scatter, errors

@@ -190,6 +190,9 @@ def test_the_costs_of_a_study_are_estimated(finished):
     assert done.returncode == 0, done.stderr
     said = done.stdout + done.stderr
     assert "4 train, 4 forecast" in said and "hours of" in said and re.search(r"train +neighborhood +3 +1 ", said), said
+    planned = snakemake(finished, "--configfile", SMOKE, "-n", "--forceall").stdout
+    total = int(re.search(r"^total +(\d+)", planned, re.MULTILINE)[1])  # with the rule that only asks for the others
+    assert f"{total - 1} jobs: " in said, (total, said)
 
 
 def test_a_report_is_made_of_the_results(repository, tmp_path):

@@ -295,7 +295,7 @@ def find_steps(judged: Judged, *clouds: np.ndarray, small: float) -> Accuracy:
         accurate = {
             "average": average,
             "spectrum": average & (exponent_error <= EXPONENT_ERROR * small),
-            "orbit": (orbit_error <= np.maximum(ORBIT_ERROR, SHARE * wrong)) & (step <= 1),
+            "orbit": (orbit_error <= np.fmax(ORBIT_ERROR, SHARE * wrong)) & (step <= 1),
         }
         for use, members in accurate.items():
             if members.all() or step == STEPS[-1]:

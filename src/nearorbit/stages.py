@@ -205,6 +205,7 @@ def estimate(
         for stage, (axes, _) in SLICES.items()
         if axes and set(axes) <= set(sizes)
     } | {"collect": 4, "table and figure": products}
+    jobs["score"] += jobs["forecast_truth"]  # the true field is judged like a method
     print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items() if count))
     print(f"{prod(sizes[axis] for axis in CELL)} cells of {seeds} seeds; measured on this machine:\n")
     print(f"{'stage':10} {'method':20} {'D':>4} {'cells':>6} {'min/cell':>9} {'hours':>8} {'MiB':>6}  device")
