@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from nearorbit.integration import step_errors
 from nearorbit.observations import observe
 from nearorbit.systems.base import System
 
@@ -51,10 +52,12 @@ def orbits(seeds=2, count=1, samples=600, step=STEP):
     starts = np.random.default_rng(0).normal([1.0, 1.0, 25.0], 1.0, (seeds, count, 3))
     train = orbit(orbit(starts, 500)[..., -1, :], samples, step=step)
     validation = orbit(train[..., -1, :], samples // 4, step=step)
+    errors = step_errors(Lorenz(), train, train.std((0, 1, 2)), step)
     return xr.Dataset(
         {
             "train": (("seed", "orbit", "time", "component"), train),
             "validation": (("seed", "validation_orbit", "validation_time", "component"), validation),
+            "integration_error": (("seed", "substeps"), np.tile(errors, (seeds, 1))),
             "step": step,
             "period": PERIOD,
         },

@@ -54,7 +54,8 @@ def test_steps_that_leave_for_infinity_are_not_enough():
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
 def test_a_fitted_field_asks_for_about_as_many_steps_as_the_true_one(errors, noise):
-    fitted = fitted_errors(observations(noise, samples=2000))
+    observed = observations(noise, samples=2000)
+    fitted = fitted_errors(observed)
     for accuracy in (1e-3, 1e-4, 1e-5):
         true, found = least_steps(errors, accuracy), least_steps(fitted, accuracy)
         assert abs(true - found) <= max(1, 0.35 * true), (true, found)

@@ -51,7 +51,9 @@ CPU = torch.device("cpu")
 def prepare(method, noise=0.0, samples=600, batch=8, step=0.01, **training):
     """The true field in model coordinates, and a batch of an ensemble of two; a function of field and progress."""
     observed, *files = observed_with(noise, samples, step)
-    data = Data(observed, method, Training(batch=batch, **training), *files, device=CPU, dtype=torch.float64)
+    data = Data(
+        observed, method, Training(batch=batch, **{"substeps": 1, **training}), *files, device=CPU, dtype=torch.float64
+    )
     coordinates = Coordinates(
         *(torch.from_numpy(observed[n].to_numpy().reshape(2, -1)) for n in ("mean", "scale", "rate"))
     )

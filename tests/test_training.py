@@ -228,7 +228,9 @@ def test_segments_start_where_their_states_have_neighbors(data):
     observed, _, truth = data
     table = neighbors(observed, count=25, theiler=0.5, ahead=40, behind=30)
     method = catalogue.build("methods", "neighborhood", {})
-    given = Data(observed, method, Training(batch=512), table, truth, device=torch.device("cpu"), dtype=torch.float32)
+    given = Data(
+        observed, method, Training(batch=512, substeps=1), table, truth, device=torch.device("cpu"), dtype=torch.float32
+    )
     index = given.gather(next(given.starts([0, 1, 2], [1]))[0]).index
     assert index.min() == 30 and index.max() == given.samples - 1 - 40
     assert max(seed.bincount().max() for seed in index) < 8, "starts are heaped on some states"
@@ -237,7 +239,7 @@ def test_segments_start_where_their_states_have_neighbors(data):
 def test_windows_begin_all_over_an_orbit_hardly_longer_than_they_are():
     observed = observations(0.01, count=4, samples=100)
     method = catalogue.build("methods", "lyapunov", {"window": 80, "share": 100.0})
-    given = Data(observed, method, Training(batch=256), None, supervision(observed), device=torch.device("cpu"),
+    given = Data(observed, method, Training(batch=256, substeps=1), None, supervision(observed), device=torch.device("cpu"),
                  dtype=torch.float32)  # fmt: skip
     windows = given.gather(next(given.starts([0, 1], [1]))[0]).windows
     assert windows.shape == (2, 256, 81, 3)
@@ -305,7 +307,7 @@ def test_a_graph_that_cannot_be_captured_is_the_function_itself():
 @pytest.mark.parametrize("side", SIDES)
 def test_a_step_asks_no_tensor_for_its_value(data, side):
     observed, table, truth = data
-    method, settings = SIDES[side], Training(steps=10, batch=16, validate_every=5)
+    method, settings = SIDES[side], Training(steps=10, batch=16, validate_every=5, substeps=1)
     given = Data(observed, method, settings, table, truth, device=torch.device("cpu"), dtype=torch.float32)
     loop = Loop(NeuralField(3, range(3), width=32).float(), given, method, settings, range(3))
     with Capturable():

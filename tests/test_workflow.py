@@ -65,7 +65,7 @@ def test_every_cell_has_a_row_for_every_metric_and_seed(finished):
     assert set(scores) >= {"system", "data", "noise", "method", "seed", "metric", "unit", "value", "status"}
     assert set(scores["status"]) <= {"ok", "diverged", "collapsed"}
     cells = scores.groupby(["system", "data", "method", "seed", "metric"]).size()
-    assert len(cells) == 4 * 2 * scores["metric"].nunique()
+    assert len(cells) == 5 * 2 * scores["metric"].nunique()  # four methods and the truth
     assert (cells == 1).all()
     assert set(scores["metric"]) >= {"jacobian_error", "lyapunov_distance", "valid_prediction_time", "steps_to_best"}
 
@@ -140,7 +140,7 @@ def test_a_new_metric_trains_nothing(repository):
         jobs = planned(repository)
     finally:
         new.unlink()
-    assert len({job for job in jobs if job[0] == "score"}) == 4
+    assert len({job for job in jobs if job[0] == "score"}) == 5
     assert rules(jobs) <= {"score", "collect", "table", "figure", "all"}
 
 
@@ -173,12 +173,12 @@ def test_tables_and_figures_of_a_partial_study_touch_nothing_else(repository):
         done = snakemake(repository, "partial", "--configfile", SMOKE)
     finally:
         (repository / "aside").rename(cell)
-    assert done.returncode == 0 and "Partial: 3 of 4 cells" in done.stdout + done.stderr, done.stderr
+    assert done.returncode == 0 and "Partial: 4 of 5 cells" in done.stdout + done.stderr, done.stderr
     folder = repository / "results/smoke/partial"
     assert set(pd.read_csv(folder / "missing.csv")["method"]) == {"jacobian"}
-    assert set(pd.read_csv(folder / "scores.csv")["method"]) == METHODS - {"jacobian"}
+    assert set(pd.read_csv(folder / "scores.csv")["method"]) == METHODS - {"jacobian"} | {"truth"}
     table = (folder / "tables/jacobian_error.md").read_text()
-    assert table.startswith("Partial: 3 of 4 cells") and "–" in table
+    assert table.startswith("Partial: 4 of 5 cells") and "–" in table
     study = yaml.safe_load((repository / SMOKE).read_text())
     assert {file.stem for file in (folder / "figures").glob("*.png")} == set(study["figures"])
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
@@ -236,8 +236,9 @@ def test_two_runs_give_the_same_bytes(finished, tmp_path):
 def test_the_large_studies_can_be_planned(finished, study):
     jobs = planned(finished, study=study)
     config = yaml.safe_load((REPOSITORY / (study or "config.yaml")).read_text())
-    cells = len(config["systems"]) * len(config["data"]) * len(config["methods"])
-    assert {len({job for job in jobs if job[0] == rule}) for rule in ("train", "forecast", "score")} == {cells}
+    kinds, methods = len(config["systems"]) * len(config["data"]), len(config["methods"])
+    numbers = {rule: len({job for job in jobs if job[0] == rule}) for rule in ("train", "forecast", "score")}
+    assert numbers == {"train": kinds * methods, "forecast": kinds * methods, "score": kinds * (methods + 1)}
 
 
 def test_the_growth_of_costs_is_no_part_of_a_study(finished):

@@ -48,11 +48,20 @@ def step_errors(field: Derivative, orbits: np.ndarray, deviation: np.ndarray, st
 
 
 def fitted_errors(observations: xr.Dataset) -> np.ndarray:
-    """Estimate the errors for data without a truth, by doubling the steps at a fitted field; returns shape (64,)."""
-    step = float(observations["step"])
-    orbits = observations["train"].transpose("seed", "orbit", "time", "component").to_numpy()
-    mean, scale = (observations[name].to_numpy()[:, None, None] for name in ("mean", "scale"))
-    splines = smoothed((orbits - mean) / scale, refinement=CLOSE)
+    """Estimate the errors for data without a truth, by doubling the steps at a fitted field, one for each seed.
+
+    Returns:
+        The largest errors of all seeds, with shape (64,).
+    """
+    return np.max([_fitted(seed) for _, seed in observations.groupby("seed", squeeze=False)], 0)
+
+
+def _fitted(seed: xr.Dataset) -> np.ndarray:
+    """The errors at a field that is fitted to the data of one seed."""
+    step = seed["step"].to_numpy().item()
+    standardized = (seed["train"] - seed["mean"]) / seed["scale"]
+    orbits = standardized.transpose("seed", "orbit", "time", "component").to_numpy()
+    splines = smoothed(orbits, refinement=CLOSE)
     middle = splines[..., CLOSE:-1:CLOSE, :]
     slopes = (splines[..., CLOSE + 1 :: CLOSE, :] - splines[..., CLOSE - 1 : -CLOSE : CLOSE, :]) * CLOSE / (2 * step)
     states, slopes = _thinned(middle), _thinned(slopes)

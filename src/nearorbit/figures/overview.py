@@ -44,7 +44,7 @@ class Overview:
         table = summary(results.table("scores.csv"))
         columns = min(COLUMNS, len(self.metrics))
         few, many = sorted((len(results.systems) * len(results.data), len(results.judged)))
-        width = max(WIDTH, 1.3 + 0.43 * columns * few)
+        width = max(WIDTH, 1.3 + 0.52 * columns * few)
         height = 0.7 + 0.2 * many
         figure, axes = panels(-(-len(self.metrics) // columns), columns, height=height, width=width, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
