@@ -239,8 +239,8 @@ def test_segments_start_where_their_states_have_neighbors(data):
 def test_windows_begin_all_over_an_orbit_hardly_longer_than_they_are():
     observed = observations(0.01, count=4, samples=100)
     method = catalogue.build("methods", "lyapunov", {"window": 80, "share": 100.0})
-    given = Data(observed, method, Training(batch=256, substeps=1), None, supervision(observed), device=torch.device("cpu"),
-                 dtype=torch.float32)  # fmt: skip
+    settings, truth = Training(batch=256, substeps=1), supervision(observed)
+    given = Data(observed, method, settings, None, truth, device=torch.device("cpu"), dtype=torch.float32)
     windows = given.gather(next(given.starts([0, 1], [1]))[0]).windows
     assert windows.shape == (2, 256, 81, 3)
     firsts = torch.unique(windows[0, :, 0], dim=0)
