@@ -104,6 +104,11 @@ class Judged:
         """The states of the true attractor, with shape (E, N, D)."""
         return self.truth["attractor"].to_numpy().reshape(self.truth.sizes["seed"], -1, self.truth.sizes["component"])
 
+    @cached_property
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest value of each component on the true attractor, both with shape (D,)."""
+        return self.visited.min((0, 1)), self.visited.max((0, 1))
+
     def tensor(self, states: np.ndarray) -> Tensor:
         """Bring an array to the device."""
         return torch.from_numpy(np.ascontiguousarray(states)).to(self.field.coordinates.mean)
@@ -134,7 +139,7 @@ class Judged:
 
     def near(self, states: np.ndarray) -> np.ndarray:
         """Tell which states, with shape (*, D), are finite and not too far from the attractor; returns shape (*)."""
-        low, high = self.visited.min((0, 1)), self.visited.max((0, 1))
+        low, high = self.extent
         return (np.abs(states - (low + high) / 2) <= FAR * (high - low)).all(-1)
 
 

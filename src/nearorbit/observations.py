@@ -15,9 +15,8 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.catalogue import StudyError
+from nearorbit.files import LEAST
 from nearorbit.seeds import generator
-
-STILL = 1e-10  # a spread relative to the largest modulus, at which a component does not vary
 
 
 def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: float = 0.0) -> xr.Dataset:
@@ -51,7 +50,7 @@ def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: flo
     mean = observed["train"].mean(["orbit", "time"])
     scale = observed["train"].std(["orbit", "time"])
     largest = abs(observed["train"]).max(["orbit", "time"])
-    if (still := np.argwhere((scale <= STILL * largest).transpose("seed", "component").to_numpy())).size:
+    if (still := np.argwhere((scale <= LEAST * largest).transpose("seed", "component").to_numpy())).size:
         seed, component = observed["seed"].to_numpy()[still[0, 0]], observed["component"].to_numpy()[still[0, 1]]
         raise StudyError(
             f"{label}: component '{component}' of the training data of seed {seed} does not vary and cannot be "

@@ -59,7 +59,7 @@ wildcard_constraints:
     name="|".join(COLLECTED),
 
 
-JUDGED = "|".join(map(re.escape, ("truth", *study.methods)))  # the true field, in a model's place, is one of them
+JUDGED = (catalogue.TRUTH, *study.methods)  # the true field, in a model's place, is one of them
 
 
 def over(patterns, methods=study.methods):

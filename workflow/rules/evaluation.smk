@@ -46,7 +46,7 @@ rule score:
     log:
         "results/{study}/logs/{system}/{data}/{method}/scores.log",
     wildcard_constraints:
-        method=JUDGED,
+        method="|".join(map(re.escape, JUDGED)),
     conda:
         ENVIRONMENT
     params:
@@ -77,9 +77,7 @@ rule estimators:
 
 rule collect:
     input:
-        lambda wildcards: over(
-            COLLECTED[wildcards.name], [*["truth"] * (wildcards.name in JUDGED_TABLES), *study.methods]
-        ),
+        lambda wildcards: over(COLLECTED[wildcards.name], JUDGED if wildcards.name in JUDGED_TABLES else study.methods),
     output:
         "results/{study}/{name}.csv",
     log:
