@@ -230,16 +230,14 @@ def _runge_kutta(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tup
 def _dormand_prince(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:
     """Make one step of the method of order 8 for a tuple of tensors; trailing dimensions may differ."""
     h = [_expand(lengths[0], y_i, y[0]) for y_i in y]
-    slopes = [[] for _ in y]
+    begin = [y_i.reshape(-1) for y_i in y]
+    slopes = [y_i.new_empty(0, len(y_i)) for y_i in begin]  # times h, a row for each stage
     moved = y
     for row in _order_8(y[0].dtype, y[0].device):
-        for column, slope in zip(slopes, rate(stage, *moved), strict=True):
-            column.append(slope.reshape(-1))
-        moved = tuple(
-            torch.addcmul(y_i, h_i, (row @ torch.stack(column)).view(y_i.shape))
-            for y_i, h_i, column in zip(y, h, slopes, strict=True)
-        )
-    return moved
+        new = [(slope * h_i).reshape(1, -1) for slope, h_i in zip(rate(stage, *moved), h, strict=True)]
+        slopes = [torch.cat(pair) for pair in zip(slopes, new, strict=True)]
+        moved = [torch.addmv(*pair, row).view_as(y_i) for *pair, y_i in zip(begin, [k.mT for k in slopes], y, strict=True)]
+    return tuple(moved)
 
 
 @cache

@@ -39,7 +39,7 @@ from nearorbit.flow import propagate, rollout, tangent_rollout
 from nearorbit.lyapunov import Spectrum, spectrum, standard_error
 
 ORTHONORMALIZATIONS = 2  # of the tangents in a period, at least
-STEPS = [2.0**-n for n in range(-2, 7)]  # that are tried, in sample intervals
+STEPS = [4.0, 3.0, 2.0, 1.5, *(2.0**-n for n in range(7))]  # that are tried, in sample intervals
 STAYING = 1 / 16  # sample intervals: the step by which it is told whether an orbit stays
 TRIED = 512  # numbers in the states that a step is tried at, for each member
 ORBIT_ERROR = 5e-8  # deviations in a sample: 50 of them, grown by e^12, are still within a valid prediction
@@ -232,13 +232,15 @@ def exponents(
     count = max(starts, judged.truth.sizes["run"])
     begin = visited[:, np.arange(count) * visited.shape[1] // count]
     steps = find_steps(judged, visited, small=small)
-    while True:
-        orbits = judged.single.settle(begin, transient, steps)
-        late = orbits[:, :, -LATE:].reshape(len(orbits), -1, orbits.shape[-1])
-        if (again := find_steps(judged, visited, late, small=small)).average_step >= steps.average_step:
-            steps = replace(again, average_step=steps.average_step)
-            break
-        steps = again  # the field's own attractor asks for shorter steps than the true one: once again, from the start
+    for periods in (LATE, transient):
+        while True:
+            orbits = judged.single.settle(begin, periods, steps)
+            late = orbits[:, :, -LATE:].reshape(len(orbits), -1, orbits.shape[-1])
+            again = find_steps(judged, visited, late, small=small)
+            if again.average_step >= steps.average_step:
+                steps = replace(again, average_step=steps.average_step)
+                break
+            steps = again  # the field's own attractor asks for shorter steps than the true one: once again
     spent, extensions = transient + ALIGNMENT, 0
     while True:
         found = _spectrum(judged.single, orbits[:, :, -1], steps, horizon=horizon, accuracy=accuracy)
