@@ -236,7 +236,7 @@ def _dormand_prince(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: 
     for row in _order_8(y[0].dtype, y[0].device):
         new = [(slope * h_i).reshape(1, -1) for slope, h_i in zip(rate(stage, *moved), h, strict=True)]
         slopes = [torch.cat(pair) for pair in zip(slopes, new, strict=True)]
-        moved = [torch.addmv(*pair, row).view_as(y_i) for *pair, y_i in zip(begin, [k.mT for k in slopes], y, strict=True)]
+        moved = [torch.addmv(b, k.mT, row).view_as(y_i) for b, k, y_i in zip(begin, slopes, y, strict=True)]
     return tuple(moved)
 
 
