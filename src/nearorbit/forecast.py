@@ -9,7 +9,7 @@ begin at states of the true attractor, and run through a transient before anythi
 taken over in float32, as it was trained. Both go by the method of order 8. Its step is found in float64, by comparing
 it with two of half its length, from states of the attractors, begun anew at each: that of orbits leaves at most 5e-8
 deviations in a sample, or a thousandth of what the field itself is wrong by; that of the spectrum in any exponent at
-most 3 % of the standard error asked of the leading one. Its bias is bounded by
+most 2 % of the standard error asked of the leading one. Its bias is bounded by
 
 .. math:: \Big\langle \| M_{h/2}^{-1} M_h - I \|_F \Big\rangle / h .
 
@@ -45,7 +45,7 @@ TRIED = 512  # numbers in the states that a step is tried at, for each member
 ORBIT_ERROR = 5e-8  # deviations in a sample: 50 of them, grown by e^12, are still within a valid prediction
 SHARE = 1e-3  # of what the field itself is wrong by in a sample, which no forecast can tell
 AVERAGE_ERROR = 1e-5  # deviations in a sample, of orbits that averages are taken over
-EXPONENT_ERROR = 0.03  # of the standard error that is small enough
+EXPONENT_ERROR = 0.02  # of the standard error that is small enough
 LATE = 20  # periods at the end of the transient, from which states of the field's own attractor are taken
 ALIGNMENT = 10  # periods, for the tangents to find their directions
 SPREAD = 1e4  # of the growth of tangents between two orthonormalizations, in single precision
