@@ -3,9 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from nearorbit.integration import step_errors
-from nearorbit.observations import observe
-from nearorbit.systems.base import System
+from nearorbit.data.observations import observe
+from nearorbit.dynamics.integration import step_errors
+from nearorbit.truth.systems.base import System
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
 STEP, PERIOD = 0.03, 0.75

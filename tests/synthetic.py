@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from nearorbit import files, scores
-from nearorbit.scores import TRUTH
-from nearorbit.seeds import generator
+from nearorbit.evaluation import scores
+from nearorbit.study import files
+from nearorbit.study.catalogue import TRUTH
+from nearorbit.study.seeds import generator
 
 SEEDS, STEP, SAMPLES, STARTS, RUNS, WINDOWS, POINTS = 3, 0.02, 400, 12, 6, 5, 102
 WIDTH = 100  # samples of the evaluation window

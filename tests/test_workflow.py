@@ -13,7 +13,7 @@ import pytest
 import yaml
 from repository import REPOSITORY, SMOKE, copy, snakemake
 
-from nearorbit.study import RESULTS
+from nearorbit.study.places import RESULTS
 
 METHODS = {"baseline", "homotopy", "jacobian", "neighborhood"}
 

@@ -1,10 +1,9 @@
 """Learning chaotic dynamics with Neural ODEs: a benchmark, from systems to figures.
 
-The modules in the order in which data flows through them, which is also the order of imports::
+Each package is a room, in the order in which data flows through them. A module imports from the rooms above its own,
+and in its room from the modules above it; each room says which it has. The order::
 
-    catalogue selection study digest files seeds systems lyapunov smoothing integration simulation observations
-    neighbors local_maps local_fits fields flow discrepancies methods budget batches devices training performance
-    forecast metrics scores tables figures stages __main__
+    study dynamics truth data training evaluation report stages __main__
 """
 
 from importlib.metadata import version

@@ -22,8 +22,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from nearorbit import catalogue
-from nearorbit.catalogue import StudyError, hint
+from nearorbit.study import catalogue
+from nearorbit.study.catalogue import StudyError, hint
 
 PACKAGES = ("systems", "methods", "metrics", "figures", "tables")
 # A study has many jobs, each with one thread: more threads would fight for the same cores, and sum in another order.
@@ -98,7 +98,7 @@ def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> N
     settings = _checked(name, stage, _read_settings(name, options))
     with ExitStack() as stack:
         # Imported here, so that asking for help stays quick.
-        from nearorbit.files import replacing
+        from nearorbit.study.files import replacing
 
         def prepared(paths: Path | list[Path], parameter: inspect.Parameter) -> Path | list[Path]:
             if _kind(parameter) != "output":
@@ -115,7 +115,7 @@ def _read_settings(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if (options["settings"] is None) == (options["study"] is None):
         raise StudyError(f"{name}: give one of --settings and --study")
     if options["study"] is not None:
-        from nearorbit import study
+        from nearorbit.study import study
 
         labels = [label for label in options["cell"].split("/") if label]
         return study.load(options["study"]).settings(name, *labels)

@@ -8,7 +8,9 @@ The one door, :mod:`nearorbit.__main__`, makes a command of every public functio
 A ``Path`` is an input, an ``Output`` is an output (the door passes a temporary path and moves the file into place when
 the stage is done), lists of them are given one after the other; a ``Scratch`` is what a stage keeps for itself, to
 resume from; a ``Folder`` is one that it writes many files to; and what comes after ``*`` are the settings.
-:data:`nearorbit.study.SLICES` picks them from a study.
+:data:`nearorbit.study.slices.SLICES` picks them from a study.
+
+It is one module since it is a list: what is done stands in the rooms.
 """
 
 from collections.abc import Mapping
@@ -17,10 +19,10 @@ from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
-from nearorbit import files
-from nearorbit.catalogue import StudyError, build, home
-from nearorbit.digest import digest, key
-from nearorbit.files import read, replacing, write
+from nearorbit.study import files
+from nearorbit.study.catalogue import StudyError, build, home
+from nearorbit.study.digest import digest, key
+from nearorbit.study.files import read, replacing, write
 
 Output = Annotated[Path, "output"]
 Outputs = Annotated[list[Path], "output"]
@@ -31,16 +33,16 @@ Settings = Mapping[str, Any]
 
 def exponents(exponents: Output, *, label: str, system: Settings, starts: int, horizon: float, transient: float):
     """Compute the Lyapunov spectrum and the statistics of the attractor of a true system."""
-    from nearorbit import simulation
+    from nearorbit.truth import attractors
 
     system = build("systems", label, system)
-    spectrum = simulation.exponents(system, label=label, starts=starts, horizon=horizon, transient=transient)
+    spectrum = attractors.exponents(system, label=label, starts=starts, horizon=horizon, transient=transient)
     write(spectrum, exponents, kind="exponents")
 
 
 def orbits(exponents: Path, orbits: Output, *, label: str, system: Settings, seeds: int, data: Settings, window: float):
     """Simulate noiseless orbits for training and validation, fresh ones for every seed."""
-    from nearorbit import simulation
+    from nearorbit.truth import simulation
 
     system, spectrum = build("systems", label, system), read(exponents, kind="exponents")
     simulated = simulation.orbits(system, spectrum, label=label, seeds=seeds, data=data, window=window)
@@ -49,7 +51,7 @@ def orbits(exponents: Path, orbits: Output, *, label: str, system: Settings, see
 
 def truth(orbits: Path, exponents: Path, truth: Output, *, label: str, system: Settings, evaluation: Settings):
     """Tabulate what the true system does where learned fields will be judged."""
-    from nearorbit import simulation
+    from nearorbit.truth import simulation
 
     system, spectrum = build("systems", label, system), read(exponents, kind="exponents")
     table = simulation.truth(system, read(orbits, kind="orbits"), spectrum, label=label, evaluation=evaluation)
@@ -58,7 +60,7 @@ def truth(orbits: Path, exponents: Path, truth: Output, *, label: str, system: S
 
 def observe(orbits: Path, exponents: Path, observations: Output, *, label: str, noise: float):
     """Observe orbits with noise, and find the coordinates that they are learned in."""
-    from nearorbit.observations import observe
+    from nearorbit.data.observations import observe
 
     observed = observe(read(orbits, kind="orbits"), read(exponents, kind="exponents"), label=label, noise=noise)
     write(observed, observations, kind="observations")
@@ -66,14 +68,14 @@ def observe(orbits: Path, exponents: Path, observations: Output, *, label: str, 
 
 def neighbors(observations: Path, neighbors: Output, *, selection: Settings, ahead: int):
     """Find neighbors of every observed state, by one selection."""
-    from nearorbit.neighbors import neighbors as find
+    from nearorbit.data.neighbors import neighbors as find
 
     write(find(read(observations, kind="observations"), ahead=ahead, **selection), neighbors, kind="neighbors")
 
 
 def supervise(observations: Path, exponents: Path, supervision: Output, *, label: str, system: Settings):
     """Evaluate the truth at the observed states, for methods that declare that they are given it."""
-    from nearorbit import simulation
+    from nearorbit.truth import simulation
 
     observed, spectrum = read(observations, kind="observations"), read(exponents, kind="exponents")
     known = simulation.supervision(build("systems", label, system), observed, spectrum, label=label)
@@ -82,7 +84,7 @@ def supervise(observations: Path, exponents: Path, supervision: Output, *, label
 
 def estimators(observations: Path, truth: Path, estimators: Output, *, theiler: float):
     """Estimate Jacobians and exponents from the observations alone, without training anything."""
-    from nearorbit.local_fits import estimate
+    from nearorbit.data.local_fits import estimate
 
     found = estimate(read(observations, kind="observations"), read(truth, kind="truth"), theiler=theiler)
     write(found, estimators, kind="estimators")
@@ -105,10 +107,10 @@ def train(
     """Train a network for every seed with one method, all in one stacked ensemble; of one cell, or of several."""
     import pandas as pd
 
-    from nearorbit import fields
-    from nearorbit.batches import stacked
-    from nearorbit.training import Checkpoint
-    from nearorbit.training import train as fit
+    from nearorbit.dynamics import fields
+    from nearorbit.training.batches import stacked
+    from nearorbit.training.checkpoint import Checkpoint
+    from nearorbit.training.loop import train as fit
 
     given = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
     cells = len(observations)
@@ -141,8 +143,8 @@ def train(
 
 def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings):
     """Tabulate what a learned field does where the truth is known."""
-    from nearorbit.fields import load
-    from nearorbit.forecast import forecast as tabulate
+    from nearorbit.dynamics.models import load
+    from nearorbit.evaluation.forecast import forecast as tabulate
 
     field, true = load(model), read(truth, kind="truth")
     write(tabulate(field, files.table(history), true, evaluation=evaluation), forecast, kind="forecast")
@@ -150,9 +152,9 @@ def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evalu
 
 def forecast_truth(truth: Path, forecast: Output, *, label: str, system: Settings, evaluation: Settings):
     """Tabulate what the true field does in a model's place: the floor of every metric."""
-    from nearorbit.fields import in_place_of_a_model
-    from nearorbit.forecast import forecast as tabulate
-    from nearorbit.simulation import compiled
+    from nearorbit.dynamics.fields import in_place_of_a_model
+    from nearorbit.evaluation.forecast import forecast as tabulate
+    from nearorbit.truth.integrators import compiled
 
     system, true = build("systems", label, system), read(truth, kind="truth")
     field = in_place_of_a_model(compiled(system), system.dimension)
@@ -161,7 +163,7 @@ def forecast_truth(truth: Path, forecast: Output, *, label: str, system: Setting
 
 def score(truth: Path, forecast: Path, scores: Output, *, system: str, data: str, noise: float, method: str):
     """Compute all metrics of a cell."""
-    from nearorbit import scores as metrics
+    from nearorbit.evaluation import scores as metrics
 
     true, learned = read(truth, kind="truth"), read(forecast, kind="forecast")
     table = metrics.scores(true, learned, system=system, data=data, noise=noise, method=method)
@@ -170,9 +172,9 @@ def score(truth: Path, forecast: Path, scores: Output, *, system: str, data: str
 
 def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Settings, rounds: int, device: str):
     """Measure how the cost of a gradient step grows with the sizes of the problem."""
-    from nearorbit import performance
+    from nearorbit.training import cost
 
-    table = performance.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device)
+    table = cost.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device)
     table.to_csv(growth, index=False)
 
 
@@ -189,12 +191,12 @@ def estimate(
     estimators: bool,
 ):
     """Tell how many jobs a study has, and what they will take, from a few steps measured on this machine."""
-    from nearorbit import performance
-    from nearorbit.study import CELL, SLICES, inputs
+    from nearorbit.study.checks import inputs
+    from nearorbit.study.places import CELL
+    from nearorbit.study.slices import SLICES
+    from nearorbit.training import cost
 
-    table = performance.estimate(
-        systems, data, methods, seeds=seeds, network=network, training=training, exponents=exponents
-    )
+    table = cost.estimate(systems, data, methods, seeds=seeds, network=network, training=training, exponents=exponents)
     built = [build("methods", label, spec) for label, spec in methods.items()]
     needed = [inputs(method) for method in built]
     selections = {method.neighbors for method, kinds in zip(built, needed, strict=True) if "neighbors" in kinds}
@@ -223,23 +225,23 @@ def estimate(
 
 def collect(folder: Path, collected: Output, *, name: str, study: Settings):
     """Collect a long table of a whole study: its truth, scores, exponents or costs."""
-    from nearorbit import scores
+    from nearorbit.evaluation import scores
 
     scores.COLLECTORS[name](scores.Results.of(folder, study)).to_csv(collected, index=False)
 
 
 def table(folder: Path, csv: Output, md: Output, tex: Output, *, label: str, table: Settings, study: Settings):
     """Make a table of a study, as CSV, Markdown and LaTeX."""
-    from nearorbit.scores import Results
-    from nearorbit.tables.base import save
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report.tables.base import save
 
     save(build("tables", label, table).table(Results.of(folder, study)), csv, md, tex)
 
 
 def figure(folder: Path, pdf: Output, png: Output, *, label: str, figure: Settings, study: Settings):
     """Draw a figure of a study, as PDF and PNG."""
-    from nearorbit.figures.base import save
-    from nearorbit.scores import Results
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report.figures.base import save
 
     save(build("figures", label, figure).draw(Results.of(folder, study)), pdf, png)
 
@@ -248,9 +250,9 @@ def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings,
     """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
     from dataclasses import replace
 
-    from nearorbit import scores
-    from nearorbit.figures import base as drawing
-    from nearorbit.tables import base as tabulation
+    from nearorbit.evaluation import scores
+    from nearorbit.report.figures import base as drawing
+    from nearorbit.report.tables import base as tabulation
 
     results = scores.Results.of(folder, study, partial)
     missing, cells = scores.missing(results), len(list(results.cells()))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from nearorbit.catalogue import build
-from nearorbit.lyapunov import spectrum
-from nearorbit.simulation import propagator
+from nearorbit.dynamics.lyapunov import spectrum
+from nearorbit.study.catalogue import build
+from nearorbit.truth.integrators import propagator
 
 SIGMA, RHO, BETA = 10.0, 28.0, 2.667  # as in dysts
 TRANSIENT, INTERVAL, STARTS = 20.0, 1.0, 8

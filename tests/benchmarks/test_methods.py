@@ -7,11 +7,11 @@ import time
 import pytest
 import torch
 
-from nearorbit.batches import sizes
-from nearorbit.budget import Training
-from nearorbit.catalogue import build, names
-from nearorbit.performance import step_of
-from nearorbit.training import peak_memory
+from nearorbit.study.catalogue import build, names
+from nearorbit.training.batches import sizes
+from nearorbit.training.budget import Training
+from nearorbit.training.cost import step_of
+from nearorbit.training.devices import peak_memory
 
 SIZES = {"dimension": 3, "width": 64, "depth": 3, "seeds": 3}
 LINES = {name: {"method": name} for name in names("methods")} | {

@@ -9,7 +9,7 @@ import time
 import yaml
 from repository import REPOSITORY, copy
 
-from nearorbit import catalogue
+from nearorbit.study import catalogue
 
 SYSTEMS, METHODS = 130, 15  # with the four data of the paper study: 7,800 trainings, 26,157 jobs
 

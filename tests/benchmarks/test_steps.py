@@ -12,11 +12,12 @@ import peers
 import pytest
 import torch
 
-from nearorbit.catalogue import build
-from nearorbit.fields import NeuralField, TrueField
-from nearorbit.flow import rollout
-from nearorbit.methods.base import Batch
-from nearorbit.training import Adam, clipped, flatten, gradient
+from nearorbit.dynamics.fields import TrueField
+from nearorbit.dynamics.flow import rollout
+from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.study.catalogue import build
+from nearorbit.training.methods.base import Batch
+from nearorbit.training.optimizer import Adam, clipped, flatten, gradient
 
 STEP, BATCH, NEIGHBORS, SAMPLES, WEIGHT = 0.02, 256, 25, 4000, 0.01
 NOW = torch.zeros(())
@@ -222,7 +223,7 @@ cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 def on_gpu(step):
     """Capture a function as the training loop does."""
-    from nearorbit.training import captured
+    from nearorbit.training.devices import captured
 
     replay = captured(step, {"weights": torch.zeros(1, device="cuda")})
 

@@ -8,8 +8,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from nearorbit import catalogue, study as studies
-from nearorbit.digest import digest, members
+from nearorbit.study import catalogue, checks, places, schema, study as studies
+from nearorbit.study.digest import digest, members
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
@@ -36,7 +36,7 @@ def checked_study():
     files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
     try:
         for file in files if workflow.is_main_process else ():
-            studies.read(Path(file))  # Snakemake has read it, and taken the last of two equal keys
+            schema.read(Path(file))  # Snakemake has read it, and taken the last of two equal keys
         study = studies.parse(config, where=", ".join(files))
         if workflow.is_main_process:  # it imports torch and dysts, which every job of a cluster would do again
             study.check_catalogues()
@@ -116,7 +116,7 @@ def modules(package, wildcards):
 def needs(method):
     """Find what files the training of a method is given: the observations, and what it declares."""
     entry = study.entry("methods", method)
-    places = {kind: f"{kind}.nc" for kind in studies.inputs(entry)}
+    places = {kind: f"{kind}.nc" for kind in checks.inputs(entry)}
     if "neighbors" in places:
         places["neighbors"] = f"neighbors/{entry.neighbors}.nc"
     return places
@@ -140,7 +140,7 @@ def reads(package, label):
 
 def read_by(package, label):
     """List the files that a table or figure reads."""
-    return [str(path) for path in studies.paths(Path("results", study.study), study, reads(package, label))]
+    return [str(path) for path in places.paths(Path("results", study.study), study, reads(package, label))]
 
 
 @told

@@ -1,59 +1,4 @@
-# system -> orbits -> observations -> neighbors, and the truth that learned fields are judged by
-
-
-rule exponents:
-    output:
-        exponents="results/{study}/{system}/exponents.nc",
-    log:
-        "results/{study}/logs/{system}/exponents.log",
-    conda:
-        ENVIRONMENT
-    params:
-        settings=settings("exponents"),
-        sources=sources("exponents", "systems"),
-    shell:
-        "python -m nearorbit exponents --settings {params.settings:q}"
-        " --exponents {output.exponents} 2>&1 | tee {log}"
-
-
-rule truth:
-    input:
-        over("results/{study}/truth.csv"),
-
-
-rule orbits:
-    input:
-        exponents="results/{study}/{system}/exponents.nc",
-    output:
-        orbits="results/{study}/{system}/{data}/orbits.nc",
-    log:
-        "results/{study}/logs/{system}/{data}/orbits.log",
-    conda:
-        ENVIRONMENT
-    params:
-        settings=settings("orbits"),
-        sources=sources("orbits", "systems"),
-    shell:
-        "python -m nearorbit orbits --settings {params.settings:q}"
-        " --exponents {input.exponents} --orbits {output.orbits} 2>&1 | tee {log}"
-
-
-rule truth_table:
-    input:
-        orbits="results/{study}/{system}/{data}/orbits.nc",
-        exponents="results/{study}/{system}/exponents.nc",
-    output:
-        truth="results/{study}/{system}/{data}/truth.nc",
-    log:
-        "results/{study}/logs/{system}/{data}/truth.log",
-    conda:
-        ENVIRONMENT
-    params:
-        settings=settings("truth"),
-        sources=sources("truth", "systems"),
-    shell:
-        "python -m nearorbit truth --settings {params.settings:q}"
-        " --orbits {input.orbits} --exponents {input.exponents} --truth {output.truth} 2>&1 | tee {log}"
+# orbits -> observations -> neighbors, and what can be told without training
 
 
 rule observe:
@@ -91,19 +36,19 @@ rule neighbors:
         " --observations {input.observations} --neighbors {output.neighbors} 2>&1 | tee {log}"
 
 
-rule supervise:
+rule estimators:
     input:
         observations="results/{study}/{system}/{data}/observations.nc",
-        exponents="results/{study}/{system}/exponents.nc",
+        truth="results/{study}/{system}/{data}/truth.nc",
     output:
-        supervision="results/{study}/{system}/{data}/supervision.nc",
+        estimators="results/{study}/{system}/{data}/estimators.nc",
     log:
-        "results/{study}/logs/{system}/{data}/supervision.log",
+        "results/{study}/logs/{system}/{data}/estimators.log",
     conda:
         ENVIRONMENT
     params:
-        settings=settings("supervise"),
-        sources=sources("supervise", "systems"),
+        settings=settings("estimators"),
+        sources=sources("estimators"),
     shell:
-        "python -m nearorbit supervise --settings {params.settings:q} --observations {input.observations}"
-        " --exponents {input.exponents} --supervision {output.supervision} 2>&1 | tee {log}"
+        "python -m nearorbit estimators --settings {params.settings:q} --observations {input.observations}"
+        " --truth {input.truth} --estimators {output.estimators} 2>&1 | tee {log}"

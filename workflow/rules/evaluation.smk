@@ -57,24 +57,6 @@ rule score:
         " --truth {input.truth} --forecast {input.forecast} --scores {output.scores} 2>&1 | tee {log}"
 
 
-rule estimators:
-    input:
-        observations="results/{study}/{system}/{data}/observations.nc",
-        truth="results/{study}/{system}/{data}/truth.nc",
-    output:
-        estimators="results/{study}/{system}/{data}/estimators.nc",
-    log:
-        "results/{study}/logs/{system}/{data}/estimators.log",
-    conda:
-        ENVIRONMENT
-    params:
-        settings=settings("estimators"),
-        sources=sources("estimators"),
-    shell:
-        "python -m nearorbit estimators --settings {params.settings:q} --observations {input.observations}"
-        " --truth {input.truth} --estimators {output.estimators} 2>&1 | tee {log}"
-
-
 rule collect:
     input:
         lambda wildcards: over(COLLECTED[wildcards.name], JUDGED if wildcards.name in JUDGED_TABLES else study.methods),

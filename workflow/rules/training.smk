@@ -22,3 +22,61 @@ rule train:
     shell:
         "python -m nearorbit train --settings {params.settings:q} {params.given}"
         " --model {output.model} --history {output.history} --costs {output.costs} --checkpoint {params.checkpoint} 2>&1 | tee {log}"
+
+
+# How the cost of a gradient step grows; no part of a study: snakemake --cores 1 performance
+
+FIGURE = {"label": "growth", "figure": {}, "study": {"systems": [], "data": {}, "methods": []}}
+
+
+rule growth:
+    output:
+        growth="results/performance/growth.csv",
+    log:
+        "results/performance/logs/growth.log",
+    conda:
+        ENVIRONMENT
+    resources:
+        gpu=int(study.training["device"] != "cpu"),
+    params:
+        settings=settings("growth"),
+        sources=sources("growth", "methods"),
+    shell:
+        "python -m nearorbit growth --settings {params.settings:q} --growth {output.growth} 2>&1 | tee {log}"
+
+
+rule performance:
+    input:
+        growth="results/performance/growth.csv",
+    output:
+        pdf="results/performance/growth.pdf",
+        png="results/performance/growth.png",
+    log:
+        "results/performance/logs/performance.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=json.dumps(FIGURE),
+        sources=sources("figure", "figures"),
+        folder=subpath(output.pdf, parent=True),
+    shell:
+        "python -m nearorbit figure --settings {params.settings:q} --folder {params.folder}"
+        " --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
+
+
+# What the study will take, before it is submitted.
+
+
+localrules:
+    estimate,
+
+
+rule estimate:
+    log:
+        f"results/{study.study}/logs/estimate.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("estimate"),
+    shell:
+        "python -m nearorbit estimate --settings {params.settings:q} 2>&1 | tee {log}"

@@ -1,0 +1,6 @@
+"""What is observed: noisy orbits, neighbors in phase space, and what can be told from them without training.
+
+Its modules, in the order of imports, which may import from the rooms study and dynamics; of the truth they get files::
+
+    smoothing observations fitted_field neighbors local_maps local_fits
+"""

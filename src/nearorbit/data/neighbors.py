@@ -1,0 +1,247 @@
+r"""Neighbors in phase space.
+
+The neighbors of an observed state :math:`x_i` are observed states close to it in standardized coordinates that are no
+part of its own recent past or future: within an orbit they are at least a Theiler window away in time; states of other
+orbits all qualify. How the displacement of a neighbor evolves *is* the tangent dynamics, as far as it is linear.
+
+Which of them say most about it is a trade-off: far ones are beyond the linear, and the displacements of near ones are
+mostly noise. There are three selections,
+
+============  =========================================================================================
+``nearest``   the K nearest
+``shell``     the K nearest that are at a distance from ``inner`` to ``outer``
+``spread``    K of the nearest (within the shell, if there is one) whose directions differ most: the nearest, and
+              then again and again the one whose largest :math:`|\cos|` with those chosen is least
+============  =========================================================================================
+
+and two ways around the noise, which make neighbors out of states that are close only as observed: to choose among
+smoothing splines of the orbits, and to choose among the states ``behind`` samples earlier, :math:`|x_{j-m} - x_{i-m}|`
+instead of :math:`|x_j - x_i|`, whose noise is independent of that of the displacements now. (It is not if both are
+combined: a spline carries noise along.)
+
+References:
+    | Spurious dimension from correlation algorithms applied to limited time-series data (Theiler, Physical Review A,
+      1986)
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+
+import numpy as np
+import xarray as xr
+from scipy.spatial import cKDTree
+
+from nearorbit.data import smoothing
+from nearorbit.study.catalogue import StudyError
+from nearorbit.study.selection import Selection
+
+SPARE = 16  # candidates asked for beyond the neighbors wanted; few points have more of them within the Theiler window
+TREE_DIMENSION = 15  # above, a k-d tree visits nearly all points and matrix products are faster
+CHUNK = 1024  # states that are searched for at once, less where more than CANDIDATES are looked at
+CANDIDATES = 2**18
+
+Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dataset:
+    """Find neighbors of every observed training state that a segment can start from.
+
+    Arguments:
+        observations: The observed orbits, from :func:`nearorbit.data.observations.observe`.
+        ahead: How many samples must follow a state, and each of its neighbors, within its orbit.
+        settings: Those of :class:`nearorbit.study.selection.Selection`.
+
+    Returns:
+        ``index`` (seed, point, neighbor): neighbors as positions in the flattened (orbit, time), the same numbering as
+        ``point``, from near to far, or with ``spread`` as they were chosen; -1 for states that fewer than ``ahead``
+        samples follow or fewer than ``behind`` precede. ``distance`` of the same shape, in standardized coordinates,
+        between the states that were compared (so smoothed or earlier ones); NaN there. The settings are attributes,
+        and ``window`` is the Theiler window in samples.
+
+    Raises:
+        StudyError: If a setting is out of range, or a state has too few admissible neighbors.
+    """
+    try:
+        selection = Selection(**settings)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f"neighbors: {error}") from None
+    window = int(np.ceil(selection.theiler * float(observations["period"]) / float(observations["step"])))
+    states = ((observations["train"] - observations["mean"]) / observations["scale"]).transpose(
+        "seed", "orbit", "time", "component"
+    )
+    found = [_selected(orbits, selection, window, ahead) for orbits in states.to_numpy()]
+    index, distance = (np.stack(arrays) for arrays in zip(*found, strict=True))
+    dimensions = ("seed", "point", "neighbor")
+    # NetCDF has neither booleans nor None.
+    recorded = {k: int(v) if k == "smoothed" else v for k, v in asdict(selection).items() if v is not None}
+    return xr.Dataset(
+        {"index": (dimensions, index), "distance": (dimensions, distance), "fingerprint": observations["fingerprint"]},
+        coords={"seed": observations["seed"]},
+        attrs={**observations.attrs, **recorded, "window": window, "ahead": ahead},
+    )
+
+
+def _selected(states: np.ndarray, selection: Selection, window: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and distances of the neighbors in orbits (O, T, D); see :func:`nearest`."""
+    if selection.smoothed:
+        states = smoothing.smoothed(states, refinement=1)
+    index, distance = nearest(
+        states,
+        count=min(selection.pool, states.shape[0] * states.shape[1]),
+        least=selection.count,
+        window=window,
+        ahead=ahead,
+        behind=selection.behind,
+        inner=selection.inner,
+        outer=selection.farthest,
+    )
+    if selection.selection != "spread":
+        return index, distance
+    points = states.reshape(-1, states.shape[-1])
+    chosen = np.zeros((len(index), selection.count), int)
+    for rows in _chunks(np.flatnonzero(index[:, 0] >= 0), CHUNK):
+        displacements = points[index[rows] - selection.behind] - points[rows - selection.behind, None]
+        displacements[index[rows] < 0] = np.nan
+        chosen[rows] = spread(displacements, selection.count)
+    return np.take_along_axis(index, chosen, 1), np.take_along_axis(distance, chosen, 1)
+
+
+def nearest(
+    states: np.ndarray,
+    *,
+    count: int,
+    least: int | None = None,
+    window: int,
+    ahead: int,
+    behind: int = 0,
+    inner: float = 0.0,
+    outer: float = np.inf,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest neighbors of the states of some orbits; exact.
+
+    Arguments:
+        states: Orbits, with shape (O, T, D).
+        count: The number of neighbors, K.
+        least: How many a state has to have, K if not given.
+        window: The Theiler window, in samples: neighbors of the same orbit are more than this apart in time.
+        ahead: How many samples must follow a state and its neighbors.
+        behind: How many samples must precede them; the distance is that of the states so much earlier.
+        inner: The least distance of a neighbor.
+        outer: The largest distance of a neighbor.
+
+    Returns:
+        Indices into the flattened (O, T) and distances, both with shape (O * T, K); -1 and NaN in the rows of states
+        that fewer than ``ahead`` samples follow or fewer than ``behind`` precede, and beyond the last neighbor.
+
+    Raises:
+        StudyError: If no state has so many samples around it, or one has fewer than ``least`` admissible neighbors.
+    """
+    least = count if least is None else least
+    orbits, samples, dimension = states.shape
+    time = np.tile(np.arange(samples), orbits)
+    orbit = np.repeat(np.arange(orbits), samples)
+    starts = np.flatnonzero((time >= behind) & (time < samples - ahead))
+    if not len(starts):
+        raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
+    points = states.reshape(-1, dimension)[starts - behind]
+    find = search(points)
+    index = np.full((orbits * samples, count), -1)
+    distance = np.full((orbits * samples, count), np.nan)
+    rows, asked = np.arange(len(starts)), count + SPARE
+    while len(rows):
+        asked = min(asked, len(starts))
+        starved = []
+        for chunk in _chunks(rows, min(CHUNK, CANDIDATES // asked + 1)):
+            distances, near = find(points[chunk], asked)
+            here, there = starts[chunk][:, None], starts[near]
+            admissible = (orbit[here] != orbit[there]) | (abs(time[here] - time[there]) > window)
+            admissible &= (inner <= distances) & (distances <= outer)
+            found = admissible.sum(1)
+            exhausted = (distances[:, -1] > outer) | (asked == len(starts))
+            if (few := exhausted & (found < least)).any():
+                first = few.argmax()
+                state = divmod(starts[chunk[first]], samples)
+                raise StudyError(_starvation(*state, found[first], least, window, inner, outer))
+            # A stable sort brings the admissible candidates to the front and keeps their order of distance.
+            chosen = np.argsort(~admissible, axis=1, kind="stable")[:, :count]
+            present = np.take_along_axis(admissible, chosen, 1)
+            done = exhausted | (found >= count)
+            fed, width = starts[chunk[done]], chosen.shape[1]
+            index[fed, :width] = np.where(present, np.take_along_axis(there, chosen, 1), -1)[done]
+            distance[fed, :width] = np.where(present, np.take_along_axis(distances, chosen, 1), np.nan)[done]
+            starved.append(chunk[~done])
+        rows = np.concatenate(starved)
+        asked *= 4
+    return index, distance
+
+
+def spread(displacements: np.ndarray, count: int) -> np.ndarray:
+    r"""Choose displacements whose directions differ: each has the least largest :math:`|\cos|` with those before it.
+
+    Arguments:
+        displacements: From near to far, with shape (B, N, D); NaN where there is none.
+        count: How many to choose, K, at most as many as there are.
+
+    Returns:
+        The positions of the chosen ones, in the order of choice, with shape (B, K). The nearest is the first, and of
+        equals the nearer is chosen; one of length zero has no direction, and is chosen last.
+    """
+    lengths = np.linalg.norm(displacements, axis=-1, keepdims=True)
+    directions = np.divide(displacements, lengths, out=np.zeros_like(displacements), where=lengths > 0)
+    largest = np.select([lengths > 0, lengths == 0], [0.0, 1.0], np.inf)[..., 0]
+    rows = np.arange(len(displacements))
+    chosen = np.empty((len(displacements), count), int)
+    for k in range(count):
+        chosen[:, k] = largest.argmin(1)
+        cosines = np.einsum("bnd,bd->bn", directions, directions[rows, chosen[:, k]])
+        largest = np.maximum(largest, abs(cosines))
+        largest[rows, chosen[:, k]] = np.inf
+    return chosen
+
+
+def search(points: np.ndarray) -> Search:
+    """Prepare to look for the nearest of some points: by a k-d tree, or by matrix products in many dimensions.
+
+    Arguments:
+        points: With shape (N, D).
+
+    Returns:
+        A function of queries with shape (Q, D) and a count K, from 1 to N, which returns the distances and the indices
+        of the K points nearest to each query, from near to far, both with shape (Q, K). The products hold Q x N
+        numbers: ask for some thousand queries at once, not for all.
+    """
+    return _tree(points) if points.shape[1] <= TREE_DIMENSION else _products(points)
+
+
+def _chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (rows[i : i + size] for i in range(0, len(rows), size))
+
+
+def _tree(points: np.ndarray) -> Search:
+    tree = cKDTree(points)
+    return lambda queries, count: tree.query(queries, k=np.arange(1, count + 1))
+
+
+def _products(points: np.ndarray) -> Search:
+    squares = np.einsum("nd,nd->n", points, points)
+
+    def find(queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        # |q|^2 is left out: it changes no order. What the products cancel is computed again for the few that are kept.
+        closeness = squares - 2 * queries @ points.T
+        near = np.argpartition(closeness, count - 1, axis=1)[:, :count]
+        distances = np.linalg.norm(points[near] - queries[:, None], axis=-1)
+        order = np.argsort(distances, axis=1, kind="stable")
+        return np.take_along_axis(distances, order, 1), np.take_along_axis(near, order, 1)
+
+    return find
+
+
+def _starvation(orbit: int, state: int, found: int, count: int, window: int, inner: float, outer: float) -> str:
+    bounded = inner > 0 or outer < np.inf
+    distances = f" at distances from {inner:g} to {outer:g}" if bounded else ""
+    wider = " a wider shell (inner, outer)," if bounded else ""
+    return (
+        f"state {state} of orbit {orbit} needs {count} neighbors outside its Theiler window of {window} samples"
+        f"{distances} and has {found}; ask for fewer (count), a shorter window (theiler),{wider} "
+        f"or more data (data.*.samples, data.*.orbits)"
+    )

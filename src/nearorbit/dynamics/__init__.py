@@ -1,0 +1,7 @@
+"""Fields in motion: what a vector field is, its flow, its tangents and its Lyapunov exponents.
+
+All is written once, for the truth and for a network alike. Its modules, in the order of imports, which may import from
+the study's room::
+
+    lyapunov integration fields networks models flow
+"""

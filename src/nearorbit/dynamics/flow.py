@@ -1,0 +1,256 @@
+r"""The flow of a field: rollouts, and the tangent dynamics along them.
+
+States move by an explicit Runge-Kutta method with a fixed number of steps between two samples: for training the
+classical one of order 4, for judging what was learned that of Dormand and Prince of order 8, whose error is at rounding
+where the other's is seen (12 evaluations a step; to halve the step of order 4 twice takes 16 and gains 256). A tangent
+obeys the variational equation :math:`\dot{v} = J(x) v` and is carried through the same stages. That equation is linear
+in :math:`v` and a Runge-Kutta method keeps it so exactly: the D columns of the fundamental matrix say how *every*
+tangent moves (:func:`tangent_rollout` with the identity, then a matrix product).
+
+It is one module since all rollouts, with and without tangents, are one integration of a tuple of tensors.
+
+References:
+    | Solving ordinary differential equations I (Hairer, Norsett and Wanner, 1993): DOP853, the method of order 8
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nearorbit.dynamics.fields import Field, Pairs, identity
+
+
+@dataclass(frozen=True)
+class Drive:
+    r"""A coupling :math:`\kappa (\bar{x}(t) - x)` that is added to the field and pulls a rollout toward a given orbit.
+
+    Arguments:
+        values: The given orbit at the times of the stages of the classical Runge-Kutta method (the steps' ends and
+            middles), with shape (*, 2 * steps + 1, D).
+        strength: The strength :math:`\kappa`, per unit of the rollout's time; a number or a tensor without dimensions.
+    """
+
+    values: Tensor
+    strength: Tensor | float
+
+    def __call__(self, x: Tensor, stage: int) -> Tensor:
+        """Compute the coupling at states x, with shape (*, D), in a stage."""
+        return self.strength * (self.values[..., stage, :] - x)
+
+
+def rollout(
+    field: Field,
+    start: Tensor,
+    times: Tensor,
+    *,
+    drive: Drive | None = None,
+    substeps: int = 1,
+    recompute: bool = False,
+    order: int = 4,
+) -> Tensor:
+    """Integrate states over given times.
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with a shape (*, T) that broadcasts against the states; segments may differ in
+            spacing.
+        drive: A coupling to a given orbit; with order 4 only.
+        substeps: How many Runge-Kutta steps are made between two times.
+        recompute: Whether a gradient keeps only the states at the given times and computes what lies between them
+            again: less memory, by about the number of operations of ``substeps`` steps, for a second forward pass.
+        order: The order of the method, 4 or 8.
+
+    Returns:
+        The states at all times, the first included, with shape (*, T, D).
+    """
+    assert drive is None or order == 4
+
+    def rate(stage: int, x: Tensor) -> tuple[Tensor]:
+        return (field(x) if drive is None else field(x) + drive(x, stage),)
+
+    return _integrate(rate, (start,), times, substeps, recompute, order)[0]
+
+
+def tangent_rollout(
+    field: Field,
+    start: Tensor,
+    times: Tensor,
+    *,
+    tangents: Tensor | None = None,
+    substeps: int = 1,
+    recompute: bool = False,
+    order: int = 4,
+) -> tuple[Tensor, Tensor]:
+    """Integrate states together with tangents.
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with a shape (*, T) that broadcasts against the states.
+        tangents: The tangents at the first time, with shape (*, K, D); the D unit vectors by default. Row k of the
+            result is then column k of the fundamental matrix, M[:, k].
+        substeps: How many Runge-Kutta steps are made between two times.
+        recompute: As in :func:`rollout`.
+        order: The order of the method, 4 or 8.
+
+    Returns:
+        The states at all times with shape (*, T, D), and the tangents with shape (*, T, K, D).
+    """
+    tangents = identity(start) if tangents is None else tangents
+    return _integrate(lambda _, x, v: field.push_forward(x, v), (start, tangents), times, substeps, recompute, order)
+
+
+def taylor_rollout(
+    field: Field,
+    start: Tensor,
+    times: Tensor,
+    *,
+    tangents: Tensor | None = None,
+    pairs: Pairs | None = None,
+    substeps: int = 1,
+    recompute: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Integrate states together with tangents and second derivatives: the Taylor expansion of the flow.
+
+    .. math:: x(t; x_0 + \sum_i a_i v_i) = x + \sum_i a_i v_i(t) + \frac{1}{2} \sum_{ij} a_i a_j w_{ij}(t) + O(a^3),
+        \qquad \dot{w}_{ij} = J w_{ij} + H[v_i, v_j], \quad w_{ij}(0) = 0
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with a shape (*, T) that broadcasts against the states.
+        tangents: The tangents at the first time, with shape (*, K, D); the D unit vectors by default.
+        pairs: The indices i and j of the P pairs of tangents whose second derivative is carried, two tensors with shape
+            (P,); all with i <= j by default.
+        substeps: How many Runge-Kutta steps are made between two times.
+        recompute: As in :func:`rollout`.
+
+    Returns:
+        The states with shape (*, T, D), the tangents with shape (*, T, K, D), and the second derivatives with shape
+        (*, T, P, D).
+    """
+    tangents = identity(start) if tangents is None else tangents
+    count = tangents.shape[-2]
+    pairs = tuple(torch.triu_indices(count, count, device=start.device)) if pairs is None else pairs
+    second = torch.zeros_like(tangents[..., pairs[0], :])
+    return _integrate(
+        lambda _, x, v, w: field.push_forward_second(x, v, w, pairs),
+        (start, tangents, second),
+        times,
+        substeps,
+        recompute,
+        order=4,
+    )
+
+
+def adaptive_rollout(field: Field, start: Tensor, times: Tensor, *, rtol: float = 1e-7, atol: float = 1e-9) -> Tensor:
+    """Integrate states over given times with the adaptive method dopri5 of torchdiffeq.
+
+    Arguments:
+        field: The field.
+        start: The states at the first time, with shape (*, D).
+        times: The times to report, with shape (T,): one clock for all states.
+        rtol: The relative tolerance.
+        atol: The absolute tolerance.
+
+    Returns:
+        The states at all times, with shape (*, T, D).
+    """
+    from torchdiffeq import odeint  # here, because its import takes a second of every job's time
+
+    states = odeint(lambda _, x: field(x), start, times, method="dopri5", rtol=rtol, atol=atol)
+    return states.movedim(0, -2)
+
+
+def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float = 1.0) -> Callable:
+    """Make the propagator of a field that :func:`nearorbit.dynamics.lyapunov.spectrum` asks for.
+
+    Arguments:
+        field: The field.
+        like: A tensor with shape (*, D), whose shape, precision and device the states of the field take.
+        step: The longest step of the method of order 8, in units of the propagator's time.
+        rate: The field's time per unit of the propagator's, with a shape that broadcasts against (*, 1).
+
+    Returns:
+        A function (x, v, duration) -> (x, v) on NumPy arrays of double precision: states with shape (B, D), B the
+        product of *, and tangents with shape (B, D, K), a column each.
+    """
+
+    @torch.inference_mode()
+    def advance(x: np.ndarray, v: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        states = torch.tensor(x).to(like).view(like.shape)
+        tangents = torch.tensor(v).to(like).mT.reshape(*like.shape[:-1], v.shape[-1], like.shape[-1])
+        substeps = max(1, int(np.ceil(duration / step - 1e-9)))
+        times = rate * torch.tensor([0.0, duration]).to(like)
+        states, tangents = tangent_rollout(field, states, times, tangents=tangents, substeps=substeps, order=8)
+        states, tangents = states[..., -1, :], tangents[..., -1, :, :]
+        return states.reshape(x.shape).double().cpu().numpy(), tangents.mT.reshape(v.shape).double().cpu().numpy()
+
+    return advance
+
+
+def _integrate(
+    rate: Callable, start: tuple[Tensor, ...], times: Tensor, substeps: int, recompute: bool, order: int
+) -> tuple[Tensor, ...]:
+    """Follow states, and what goes along with them, over times with shape (*, T), the stage of each step counted."""
+    h = times.diff(dim=-1).unsqueeze(-1) / substeps
+    lengths = h, h / 2, h / 6
+    make_step = {4: _runge_kutta, 8: _dormand_prince}[order]
+
+    def advance(sample: int, *y: Tensor) -> tuple[Tensor, ...]:
+        steps = tuple(length[..., sample, :] for length in lengths)
+        for substep in range(substeps):
+            y = make_step(rate, 2 * (sample * substeps + substep), y, steps)
+        return y
+
+    if recompute:
+        advance = partial(checkpoint, advance, use_reentrant=False, preserve_rng_state=False)
+    rows = [start]
+    for sample in range(h.shape[-2]):
+        rows.append(advance(sample, *rows[-1]))
+    # Time goes before the components, of a state (*, D) as of tangents (*, K, D).
+    return tuple(torch.stack(column, start[0].dim() - 1) for column in zip(*rows, strict=True))
+
+
+def _runge_kutta(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:
+    """Make one step of the classical Runge-Kutta method for a tuple of tensors; trailing dimensions may differ."""
+    h, half, sixth = ([_expand(length, y_i, y[0]) for y_i in y] for length in lengths)
+    k1 = rate(stage, *y)
+    k2 = rate(stage + 1, *map(torch.addcmul, y, half, k1))
+    k3 = rate(stage + 1, *map(torch.addcmul, y, half, k2))
+    k4 = rate(stage + 2, *map(torch.addcmul, y, h, k3))
+    slopes = [torch.add(a + d, b + c, alpha=2) for a, b, c, d in zip(k1, k2, k3, k4, strict=True)]
+    return tuple(map(torch.addcmul, y, sixth, slopes))
+
+
+def _dormand_prince(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:
+    """Make one step of the method of order 8 for a tuple of tensors; trailing dimensions may differ."""
+    h = [_expand(lengths[0], y_i, y[0]) for y_i in y]
+    begin = [y_i.reshape(-1) for y_i in y]
+    slopes = [y_i.new_empty(0, len(y_i)) for y_i in begin]  # times h, a row for each stage
+    moved = y
+    for row in _order_8(y[0].dtype, y[0].device):
+        new = [(slope * h_i).reshape(1, -1) for slope, h_i in zip(rate(stage, *moved), h, strict=True)]
+        slopes = [torch.cat(pair) for pair in zip(slopes, new, strict=True)]
+        moved = [torch.addmv(b, k.mT, row).view_as(y_i) for b, k, y_i in zip(begin, slopes, y, strict=True)]
+    return tuple(moved)
+
+
+@cache
+def _order_8(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """The weights of the slopes so far, in the state after each stage; after the last one, the end of the step."""
+    from scipy.integrate import DOP853  # here, because its import takes half a second of every training
+
+    rows = [*DOP853.A[1 : len(DOP853.B), : len(DOP853.B)], DOP853.B]
+    with torch.inference_mode(False):  # kept for callers in any mode
+        return tuple(torch.tensor(row[: n + 1], dtype=dtype, device=device) for n, row in enumerate(rows))
+
+
+def _expand(length: Tensor, y: Tensor, states: Tensor) -> Tensor:
+    return length.unsqueeze(-2) if y.dim() > states.dim() else length

@@ -1,0 +1,157 @@
+"""What every figure shares: its interface, one style, one color per method, and one way to a file.
+
+A figure is an entry of this package: a frozen dataclass of its settings with one method, :meth:`Figure.draw`. A stage
+builds it from its line in the study, draws and saves::
+
+    figure = catalogue.build("figures", "forecasts", {"start": 3})
+    save(figure.draw(results), Path("forecasts.pdf"), Path("forecasts.png"))
+
+The truth is black in every figure, and a method has the color of its place in the study. The colors are those of Okabe
+and Ito, which the color-blind can tell apart. A dagger is a seed that diverged or collapsed, a hollow dot or a double
+dagger a spectrum that has not converged.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import matplotlib
+
+matplotlib.use("Agg")  # needs no display; before pyplot is imported
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+
+from nearorbit.evaluation.scores import Results
+from nearorbit.study.catalogue import TRUTH
+
+WIDTH = 7.0  # inches, a page
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.0,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 3,
+    "ytick.major.size": 3,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # text stays text
+}
+
+
+class Figure(Protocol):
+    """A figure of a study.
+
+    Attributes:
+        reads: The names of the files that it reads, as :func:`nearorbit.study.places.paths` takes them, e.g.
+            ``{"scores.csv", "truth.nc"}``.
+    """
+
+    reads: ClassVar[frozenset[str]]
+
+    def draw(self, results: Results) -> plt.Figure:
+        """Draw the figure; a cell whose files are missing leaves a gap."""
+        ...
+
+
+def colors(results: Results) -> dict[str, Any]:
+    """Assign a color to the truth and to each method of a study."""
+    many = len(results.methods) > len(COLORS)
+    chosen = sns.husl_palette(len(results.methods), l=0.55) if many else COLORS
+    return {TRUTH: "black"} | dict(zip(results.methods, chosen, strict=False))
+
+
+def panels(rows: int, columns: int, *, height: float, width: float = WIDTH, **options: Any) -> tuple[plt.Figure, Any]:
+    """Make a figure of panels in the style of all figures.
+
+    Arguments:
+        rows: The number of rows of panels.
+        columns: The number of columns.
+        height: The height of a row, in inches.
+        width: The width of the figure, in inches.
+        options: Passed to :func:`matplotlib.pyplot.subplots`.
+
+    Returns:
+        The figure and its axes, with shape (rows, columns).
+    """
+    sns.set_theme(style="ticks", rc=STYLE)
+    return plt.subplots(
+        rows, columns, figsize=(width, height * rows + 0.5), squeeze=False, layout="constrained", **options
+    )
+
+
+def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterator[tuple[plt.Axes, str, str]]]:
+    """Make a panel for each system and data: a column for each data, or four columns of systems where the data are one.
+
+    Arguments:
+        results: The files of the study.
+        height: The height of a panel, in inches.
+
+    Returns:
+        The figure, and its panels with the labels of their system and data.
+    """
+    labels = list(product(results.systems, results.data))
+    columns = len(results.data) if len(results.data) > 1 else min(4, len(labels))
+    figure, axes = panels(-(-len(labels) // columns), columns, height=height)
+    for ax, (system, data) in zip(axes.flat, labels, strict=False):
+        ax.set_title(f"{system}, {data}", loc="left")
+    for ax in axes.flat[len(labels) :]:
+        ax.set_axis_off()
+    sns.despine(figure)
+    return figure, ((ax, *label) for ax, label in zip(axes.flat, labels, strict=False))
+
+
+def legend(figure: plt.Figure, palette: dict[str, Any]) -> None:
+    """Put one legend of the methods, if there are any, above all panels."""
+    if not palette:
+        return
+    handles = [plt.Line2D([], [], color=color, linewidth=2, label=name) for name, color in palette.items()]
+    rows = -(-len(handles) // 6)
+    figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
+
+
+def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -> None:
+    """Mark places on the lower (0) or upper (1) edge of a panel."""
+    ax.scatter(x, np.full(len(x), edge), transform=ax.get_xaxis_transform(), clip_on=False, s=14, zorder=3, **style)
+
+
+def by_cell(results: Results, quantity: Callable[..., np.ndarray]) -> pd.DataFrame:
+    """Evaluate truth against forecast in every trained cell, as a long table.
+
+    Arguments:
+        results: The files of the study.
+        quantity: A function of truth and forecast that gives an array.
+
+    Returns:
+        A row per value, with columns ``(system, data, noise, method, value)``.
+    """
+    rows = []
+    for cell in results.trained():
+        truth = results.open("truth.nc", cell["system"], cell["data"])
+        forecast = results.open("forecast.nc", cell["system"], cell["data"], cell["method"])
+        if truth is not None and forecast is not None:
+            rows.append(pd.DataFrame({**cell, "value": np.ravel(quantity(truth, forecast))}))
+    return pd.concat(rows) if rows else pd.DataFrame(columns=["system", "data", "noise", "method", "value"])
+
+
+def save(figure: plt.Figure, *paths: Path) -> None:
+    """Write a figure in the format of each path, ``.pdf`` or ``.png``, the same to the byte each time, and close it."""
+    for path in paths:
+        stamp = {"CreationDate": None} if path.suffix == ".pdf" else {}
+        figure.savefig(path, metadata=stamp)
+    plt.close(figure)

@@ -1,0 +1,245 @@
+"""What every table shares: its interface, how seeds are summarized, and one way to a file.
+
+A table is an entry of this package: a frozen dataclass of its settings with one method, :meth:`Tabulation.table`. A
+stage builds it from its line in the study, tabulates and saves::
+
+    tabulation = catalogue.build("tables", "jacobian_error", {})
+    save(tabulation.table(results), Path("jacobian_error.csv"), Path("jacobian_error.md"), Path("jacobian_error.tex"))
+
+How failed seeds count is one rule for all tables: no defined value is left out of a mean, not even that of a seed which
+diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: a failed seed ranks behind all
+that did not fail (:func:`order`), and what rests on one is never the best. The truth stands beside the methods, as the
+floor of each metric, and competes with none.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+import pandas as pd
+
+from nearorbit.evaluation.scores import CELL, Results
+from nearorbit.study import catalogue
+from nearorbit.study.catalogue import TRUTH
+
+HEADLINES = (  # the metrics of an overview
+    "jacobian_error",
+    "lyapunov_distance",
+    "leading_exponent_error",
+    "valid_prediction_time",
+    "state_space_divergence",
+    "spectral_hellinger",
+)
+MISSING = "–"
+SYMBOLS = {"±": "$\\pm$", "–": "--", "λ": "$\\lambda$", "…": "\\dots", "‡": "$\\ddagger$"}  # in LaTeX
+MARKS = "‡ counts the seeds whose Lyapunov spectrum has not converged."
+FLOOR = "The truth is the true field in a model's place: the floor of a metric at this sample size."
+LONG = 40  # rows; longer tables may break across pages
+PREAMBLE = "% \\usepackage{booktabs, longtable}\n"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, for machines and for people.
+
+    Arguments:
+        name: A plain name, for references.
+        caption: What is shown and how to read it.
+        records: What the CSV file holds: a row per observation, its identity in columns.
+        cells: The same as text: rows and columns of the printed table.
+        best: Whether a cell is printed in bold, with the shape of ``cells``.
+    """
+
+    name: str
+    caption: str
+    records: pd.DataFrame
+    cells: pd.DataFrame
+    best: pd.DataFrame
+
+
+class Tabulation(Protocol):
+    """A table of a study.
+
+    Attributes:
+        reads: The names of the files that it reads, as :func:`nearorbit.study.places.paths` takes them.
+    """
+
+    reads: ClassVar[frozenset[str]]
+
+    def table(self, results: Results) -> Table:
+        """Make the table; a cell whose rows are missing leaves a gap."""
+        ...
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Summarize the seeds of each cell and metric.
+
+    The mean is over every seed whose value is defined, *whatever its status*: to leave out the collapsed ones would
+    flatter the methods that collapse. A seed whose value is undefined cannot enter a mean. So the best method of a
+    system and data is the one with the best mean among those with the fewest undefined values, of all without a failed
+    seed; where each has one, none is the best.
+
+    Arguments:
+        scores: Rows of ``scores.csv``.
+
+    Returns:
+        A row per cell and metric, with columns ``(system, data, noise, method, metric, unit, mean, deviation, stderr,
+        seeds, undefined, diverged, collapsed, unconverged, failed, best)``; ``deviation`` is the standard deviation
+        over the seeds, ``stderr`` the root mean square of the seeds' own standard errors, and ``failed`` are those that
+        diverged or collapsed.
+    """
+    value, stderr = scores["value"].astype(float), scores["stderr"].astype(float)
+    columns = {
+        "squared": stderr**2,
+        "undefined": value.isna(),
+        **{word: scores["status"] == word for word in ("diverged", "collapsed")},
+        "unconverged": (scores["converged"] == 0) & value.notna(),
+    }
+    cells = scores.assign(value=value, **columns).groupby([*CELL, "metric", "unit"], sort=False)
+    table = cells.agg(
+        mean=("value", "mean"),
+        deviation=("value", "std"),
+        stderr=("squared", "mean"),
+        seeds=("value", "size"),
+        **{name: (name, "sum") for name in ("undefined", "diverged", "collapsed", "unconverged")},
+    ).reset_index()
+    table = table.assign(stderr=table["stderr"] ** 0.5, failed=table["diverged"] + table["collapsed"])
+    return table.assign(best=_best(table))
+
+
+def loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
+    """Turn values of these metrics so that lower is better for every one; infinite where undefined."""
+    return values.mask(metrics.isin(higher()), -values).astype(float).fillna(np.inf)
+
+
+def higher() -> list[str]:
+    """List the metrics of which higher values are better."""
+    return [name for name, metric in catalogue.entries("metrics").items() if metric.better == "higher"]
+
+
+def order(scores: pd.DataFrame) -> pd.Series:
+    """Order seeds by what they are worth: integers, of which a smaller one is better and equal ones are ties.
+
+    By value among the seeds that did not fail; then those whose value is undefined; then those that diverged or
+    collapsed, all alike.
+
+    Arguments:
+        scores: Rows of ``scores.csv``.
+    """
+    value = loss(scores["value"], scores["metric"])
+    value = value.mask(scores["status"] != "ok", np.inf)
+    level = 1 * np.isposinf(value) + (scores["status"] != "ok")
+    key = np.stack([level, value], 1)
+    return pd.Series(np.unique(key, axis=0, return_inverse=True)[1].ravel(), scores.index)
+
+
+def check_metrics(metrics: Iterable[str]) -> None:
+    """Refuse a name that is no metric.
+
+    Raises:
+        ValueError: If there is one; the nearest name is offered.
+    """
+    known = catalogue.names("metrics")
+    for name in metrics:
+        if name not in known:
+            raise ValueError(f"no metric '{name}'{catalogue.hint(name, known)}; there are {', '.join(known)}")
+
+
+def _best(table: pd.DataFrame) -> pd.Series:
+    """Mark the best methods of each system, data and metric; none where all are undefined, or have a failed seed."""
+    groups = [table[name] for name in ("system", "data", "metric")]
+    undefined = table["undefined"].where((table["failed"] == 0) & (table["method"] != TRUTH))
+    fewest = undefined == undefined.groupby(groups).transform("min")
+    value = loss(table["mean"], table["metric"]).where(fewest)
+    return (value == value.groupby(groups).transform("min")) & np.isfinite(value)
+
+
+def given(results: Results) -> dict[str, str]:
+    """Look up what each method is given beyond its training budget, e.g. ``{"jacobian": "true J"}``."""
+    return results.table("costs.csv").dropna(subset="given").groupby("method")["given"].first().to_dict()
+
+
+def headers(results: Results) -> dict[str, str]:
+    """Name the truth and the methods of a study, with what they are given: ``{"jacobian": "jacobian (true J)"}``."""
+    known = given(results)
+    return {label: f"{label} ({known[label]})" if label in known else label for label in results.judged}
+
+
+def number(value: float, *, digits: int = 3) -> str:
+    """Write a number with this many digits, and all those before the point, e.g. ``0.0123``, ``950``, ``12345``."""
+    if not np.isfinite(value):
+        return MISSING
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def mean_and_deviation(row: pd.Series) -> str:
+    """Write a row of a :func:`summary`, e.g. ``0.21 ± 0.02 ‡2 (1/3 failed)``."""
+    deviation = f" ± {row['deviation']:.2g}" if np.isfinite(row["deviation"]) else ""
+    return number(row["mean"]) + deviation + unconverged(row["unconverged"]) + failures(row)
+
+
+def failures(row: pd.Series) -> str:
+    """Write how many seeds of a row of a :func:`summary` failed, e.g. `` (1/3 failed)``; empty for none."""
+    return f" ({row['failed']}/{row['seeds']} failed)" if row["failed"] else ""
+
+
+def unconverged(seeds: int) -> str:
+    """Mark a number that rests on spectra of which these many have not converged, e.g. `` ‡2``; empty for none."""
+    return f" ‡{seeds}" if seeds else ""
+
+
+def texts(records: pd.DataFrame, index: Sequence[str], write: Callable[[pd.Series], str]) -> pd.Series:
+    """Write each record as a text, under an index of these columns; also where there are no records."""
+    index = pd.MultiIndex.from_frame(records[list(index)])
+    return pd.Series([write(row) for _, row in records.iterrows()], index, dtype=object)
+
+
+def spread_out(values: pd.Series, columns: dict[str, str], rows: pd.Index | None = None) -> pd.DataFrame:
+    """Spread the last level of an index over columns.
+
+    Arguments:
+        values: What to print, e.g. a text by (system, data, method).
+        columns: The order of the columns, and how they are named in print.
+        rows: The rows, e.g. by (system, data), also those of which there is no value; those that there are if None.
+
+    Returns:
+        The printed rows, in the order in which they come; NaN where there is no value.
+    """
+    rows = values.index.droplevel(-1).unique() if rows is None else rows
+    return values.unstack().reindex(index=rows, columns=list(columns)).rename(columns=columns).rename_axis(columns=None)
+
+
+def save(table: Table, *paths: Path) -> None:
+    """Write a table in the format of each path: ``.csv``, ``.md`` or ``.tex``."""
+    write = {".csv": _csv, ".md": _markdown, ".tex": _latex}
+    for path in paths:
+        path.write_text(write[path.suffix](table))
+
+
+def _csv(table: Table) -> str:
+    return table.records.to_csv(index=False)
+
+
+def _markdown(table: Table) -> str:
+    bold = table.cells.where(~table.best, "**" + table.cells.astype(object) + "**")
+    return f"{table.caption}\n\n{bold.reset_index().to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def _latex(table: Table) -> str:
+    style = table.cells.style.format(escape="latex").format_index(escape="latex").format_index(escape="latex", axis=1)
+    style = style.apply(lambda _: table.best.replace({True: "textbf:--rwrap", False: ""}), axis=None)
+    text = style.to_latex(
+        hrules=True,
+        caption=_escaped(table.caption),
+        label=f"tab:{table.name}",
+        multirow_align="naive",
+        environment="longtable" if len(table.cells) > LONG else "table",
+        position_float=None if len(table.cells) > LONG else "centering",
+    )
+    return PREAMBLE + text.translate(str.maketrans(SYMBOLS))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "\\%").replace("_", "\\_").replace("&", "\\&")

@@ -1,0 +1,92 @@
+"""A digest of the sources that a stage runs.
+
+Snakemake re-runs a job when its settings or inputs change, but not when a module does that the job imports. Each rule
+therefore carries a digest of all sources that its stage imports, transitively, as a parameter. They are found by
+parsing and not by importing: this takes milliseconds and needs none of what the sources need.
+
+What a stage looks up by name in a catalogue is no import; the modules of these entries are passed in. So editing one
+method changes the digests of the trainings with that method, and a new file of a catalogue changes those of no other.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from nearorbit.study.catalogue import CATALOGUES
+
+ROOT = Path(__file__).parents[1]
+STAGES = "nearorbit.stages"
+
+
+def digest(stage: str, entries: Iterable[str] = ()) -> str:
+    """Compute the digest of the sources of a stage.
+
+    Arguments:
+        stage: The name of a function of :mod:`nearorbit.stages`. Of that module, the other functions are left out.
+        entries: The modules of the entries that the stage looks up, e.g. ``"nearorbit.training.methods.baseline"``.
+
+    Returns:
+        16 hexadecimal digits.
+    """
+    own = _statements(stage)
+    roots = {*entries, *(name for statement in own for name in imports(statement))}
+    texts = [ast.unparse(statement) for statement in own] + [source(name) for name in sorted(closure(roots))]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+
+
+def key(settings: object, sources: str, files: Iterable[Path]) -> str:
+    """Compute a key for what follows from settings (as JSON), the digest of sources, and the content of files."""
+    parts = [json.dumps(settings, sort_keys=True).encode(), sources.encode()]
+    parts += [hashlib.sha256(path.read_bytes()).digest() for path in files]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def closure(modules: Iterable[str]) -> set[str]:
+    """Collect modules of this package and all that they import of it, directly or not."""
+    found: set[str] = set()
+    waiting = set(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and locate(name) is not None:
+            found.add(name)
+            waiting |= set(imports(ast.parse(source(name)))) | {name.rpartition(".")[0]}
+    return found
+
+
+def members(package: str) -> list[str]:
+    """List the modules of a catalogue, e.g. of ``"metrics"``."""
+    home = CATALOGUES[package]
+    return sorted(f"{home}.{file.stem}" for file in locate(home).parent.glob("*.py"))
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """List all that a piece of source may import, wherever in it: modules, and names that may be modules."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def locate(module: str) -> Path | None:
+    """Find the file of a module of this package; None for all others."""
+    if module.partition(".")[0] != ROOT.name:
+        return None
+    path = ROOT.parent.joinpath(*module.split("."))
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+@cache
+def source(module: str) -> str:
+    """Read the source of a module of this package."""
+    return locate(module).read_text()
+
+
+def _statements(stage: str) -> list[ast.stmt]:
+    """Leave out the other functions of the module of stages."""
+    body = ast.parse(source(STAGES)).body
+    return [node for node in body if not isinstance(node, ast.FunctionDef) or node.name == stage]

@@ -1,0 +1,49 @@
+"""What the sections of a study are called, and what lies where in ``results/``."""
+
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from nearorbit.study.catalogue import TRUTH
+
+CELL = ("system", "data", "method")
+LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
+RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
+    "study": ((), ("README.md", "performance")),
+    "system": ((), (*LONG, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log")),
+    "data": (CELL[:1], ("exponents.nc",)),
+    "method": (
+        CELL[:2],
+        ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", "supervision.nc", "estimators.nc"),
+    ),
+    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc", "scores.csv")),
+}
+# The axes below which a file lies; a long table of the study lies below none.
+PLACES = {name: axes for axes, names in reversed(RESULTS.values()) for name in names}
+JUDGED = ("forecast.nc",)  # of the true field, too, as of a method with the label `truth`
+CATALOGUED = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
+LABELLED = {"data": "data", "neighbors": "neighbors"} | CATALOGUED  # sections of labelled lines, and what one is called
+
+
+def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
+    """List the files of a study that are read under these names, e.g. ``{"scores.csv", "truth.nc"}``, existing or not.
+
+    Arguments:
+        folder: The folder of the study, ``results/{study}``.
+        study: What has the labels of its axes in ``systems``, ``data`` and ``methods``.
+        reads: The names.
+    """
+    axes = {"system": study.systems, "data": study.data, "method": study.methods}
+    judged = {**axes, "method": (TRUTH, *study.methods)}
+    return [
+        folder.joinpath(*labels, name)
+        for name in sorted(reads)
+        for labels in product(*((judged if name in JUDGED else axes)[axis] for axis in PLACES.get(name, ())))
+    ]
+
+
+def reserved(axis: str) -> set[str]:
+    """Collect the names of files and folders beside the labels of an axis, in results/ and among the logs."""
+    names = RESULTS[axis][1] if axis in RESULTS else ()
+    return {*names, *(f"{Path(name).stem}.log" for name in names)}

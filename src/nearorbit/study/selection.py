@@ -1,0 +1,70 @@
+"""Which observed states count as the neighbors of a state: the settings of :mod:`nearorbit.data.neighbors`.
+
+They are apart from the search, so that a study is checked without what the search imports.
+"""
+
+import math
+from dataclasses import dataclass
+
+from nearorbit.study.catalogue import hint
+
+SELECTIONS = ("nearest", "shell", "spread")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which observed states are the neighbors of a state.
+
+    Arguments:
+        count: The number of neighbors, K.
+        theiler: The Theiler window, in periods of the system.
+        selection: ``nearest``, ``shell`` or ``spread``.
+        inner: The least distance of a neighbor, in standardized coordinates; not for ``nearest``.
+        outer: The largest, if there is one; not for ``nearest``.
+        candidates: How many times K of the nearest the selection ``spread`` chooses from, or of as many as there are.
+        behind: How many samples before a state and its neighbors the states lie that are compared.
+        smoothed: Whether smoothing splines of the orbits are compared instead of the observed states.
+
+    Raises:
+        ValueError: If there is no such selection, or a setting is out of range or of no use to it.
+    """
+
+    count: int = 25
+    theiler: float = 0.5
+    selection: str = "nearest"
+    inner: float = 0.0
+    outer: float | None = None
+    candidates: int = 4
+    behind: int = 0
+    smoothed: bool = False
+
+    def __post_init__(self):
+        if self.selection not in SELECTIONS:
+            known = ", ".join(SELECTIONS)
+            raise ValueError(f"no selection '{self.selection}'{hint(self.selection, SELECTIONS)}; there are {known}")
+        for name in ("count", "candidates", "behind"):
+            if type(value := getattr(self, name)) is not int:
+                raise ValueError(f"{name} has to be an integer, not {value!r}")
+        if self.count < 1 or self.candidates < 1:
+            raise ValueError(f"count ({self.count}) and candidates ({self.candidates}) have to be at least 1")
+        if not 0 <= self.theiler < math.inf or self.behind < 0:
+            raise ValueError(f"theiler ({self.theiler}) and behind ({self.behind}) must not be negative, nor infinite")
+        if not 0 <= self.inner < self.farthest:
+            raise ValueError(f"inner ({self.inner}) has to be at least 0 and less than outer ({self.farthest})")
+        if self.selection != "spread" and self.candidates != type(self).candidates:
+            raise ValueError(f"selection '{self.selection}' has no use for candidates: leave it out, or take 'spread'")
+        if self.selection == "nearest" and (self.inner > 0 or self.outer is not None):
+            raise ValueError(
+                f"selection 'nearest' has no use for inner ({self.inner}) and outer ({self.outer}): "
+                f"leave them out, or take selection 'shell'"
+            )
+
+    @property
+    def farthest(self) -> float:
+        """The largest distance of a neighbor, in standardized coordinates."""
+        return math.inf if self.outer is None else self.outer
+
+    @property
+    def pool(self) -> int:
+        """How many of the nearest are chosen from."""
+        return self.count * self.candidates if self.selection == "spread" else self.count

@@ -1,0 +1,107 @@
+"""What each stage sees of a study.
+
+A job depends on its slice and on nothing else of the study, so that a change of one line runs again only what reads it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from nearorbit.study.places import CELL
+
+
+def _label_and_system(s: Any, system: str) -> dict[str, Any]:
+    return {"label": system, "system": s.systems[system]}
+
+
+def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in section.items() if key not in keys}
+
+
+GROWTH = {  # around which sizes, and along which, the cost of a step is measured; the same whatever the study
+    "methods": {"baseline": {}, "homotopy": {}, "jacobian": {}, "neighborhood": {}},
+    "reference": {"dimension": 5, "neighbors": 25, "segment": 5, "width": 64, "seeds": 3, "batch": 64, "depth": 3},
+    "axes": {
+        "dimension": [5, 10, 20, 40],
+        "neighbors": [1, 5, 25, 100],
+        "segment": [1, 5, 20, 80],
+        "width": [16, 64, 256],
+        "seeds": [1, 3, 10, 30],
+    },
+    "rounds": 7,
+}
+# stage: the labels it runs for, and what it sees of a study for these labels
+SLICES = {
+    "exponents": (
+        CELL[:1],
+        lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
+    ),
+    "orbits": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "seeds": s.seeds,
+            "data": _without(s.data[data], "noise"),
+            "window": s.evaluation["window"],
+        },
+    ),
+    "truth": (
+        CELL[:2],
+        lambda s, system, data: {**_label_and_system(s, system), "evaluation": _without(s.evaluation, "exponents")},
+    ),
+    "observe": (CELL[:2], lambda s, system, data: {"label": system, "noise": s.data[data]["noise"]}),
+    "neighbors": (
+        (*CELL[:2], "neighbors"),
+        lambda s, system, data, neighbors: {"ahead": s.training["segment"], "selection": s.neighbors[neighbors]},
+    ),
+    "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
+    "estimators": (CELL[:2], lambda s, system, data: {"theiler": next(iter(s.neighbors.values()))["theiler"]}),
+    "train": (
+        CELL,
+        lambda s, system, data, method: {
+            "label": method,
+            "method": s.methods[method],
+            "network": s.network,
+            "training": s.training,
+        },
+    ),
+    "forecast": (
+        CELL,
+        lambda s, system, data, method: {
+            "evaluation": {"exponents": s.evaluation["exponents"]},  # the rest has shaped the truth
+        },
+    ),
+    "forecast_truth": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "evaluation": {"exponents": s.evaluation["exponents"]},
+        },
+    ),
+    "score": (
+        CELL,
+        lambda s, system, data, method: {
+            "system": system,
+            "data": data,
+            "noise": s.data[data]["noise"],
+            "method": method,
+        },
+    ),
+    "growth": ((), lambda s: GROWTH | {"device": s.training["device"]}),
+    "estimate": (
+        (),
+        lambda s: {
+            **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "network", "training")},
+            "exponents": s.evaluation["exponents"],
+            "products": len(s.tables) + len(s.figures),
+            "estimators": any(
+                "estimators.nc" in s.entry(section, label).reads
+                for section in ("tables", "figures")
+                for label in getattr(s, section)
+            ),
+        },
+    ),
+    "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
+    "table": (("table",), lambda s, table: {"label": table, "table": s.tables[table], "study": s.axes}),
+    "figure": (("figure",), lambda s, figure: {"label": figure, "figure": s.figures[figure], "study": s.axes}),
+    "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),
+}

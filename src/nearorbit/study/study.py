@@ -1,0 +1,139 @@
+"""A study: three labelled axes, a number of seeds, and one value for everything else.
+
+A study file is checked whole before anything runs, against the schema, against itself and against the catalogues, and
+everything that is wrong with it is said at once.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nearorbit.study.catalogue import TRUTH, StudyError, build, hint, refuse
+from nearorbit.study.checks import method_misfits, misfits, reference_misfits
+from nearorbit.study.places import CATALOGUED, LABELLED
+from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
+from nearorbit.study.slices import SLICES
+
+
+@dataclass(frozen=True)
+class Study:
+    """A checked study; each attribute is the section of the file with that name.
+
+    The lines of catalogues have their entry spelt out: ``Lorenz: {}`` has become ``Lorenz: {system: Lorenz}``.
+    """
+
+    study: str
+    seeds: int
+    systems: Mapping[str, Mapping[str, Any]]
+    data: Mapping[str, Mapping[str, Any]]
+    methods: Mapping[str, Mapping[str, Any]]
+    network: Mapping[str, Any]
+    training: Mapping[str, Any]
+    neighbors: Mapping[str, Mapping[str, Any]]
+    evaluation: Mapping[str, Any]
+    figures: Mapping[str, Mapping[str, Any]]
+    tables: Mapping[str, Mapping[str, Any]]
+    where: str = "study"
+
+    @property
+    def axes(self) -> dict[str, Any]:
+        """What a table or figure of the whole study has to know of it."""
+        noise = {label: {"noise": spec["noise"]} for label, spec in self.data.items()}
+        return {"systems": list(self.systems), "data": noise, "methods": list(self.methods)}
+
+    def settings(self, stage: str, *labels: str) -> dict[str, Any]:
+        """Pick what a stage sees of the study.
+
+        Arguments:
+            stage: The name of the stage, e.g. ``"train"``.
+            labels: The labels of its cell, e.g. ``"Lorenz", "clean", "baseline"``, or of its figure or table.
+
+        Raises:
+            StudyError: If there is no such stage or label.
+        """
+        if stage not in SLICES:
+            raise StudyError(f"no stage '{stage}'{hint(stage, SLICES)}")
+        axes, pick = SLICES[stage]
+        if len(labels) != len(axes):
+            raise StudyError(f"{stage}: its cell is {'/'.join(axes) or 'empty'}, not '{'/'.join(labels)}'")
+        for axis, label in zip(axes, labels, strict=True):
+            section = next((s for s, kind in LABELLED.items() if kind == axis), None)
+            judged = stage == "score" and axis == "method"  # as is the true field
+            if section and label not in (known := [*getattr(self, section), *[TRUTH] * judged]):
+                raise StudyError(
+                    f"{self.where}: {section}: no '{label}'{hint(label, known)}; it has {', '.join(known)}"
+                )
+        return pick(self, *labels)
+
+    def entry(self, section: str, label: str) -> Any:
+        """Build what a line of ``systems``, ``methods``, ``figures`` or ``tables`` asks for.
+
+        Raises:
+            StudyError: If the catalogue does not know it, or it refuses a setting.
+        """
+        return build(section, label, getattr(self, section)[label], where=f"{self.where}: {section}.{label}")
+
+    def check_catalogues(self) -> None:
+        """Build every entry once, so that no job is the first to find a wrong name or a method that does not fit.
+
+        Raises:
+            StudyError: If there are such entries; all are named.
+        """
+        problems = []
+        for section in CATALOGUED:
+            for label in getattr(self, section):
+                try:
+                    entry = self.entry(section, label)
+                except StudyError as error:
+                    problems.append(str(error))
+                    continue
+                found = method_misfits if section == "methods" else reference_misfits
+                problems += [f"{self.where}: {misfit}" for misfit in found(self, f"{section}.{label}", entry)]
+        refuse(problems)
+
+
+def load(path: Path) -> Study:
+    """Read and check a study file; the catalogues are left to :meth:`Study.check_catalogues`.
+
+    Arguments:
+        path: The study file, YAML.
+
+    Raises:
+        StudyError: If the file cannot be read or is no study.
+    """
+    import yaml
+
+    text = read(path)
+    try:
+        config = yaml.safe_load(text)
+    except Exception as error:  # PyYAML lets through whatever its constructors stumble over
+        raise StudyError(f"{path}: not a YAML file: {error}") from None
+    return parse(config, where=str(path))
+
+
+def parse(config: Any, *, where: str = "study") -> Study:
+    """Check the content of a study file.
+
+    Arguments:
+        config: The content.
+        where: The place for error messages, e.g. ``"config.yaml"``.
+
+    Raises:
+        StudyError: If it is no study: what the schema finds, or else what does not fit together.
+    """
+    if not is_small(config):
+        raise StudyError(
+            f"{where}: more than {LARGEST} entries, references counted as often as they are used, "
+            f"or more than {DEEPEST} within one another"
+        )
+    refuse([f"{where}: {problem}" for problem in violations(config)])
+    study = Study(**{key: _normalized(key, section) for key, section in config.items()}, where=where)
+    refuse([f"{where}: {problem}" for problem in misfits(study)])
+    return study
+
+
+def _normalized(key: str, section: Any) -> Any:
+    if key not in CATALOGUED:
+        return section
+    return {label: {CATALOGUED[key]: label, **(spec or {})} for label, spec in section.items()}

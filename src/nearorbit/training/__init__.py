@@ -1,0 +1,6 @@
+"""What is learned: the methods, what each is given, and the one loop that trains them all.
+
+Its modules, in the order of imports, which may import from the rooms study, dynamics and data::
+
+    discrepancies methods budget batches progress checkpoint devices optimizer loop cost
+"""

@@ -1,0 +1,217 @@
+r"""How the cost of a gradient step grows with the sizes of the problem.
+
+Around one reference point each size is changed alone: the dimension D (Lorenz-96 with N = D sites), the number of
+neighbors K, the length of the segments s, the width of the network, and the number of seeds E in the ensemble. A step
+is the gradient of a method's loss with respect to all weights; what it costs does not depend on what the network has
+learned. The points take turns, round after round, so that what else the machine does falls on all of them alike.
+
+The same steps, at the sizes of a study, tell beforehand what the study will cost on the machine that is asked.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from nearorbit.data.neighbors import neighbors
+from nearorbit.data.observations import observe
+from nearorbit.dynamics.fields import TrueField, jacobian
+from nearorbit.dynamics.flow import propagate, rollout
+from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.study.catalogue import build
+from nearorbit.training.batches import Data, sizes
+from nearorbit.training.budget import Training
+from nearorbit.training.devices import peak_memory, pick_device
+from nearorbit.training.methods.base import Method, own_parameters
+from nearorbit.training.optimizer import flatten, gradient
+
+STEP = 0.04  # the time between two samples of Lorenz-96
+TYPICAL = 40  # samples per period, where data give a spacing and the period is not known yet
+SUBSTEPS = 3  # of a training that takes as many as it needs, which is not known before there are data
+SAMPLES = 2000  # at least, of the orbit that segments are taken from, and as many before that are dropped
+
+
+def growth(
+    methods: Mapping[str, Mapping[str, Any]],
+    *,
+    reference: Mapping[str, int],
+    axes: Mapping[str, Sequence[int]],
+    rounds: int,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Measure the seconds of a gradient step along each axis, through a reference point.
+
+    Arguments:
+        methods: The methods, as the lines of a study.
+        reference: The sizes ``dimension``, ``neighbors``, ``segment``, ``width`` and ``seeds``, and ``batch`` and
+            ``depth``, which stay.
+        axes: For each of the first five, the values to try; ``neighbors`` only of methods that need them.
+        rounds: How many times each point is measured, after once for warming up.
+        device: As in :class:`nearorbit.training.budget.Training`.
+
+    Returns:
+        A row per point, with columns ``(method, axis, size, seconds, device)``: the median over the rounds, in float32.
+    """
+    device = pick_device(device)
+    steps = {}
+    for label, spec in methods.items():
+        method = build("methods", label, spec)
+        for axis, tried in axes.items():
+            if axis != "neighbors" or "neighbors" in method.needs:
+                steps |= {(label, axis, size): step_of(method, {**reference, axis: size}, device) for size in tried}
+    rows = []
+    for turn in range(rounds + 1):
+        for (label, axis, size), step in steps.items():
+            began = time.perf_counter()
+            step()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn:
+                rows.append((label, axis, size, time.perf_counter() - began))
+    table = pd.DataFrame(rows, columns=["method", "axis", "size", "seconds"])
+    medians = table.groupby(["method", "axis", "size"], sort=False)["seconds"].median().reset_index()
+    return medians.assign(device=_name(device))
+
+
+def estimate(
+    systems: Mapping[str, Mapping[str, Any]],
+    data: Mapping[str, Mapping[str, Any]],
+    methods: Mapping[str, Mapping[str, Any]],
+    *,
+    seeds: int,
+    network: Mapping[str, Any],
+    training: Mapping[str, Any],
+    exponents: Mapping[str, float],
+    rounds: int = 5,
+) -> pd.DataFrame:
+    """Estimate what the trainings and the learned spectra of a study take, from a few steps of each measured here.
+
+    Arguments:
+        systems: The systems of the study, of which only the dimension matters.
+        data: Its data, of which only the samples per period matter.
+        methods: Its methods.
+        seeds: Its number of seeds.
+        network: The settings of the network.
+        training: The settings of the training.
+        exponents: The settings of learned spectra: ``starts``, and ``horizon`` and ``transient`` in periods.
+        rounds: How many times each kind of step is measured, after once for warming up.
+
+    Returns:
+        A row per stage, method and dimension, with columns ``(stage, method, dimension, cells, seconds, device,
+        memory)``: the seconds of one cell, and the peak memory in MiB of this process until then. Validation, a few
+        percent of a training, is not in it; trainings that take as many Runge-Kutta steps as they need are taken to
+        need three from sample to sample, and spectra their whole horizon, at one step of order 8 for a sample.
+    """
+    settings = Training(**training)
+    substeps = SUBSTEPS if settings.substeps == "auto" else settings.substeps
+    device = pick_device(settings.device)
+    dimensions = [build("systems", label, spec).dimension for label, spec in systems.items()]
+    rows = []
+    for dimension in sorted(set(dimensions)):
+        cells, of = dimensions.count(dimension) * len(data), {"dimension": dimension, "seeds": seeds}
+        for label, spec in methods.items():
+            method = build("methods", label, spec)
+            segment, batch = sizes(method, settings)
+            of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1), **network}
+            step = step_of(method, of, device)
+            seconds = settings.steps * substeps * _median(step, rounds, device)
+            rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
+        samples = np.mean([spec.get("samples_per_period", TYPICAL) for spec in data.values()])
+        steps = (exponents["horizon"] + exponents["transient"]) * samples
+        host = torch.device("cpu")
+        seconds = steps * _median(_tangent_step(of, int(exponents["starts"])), rounds, host)
+        rows.append(("forecast", "", dimension, cells * len(methods), seconds, _name(host), peak_memory(host)))
+    return pd.DataFrame(rows, columns=["stage", "method", "dimension", "cells", "seconds", "device", "memory"])
+
+
+def _median(step: Callable[[], object], rounds: int, device: torch.device) -> float:
+    seconds = []
+    for _ in range(rounds + 1):
+        began = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds[1:]))
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU core"
+
+
+def _tangent_step(sizes: Mapping[str, Any], starts: int) -> Callable[[], object]:
+    """Make one step of the spectrum of an ensemble, states and all tangents."""
+    field, dimension, seeds = _field(sizes).double(), sizes["dimension"], sizes["seeds"]
+    states = np.random.default_rng(0).normal(size=(seeds * starts, dimension))
+    like = torch.from_numpy(states).view(seeds, starts, dimension)
+    advance = propagate(field, like=like, step=STEP)
+    tangents = np.broadcast_to(np.eye(dimension), (len(states), dimension, dimension)).copy()
+    return lambda: advance(states, tangents, STEP)
+
+
+def _field(sizes: Mapping[str, Any]) -> NeuralField:
+    network = {name: sizes[name] for name in ("width", "depth", "activation") if name in sizes}
+    return NeuralField(sizes["dimension"], range(sizes["seeds"]), **network)
+
+
+def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:
+    """Prepare a gradient step of a method on data of Lorenz-96.
+
+    Arguments:
+        method: The method; its own segment and number of neighbors give way to those of the sizes.
+        sizes: ``dimension``, ``seeds``, ``width``, ``depth``, ``segment``, ``batch`` and ``neighbors``.
+        device: The device.
+
+    Returns:
+        A function that computes the gradient of the loss with respect to all that is trained, in float32.
+    """
+    of = {"count": sizes["neighbors"], "segment": sizes["segment"]}
+    method = replace(method, **{name: value for name, value in of.items() if getattr(method, name, None) is not None})
+    seeds, settings = range(sizes["seeds"]), Training(batch=sizes["batch"], segment=sizes["segment"], substeps=1)
+    around = {"ahead": sizes["segment"], "behind": getattr(method, "instrument", 0) + 1}
+    longest = max(sizes["segment"], getattr(method, "window", 0), getattr(method, "count", 1))
+    samples = max(SAMPLES, 4 * longest)
+    files = _cell(sizes["dimension"], samples, getattr(method, "count", 1), **around)
+    files = (file.isel(seed=[0] * len(seeds)) for file in files)
+    data = Data(next(files), method, settings, *files, device=device, dtype=torch.float32)
+    batch = data.gather(next(data.starts(seeds, [1]))[0].to(device))
+    own = own_parameters(method, seeds, data.orbits * data.samples, sizes["dimension"])
+    trained = nn.ModuleList([_field(sizes), *own]).to(device, torch.float32)
+    flatten(trained)
+    progress = torch.zeros((), device=device)
+    return lambda: gradient(method.loss(trained[0], batch, progress, *trained[1:]).sum(), trained)
+
+
+@cache
+def _cell(
+    dimension: int, samples: int, count: int, *, ahead: int, behind: int
+) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
+    """Observe an orbit of Lorenz-96, for one seed; returns observations, neighbors and supervision.
+
+    Of dimensions too small for Lorenz-96, it is the leading components of a larger one.
+    """
+    truth = TrueField(build("systems", "lorenz96", {"size": max(dimension, 5)}))
+    start = torch.from_numpy(truth.system.start)
+    orbit = rollout(truth, start, STEP * torch.arange(2 * samples, dtype=start.dtype))[samples:]
+    jacobians = jacobian(truth, orbit)[None, None, :, :dimension, :dimension].numpy()
+    states = ("seed", "orbit", "time", "component"), orbit[None, None, :, :dimension].numpy()
+    validation = ("seed", "validation_orbit", "validation_time", "component"), states[1]
+    orbits = xr.Dataset({"train": states, "validation": validation, "step": STEP, "period": 1.0}, {"seed": [0]})
+    exponents = xr.Dataset({"deviation": orbits["train"].std(["seed", "orbit", "time"])})
+    observed = observe(orbits, exponents, label="performance")
+    known = {
+        "field": states,
+        "jacobian": ((*states[0], "direction"), jacobians),
+        "perturbed": states,
+        "perturbed_jacobian": ((*states[0], "direction"), jacobians),
+        "exponents": (("seed", "exponent"), np.zeros((1, dimension))),
+        "fingerprint": observed["fingerprint"],
+    }
+    return observed, neighbors(observed, count=count, ahead=ahead, behind=behind), xr.Dataset(known, {"seed": [0]})

@@ -1,0 +1,240 @@
+r"""The one training loop: the same data, batches, optimizer, budget and rule of selection for every method.
+
+Adam on the sum of the members' losses, with a rate that rises to its peak and falls again (one cycle), and the gradient
+of each member clipped by its own norm. A loss of one member does not depend on the weights of another, so that the
+stack trains each member as if it were alone. Every so often all members forecast the validation orbits; the best
+weights of each are kept, or the last, by one rule for all methods.
+
+A step whose gradient is not finite is skipped for that member and counted (``skipped`` in the history); it never stops
+the others.
+
+All that a step reads and changes, its number included, is in tensors at fixed places on the device. On a GPU the step
+is therefore captured once, from the batch to the new weights, and replayed in one launch; the host waits for it only
+where a row of the history is written. And the same tensors, in a file, are a checkpoint.
+
+References:
+    | Super-convergence: Very fast training of neural networks using large learning rates (Smith and Topin, 2019)
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import torch
+import xarray as xr
+from torch import Tensor, nn
+
+from nearorbit.data.fitted_field import fitted_errors
+from nearorbit.dynamics.fields import Coordinates, Field
+from nearorbit.dynamics.integration import least_steps
+from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.study.catalogue import StudyError
+from nearorbit.training.batches import Data
+from nearorbit.training.budget import Training
+from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint
+from nearorbit.training.devices import captured, peak_memory, pick_device
+from nearorbit.training.methods.base import Batch, Method, given, own_parameters, trajectory_error
+from nearorbit.training.optimizer import Adam, clipped, flatten, gradient
+from nearorbit.training.progress import Log, say
+
+
+def train(
+    observations: xr.Dataset,
+    method: Method,
+    *,
+    network: Mapping[str, Any],
+    training: Mapping[str, Any],
+    neighbors: xr.Dataset | None = None,
+    supervision: xr.Dataset | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[NeuralField, Coordinates, list[pd.DataFrame], dict[str, Any]]:
+    """Train an ensemble, a member for each seed of the observations.
+
+    Arguments:
+        observations: The observed orbits, from :func:`nearorbit.data.observations.observe`; or of several cells, from
+            :func:`nearorbit.training.batches.stacked`.
+        method: The training method.
+        network: The settings of :class:`nearorbit.dynamics.networks.mlp.NeuralField`.
+        training: The settings of :class:`nearorbit.training.budget.Training`.
+        neighbors: The table of neighbors, for methods that need it.
+        supervision: The true quantities along the observations, for methods that need them.
+        checkpoint: The file to resume from and to write now and then.
+
+    Returns:
+        The trained ensemble in model coordinates; the coordinates; the history of each member (seed, step, loss,
+        validation, skipped), with the loss averaged since the row before; and the costs (seconds, peak memory, ...).
+
+    Raises:
+        StudyError: If the device does not exist, the orbits are too short, or a file that the method needs is missing
+            or belongs to other data.
+    """
+    began = time.perf_counter()
+    torch.set_flush_denormal(True)  # denormal activations of saturated units cost several times as much
+    settings = Training(**training)
+    settings = replace(settings, substeps=substeps(observations, settings))
+    device, dtype = pick_device(settings.device), getattr(torch, settings.precision)
+    seeds = [int(seed) for seed in observations["seed"]]
+    coordinates = Coordinates(
+        *(torch.from_numpy(observations[name].to_numpy().reshape(len(seeds), -1)) for name in ("mean", "scale", "rate"))
+    )
+    data = Data(observations, method, settings, neighbors, supervision, device=device, dtype=dtype)
+    field = NeuralField(observations.sizes["component"], seeds, **network).to(device, dtype)
+    loop = Loop(field, data, method, settings, seeds)
+    spent = loop.run(checkpoint)
+    costs = {
+        "seconds": time.perf_counter() - began + spent,
+        "peak_memory_mib": peak_memory(device),
+        "steps": settings.steps,
+        "samples_seen": settings.steps * data.batch * data.segment,
+        "substeps": settings.substeps,
+        "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "given": given(method),
+        "seeds": len(seeds),
+    }
+    return field, coordinates, loop.histories(), costs
+
+
+def substeps(observations: xr.Dataset, settings: Training) -> int:
+    """Tell how many Runge-Kutta steps are made from sample to sample: as many as the settings say, or as are needed.
+
+    Raises:
+        StudyError: If the accuracy cannot be reached, or cells of one ensemble need different numbers.
+    """
+    if settings.substeps != "auto":
+        return settings.substeps
+    if "integration_error" in observations:
+        errors = observations["integration_error"].transpose("seed", "substeps").to_numpy()
+    else:
+        errors = [fitted_errors(observations)]
+    needed = sorted({least_steps(row, settings.accuracy) for row in errors})
+    if len(needed) > 1:
+        raise StudyError(
+            f"cells that need {' and '.join(map(str, needed))} Runge-Kutta steps between two samples cannot be trained "
+            f"together: train them apart, or give training.substeps as a number"
+        )
+    return needed[0]
+
+
+class Loop:
+    """The training of an ensemble, in place.
+
+    Arguments:
+        field: The ensemble.
+        data: Its data.
+        method: The training method.
+        settings: The settings of the loop.
+        seeds: The seeds of the members.
+    """
+
+    def __init__(self, field: NeuralField, data: Data, method: Method, settings: Training, seeds: Sequence[int]):
+        self._field, self._data, self._method, self._settings, self._seeds = field, data, method, settings, seeds
+        self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
+        # What is trained: the ensemble, and what the method adds to it.
+        self.trained = nn.ModuleList([field, *(own.to(field.weights[0]) for own in self._own)])
+        self._validation = data.validation()
+        weights = flatten(self.trained)
+        device, interval = weights.device, min(settings.validate_every, settings.steps)
+        # The starts of the segments from one validation to the next, and the rates of all steps.
+        self._starts = torch.zeros(interval, data.members, data.batch, dtype=torch.int64, device=device)
+        self._rates = torch.tensor([settings.rate(step) for step in range(settings.steps)], device=device).double()
+        self._adam = Adam(weights)
+        nothing = torch.zeros(data.members, dtype=weights.dtype, device=device)
+        self._state = {
+            "weights": weights,
+            "kept": weights.clone(),
+            "best": torch.full_like(nothing, math.inf),
+            "validation": nothing.clone(),
+            "loss": nothing.clone(),  # the sum since the last row of the history
+            "skipped": nothing.clone(),
+            "step": torch.zeros(1, dtype=torch.int64, device=device),
+            **self._adam.state,
+        }
+        self._rows: list[Tensor] = []
+
+    def run(self, checkpoint: Checkpoint | None) -> float:
+        """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
+        state, settings, began = self._state, self._settings, time.perf_counter()
+        saved = checkpoint.read() if checkpoint else None
+        spent = self._restore(saved) if saved else 0.0
+        step, validate = captured(self.step, state), captured(self.validate, state)
+        if not saved:
+            validate()
+            self._write_row(math.nan)
+        done, log, written = int(state["step"]), Log(settings.steps, int(state["step"])), began
+        ends = [*range(settings.validate_every, settings.steps, settings.validate_every), settings.steps]
+        lengths = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
+        for end, starts in zip(ends, self._data.starts(self._seeds, lengths), strict=True):
+            if end <= done:
+                continue  # drawn only to bring the streams forward
+            self._starts[: len(starts)].copy_(starts)
+            for _ in range(len(starts)):
+                step()
+            validate()
+            row = self._write_row(1 / len(starts))
+            log(end, *row[:2])
+            if checkpoint and end < settings.steps and time.perf_counter() - written > SECONDS_BETWEEN_CHECKPOINTS:
+                written = time.perf_counter()
+                seconds = torch.tensor(spent + written - began, dtype=torch.float64)
+                checkpoint.write({**state, "history": torch.stack(self._rows), "seconds": seconds})
+        if settings.keep == "best":
+            state["weights"].copy_(state["kept"])
+        return spent
+
+    def step(self) -> None:
+        """Make one gradient step."""
+        state, settings = self._state, self._settings
+        start = self._starts.index_select(0, state["step"] % len(self._starts)).squeeze(0)
+        progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
+        losses = self._method.loss(self._field, self._data.gather(start), progress, *self._own)
+        gradients, broken = clipped(gradient(losses.sum(), self.trained), settings.clip)
+        state["skipped"] += broken
+        state["loss"] += losses.detach()
+        self._adam.update(gradients, self._rates.index_select(0, state["step"]))
+        state["step"] += 1
+
+    @torch.no_grad()
+    def validate(self) -> None:
+        """Validate, and keep the weights that are better than all before."""
+        state = self._state
+        error = validation_error(self._field, self._validation)
+        better = (error < state["best"]) & error.isfinite()
+        state["validation"].copy_(error)
+        state["best"].copy_(torch.where(better, error, state["best"]))
+        state["kept"].copy_(torch.where(better.unsqueeze(1), state["weights"], state["kept"]))
+
+    def histories(self) -> list[pd.DataFrame]:
+        """Tell the history of each member."""
+        settings, rows = self._settings, torch.stack(self._rows)
+        steps = [*range(0, settings.steps, settings.validate_every), settings.steps]
+        tables = []
+        for seed, (loss, validation, skipped) in zip(self._seeds, rows.permute(2, 1, 0), strict=True):
+            columns = {"loss": loss, "validation": validation, "skipped": skipped.int()}
+            tables.append(
+                pd.DataFrame({"seed": seed, "step": steps} | {name: c.numpy() for name, c in columns.items()})
+            )
+        return tables
+
+    def _write_row(self, share: float) -> Tensor:
+        """Add a row to the history: loss, validation error and skipped steps, with shape (3, E)."""
+        state = self._state
+        row = torch.stack([state["loss"] * share, state["validation"], state["skipped"]]).double().cpu()
+        state["loss"].zero_()
+        self._rows.append(row)
+        return row
+
+    def _restore(self, saved: dict[str, Tensor]) -> float:
+        for name, tensor in self._state.items():
+            tensor.copy_(saved[name])
+        self._rows = list(saved["history"])
+        say(f"resumed at step {int(self._state['step'])}")
+        return saved["seconds"].item()
+
+
+@torch.no_grad()
+def validation_error(field: Field, validation: Batch) -> Tensor:
+    """Compute the mean squared error of forecasts from the starts of the validation segments; returns shape (E,)."""
+    return trajectory_error(validation.rollout(field), validation)

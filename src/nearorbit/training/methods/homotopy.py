@@ -1,0 +1,64 @@
+"""Homotopy: long rollouts, held to the data by a coupling that fades; synchronization alone, where it does not."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nearorbit.dynamics.fields import Field
+from nearorbit.dynamics.flow import Drive
+from nearorbit.training.methods.base import Batch, trajectory_error
+
+
+@dataclass(frozen=True)
+class Homotopy:
+    r"""Fit long rollouts that are synchronized with the data, and let go of them during training.
+
+    .. math:: \dot{x} = f_\theta(x) + \lambda \kappa (\bar{x}(t) - x), \qquad \lambda: 1 \to 0,
+
+    with :math:`\bar{x}` the cubic smoothing spline of the data. A coupled rollout cannot run away from the data, so
+    that the loss is smooth over segments much longer than the Lyapunov time. :math:`\lambda` falls from 1 to 0 in
+    ``steps`` decrements, each ``ratio`` times the one before; every level of it takes an equal share of the training.
+
+    References:
+        | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko, Koh, Park and Jhe, NeurIPS 2023)
+
+    Arguments:
+        coupling: The strength :math:`\kappa`, per unit of model time.
+        segment: The length of the rollouts, in samples; the number of segments in a batch shrinks in proportion, so
+            that as many samples are seen as by the other methods.
+        steps: The number of decrements of :math:`\lambda`.
+        ratio: The ratio of a decrement to the one before.
+        constant: Keep :math:`\lambda = 1`: synchronization alone.
+    """
+
+    coupling: float = 2.0
+    segment: int = 25
+    steps: int = 8
+    ratio: float = 0.6
+    constant: bool = False
+    needs: ClassVar[frozenset[str]] = frozenset({"states", "spline"})
+
+    def __post_init__(self):
+        if self.coupling < 0 or self.segment < 1 or self.steps < 1 or not 0 < self.ratio < 1:
+            raise ValueError(
+                f"coupling ({self.coupling}) must not be negative, segment ({self.segment}) and steps ({self.steps}) "
+                f"must be at least 1, and ratio ({self.ratio}) between 0 and 1"
+            )
+
+    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
+        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+        strength = self.coupling if self.constant else self.coupling * self.fade(progress)
+        drive = Drive(batch.spline, strength)
+        return trajectory_error(batch.rollout(field, drive), batch)
+
+    def fade(self, progress: Tensor) -> Tensor:
+        r"""Compute :math:`\lambda`, a staircase from 1 down to 0 over the ``steps`` + 1 equal parts of the training."""
+        level = torch.floor(progress * (self.steps + 1)).clamp(max=self.steps)
+        return 1 - (1 - self.ratio**level) / (1 - self.ratio**self.steps)
+
+
+def entries() -> dict[str, type]:
+    """Export the method of this file."""
+    return {"homotopy": Homotopy}

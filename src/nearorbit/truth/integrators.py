@@ -1,0 +1,213 @@
+r"""Orbits and tangents of the true systems.
+
+Smooth systems are integrated by Taylor's method at the rounding error of double precision, in heyoka's batch mode: one
+instruction advances several orbits. Tangents solve the variational equation :math:`\dot{V} = J(x) V` along with the
+orbit. Systems with kinks (absolute values, steps) go through scipy's DOP853 at a relative tolerance of 1e-10; at a jump
+of f itself (not of its derivatives) tangents would jump too, which the variational equation does not know, so the
+exponents of ``SprottMore`` are those between jumps.
+
+Times are in units of system time, states in system units. An orbit that leaves for infinity is NaN from there on.
+
+References:
+    | Revisiting high-order Taylor methods for astrodynamics and celestial mechanics (Biscani and Izzo, MNRAS 2021)
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import heyoka as hy
+import numpy as np
+
+from nearorbit.dynamics.lyapunov import Propagate
+from nearorbit.truth.systems.base import System
+
+Orbits = Callable[[np.ndarray, np.ndarray], np.ndarray]  # starts (*, D), times (T,) -> states (*, T, D)
+
+WIDTH = 8  # orbits that are integrated side by side
+STEPS = 2000  # of the integrator per sample, on average; an orbit that needs more is on its way to infinity
+
+
+def symbol_namespace() -> SimpleNamespace:
+    """Make the array namespace in which a system yields expressions of heyoka: object arrays of symbols."""
+    names = ("sin", "cos", "tanh", "exp", "sinh", "cosh", "sqrt", "log")
+    elementwise = {name: np.frompyfunc(getattr(hy, name), 1, 1) for name in names}
+    return SimpleNamespace(
+        moveaxis=np.moveaxis,
+        roll=np.roll,
+        stack=lambda values, axis: np.array(values, dtype=object),
+        abs=np.frompyfunc(lambda x: hy.select(hy.lt(x, 0.0), -x, x), 1, 1),
+        sign=np.frompyfunc(lambda x: hy.select(hy.lt(x, 0.0), -1.0, hy.select(hy.gt(x, 0.0), 1.0, 0.0)), 1, 1),
+        **elementwise,
+    )
+
+
+def expressions(system: System) -> tuple[list[hy.expression], list[hy.expression]]:
+    """Write the system in symbols: its D components and the D expressions of their time derivatives."""
+    state = [hy.expression(f"x{i}") for i in range(system.dimension)]
+    values = system(np.array(state, dtype=object), symbol_namespace())
+    return state, [value + hy.expression(0.0) for value in values]
+
+
+def compiled(system: System) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Compile the field and its exact Jacobian.
+
+    Arguments:
+        system: The system.
+
+    Returns:
+        A function of states, (*, D) -> f (*, D) and J (*, D, D) with :math:`J_{ij} = \\partial f_i / \\partial x_j`.
+    """
+    state, field = expressions(system)
+    D = system.dimension
+    jacobian = [hy.diff(f, x) for f in field for x in state]
+    function = hy.cfunc([*field, *jacobian], state, compact_mode=D > 4)
+
+    def evaluate(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = function(np.ascontiguousarray(x.reshape(-1, D).T)).T
+        return values[:, :D].reshape(x.shape), values[:, D:].reshape(*x.shape, D)
+
+    return evaluate
+
+
+def orbits_of(system: System) -> Orbits:
+    """Compile the orbits of a system.
+
+    Returns:
+        A function of starts (*, D) and ascending times (T,) -> states (*, T, D); the orbits start at time 0, which need
+        not be among the times.
+    """
+    return _taylor_orbits(system) if system.smooth else _kinked_orbits(system)
+
+
+def propagator(system: System) -> Propagate:
+    """Compile states and their tangents for :func:`nearorbit.dynamics.lyapunov.spectrum`.
+
+    Returns:
+        A function of x (B, 3 D + 1), tangents (B, D, D) and a duration. Behind the D components, x carries the
+        integrals of div f, of the components and of their squares.
+    """
+    return _taylor_tangents(system) if system.smooth else _kinked_tangents(system)
+
+
+def _taylor_orbits(system: System) -> Orbits:
+    state, field = expressions(system)
+    D = system.dimension
+    integrator = hy.taylor_adaptive_batch(
+        list(zip(state, field, strict=True)), np.zeros((D, WIDTH)), compact_mode=D > 4
+    )
+
+    def integrate(rows: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        integrator.set_time(0.0)
+        integrator.state[:] = rows.T
+        lanes = np.repeat(times[:, None], WIDTH, axis=1)
+        states = integrator.propagate_grid(lanes, max_steps=STEPS * len(times))[1]
+        return np.moveaxis(states, -1, 0), _lost(integrator)
+
+    def orbits(starts: np.ndarray, times: np.ndarray) -> np.ndarray:
+        whole = np.unique(np.append(0.0, times))
+        states = _in_batches(lambda rows: integrate(rows, whole), starts.reshape(-1, D))
+        return states[:, -len(times) :].reshape(*starts.shape[:-1], len(times), D)
+
+    return orbits
+
+
+def _taylor_tangents(system: System) -> Propagate:
+    state, field = expressions(system)
+    D = system.dimension
+    divergence = sum(hy.diff(f, x) for f, x in zip(field, state, strict=True))
+    averaged = [divergence, *state, *(x**2 for x in state)]
+    integrals = [(hy.expression(f"q{i}"), value) for i, value in enumerate(averaged)]
+    variational = hy.var_ode_sys(list(zip(state, field, strict=True)), hy.var_args.vars, order=1).sys
+    equations = [*variational, *integrals]
+    integrator = hy.taylor_adaptive_batch(equations, np.zeros((len(equations), WIDTH)), compact_mode=D > 4)
+
+    def integrate(rows: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        integrator.set_time(0.0)
+        integrator.state[:] = rows.T
+        integrator.propagate_until(np.full(WIDTH, duration))
+        return integrator.state.T.copy(), _lost(integrator)
+
+    def propagate(x: np.ndarray, tangents: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        # The integrals start at 0 each time: the integrator's tolerance is relative to its largest variable.
+        before = np.concatenate([x[:, :D], tangents.reshape(len(x), -1), np.zeros((len(x), len(integrals)))], axis=1)
+        return _unpacked(_in_batches(lambda rows: integrate(rows, duration), before), x)
+
+    return propagate
+
+
+def _unpacked(after: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows of states, tangents and increments of integrals; x has the integrals so far."""
+    D = (x.shape[1] - 1) // 3
+    state, tangents, increments = np.split(after, [D, D + D * D], axis=1)
+    return np.concatenate([state, x[:, D:] + increments], axis=1), tangents.reshape(-1, D, D)
+
+
+def _in_batches(integrate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> np.ndarray:
+    """Integrate rows in batches of WIDTH, the last filled up with copies."""
+    filled = np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % WIDTH, axis=0)])
+    batches = [_isolated(integrate, filled[i : i + WIDTH]) for i in range(0, len(filled), WIDTH)]
+    return np.concatenate(batches)[: len(rows)]
+
+
+def _isolated(integrate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> np.ndarray:
+    """Integrate a batch. An orbit that is lost stops all of the batch: then the others start again without it."""
+    values, lost = integrate(rows)
+    if lost.any() and not lost.all():
+        others = np.where(lost[:, None], rows[~lost][0], rows)
+        values[~lost] = _isolated(integrate, others)[~lost]
+    return values
+
+
+def _lost(integrator: hy.taylor_adaptive_batch) -> np.ndarray:
+    """Tell which orbits of the batch (WIDTH,) became infinite, or hold up the others by ever shorter steps."""
+    outcomes = np.array([result[0] for result in integrator.propagate_res])
+    slowest = integrator.time == integrator.time.min()
+    infinite, short = hy.taylor_outcome.err_nf_state, hy.taylor_outcome.step_limit
+    return (outcomes == infinite) | ((outcomes == short) & slowest)
+
+
+def _kinked_orbits(system: System) -> Orbits:
+    evaluate = compiled(system)
+
+    def orbit(start: np.ndarray, times: np.ndarray) -> np.ndarray:
+        return _dop853(lambda t, x: evaluate(x)[0], start, times)
+
+    def orbits(starts: np.ndarray, times: np.ndarray) -> np.ndarray:
+        return np.stack([orbit(x, times) for x in starts.reshape(-1, system.dimension)]).reshape(
+            *starts.shape[:-1], len(times), system.dimension
+        )
+
+    return orbits
+
+
+def _kinked_tangents(system: System) -> Propagate:
+    evaluate = compiled(system)
+    D = system.dimension
+
+    def derivative(t: float, flat: np.ndarray) -> np.ndarray:
+        rows = flat.reshape(-1, D + D * D + 1 + 2 * D)
+        state, tangents = rows[:, :D], rows[:, D : D + D * D].reshape(-1, D, D)
+        f, J = evaluate(state)
+        divergence = np.trace(J, axis1=-2, axis2=-1)[:, None]
+        return np.concatenate([f, (J @ tangents).reshape(-1, D * D), divergence, state, state**2], axis=1).ravel()
+
+    def propagate(x: np.ndarray, tangents: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+        before = np.concatenate([x[:, :D], tangents.reshape(len(x), -1), np.zeros((len(x), 1 + 2 * D))], axis=1)
+        after = _dop853(derivative, before.ravel(), np.array([duration])).reshape(before.shape)
+        return _unpacked(after, x)
+
+    return propagate
+
+
+def _dop853(derivative: Callable, start: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """States (T, M) at the times; NaN from where the solver gave up."""
+    from scipy.integrate import solve_ivp  # few jobs need it, and scipy.integrate and .signal take a second to import
+
+    states = np.full((len(times), len(start)), np.nan)
+    if times[-1] == 0:
+        states[:] = start
+    elif np.isfinite(start).all():
+        with np.errstate(all="ignore"):
+            solution = solve_ivp(derivative, (0, times[-1]), start, "DOP853", times, rtol=1e-10, atol=1e-10)
+        states[: solution.y.shape[1]] = solution.y.T
+    return states

@@ -1,0 +1,79 @@
+r"""A system: an autonomous vector field :math:`\dot{x} = f(x)` whose equations are written once.
+
+The equations are a function of the state *and of the array namespace they run in*: with NumPy they give arrays, with
+torch they give tensors that carry gradients, and with arrays of symbols they give the expressions that heyoka compiles.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nearorbit import __version__
+
+
+@dataclass(frozen=True)
+class System:
+    """The equations of a true system; subclasses define :meth:`__call__`.
+
+    Arguments:
+        name: Its name in the catalogue.
+        components: The names of its components; their number is the dimension D.
+        parameters: The values of its parameters, by name.
+        start: A state in the basin of its attractor, with shape (D,).
+        period: The dominant period, in units of system time; None where it has to be estimated.
+        smooth: Whether the equations are smooth, so that a Taylor method converges.
+    """
+
+    name: str
+    components: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    start: np.ndarray = field(repr=False, compare=False)
+    period: float | None = None
+    smooth: bool = True
+
+    @property
+    def dimension(self) -> int:
+        """The number of components, D."""
+        return len(self.components)
+
+    def __call__(self, x: Any, xp: Any = np) -> Any:
+        """Evaluate the vector field.
+
+        Arguments:
+            x: States in system units, with shape (*, D).
+            xp: The array namespace: numpy, torch, or the one that :mod:`nearorbit.truth.simulation` makes for heyoka.
+
+        Returns:
+            The time derivatives, per unit of system time, with shape (*, D).
+        """
+        raise NotImplementedError
+
+
+def bounded(name: str, value: float, *, above: float = -np.inf) -> float:
+    """Check that a parameter is a finite number above a bound; a ValueError says what came."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value)
+    if not (number and value > above):
+        bound = "" if above == -np.inf else f" above {above:g}"
+        raise ValueError(f"'{name}' has to be a finite number{bound}, not {value!r}")
+    return value
+
+
+def integer(name: str, value: int, *, least: int, most: int = 10_000) -> int:
+    """Check that a parameter is an integer within bounds; a ValueError says what came."""
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"'{name}' has to be an integer from {least} to {most}, not {value!r}")
+    return int(value)
+
+
+def attributes(system: System) -> dict[str, Any]:
+    """Say in the attributes of a file which system it is of, and which version wrote it."""
+    parameters = {key: np.asarray(value).tolist() for key, value in system.parameters.items()}
+    return {
+        "system": system.name,
+        "parameters": json.dumps(parameters),
+        "units": "system units",
+        "nearorbit": __version__,
+    }

@@ -1,0 +1,119 @@
+import shutil
+
+import pytest
+import synthetic
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_rgb
+from synthetic import DATA, GIVEN, SPECTRA, STUDIES
+
+from nearorbit.evaluation.scores import Results
+from nearorbit.report.figures.base import colors, save
+from nearorbit.report.tables.base import summary
+from nearorbit.study.catalogue import build, names
+from nearorbit.study.places import paths
+
+
+@pytest.fixture(scope="module")
+def gappy(tmp_path_factory):
+    """A study that lacks a cell, and all of one system."""
+    folder = tmp_path_factory.mktemp("gappy") / "study"
+    shutil.copytree(synthetic.study().folder, folder)
+    shutil.rmtree(folder / "Lorenz" / "clean" / "jacobian")
+    return Results(folder, (*SPECTRA, "Unborn"), DATA, tuple(GIVEN))
+
+
+@pytest.mark.parametrize("name", names("figures"))
+def test_a_figure_is_drawn_from_the_files_it_declares_and_from_no_other(name, tmp_path):
+    figure, whole = build("figures", name, {}), synthetic.study()
+    for path in paths(whole.folder, whole, figure.reads):
+        copy = tmp_path / path.relative_to(whole.folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    drawn = figure.draw(Results(tmp_path, whole.systems, whole.data, whole.methods))
+    save(drawn, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert not plt.get_fignums(), "figures are closed once they are saved"
+
+
+@pytest.mark.parametrize("name", names("figures"))
+def test_missing_cells_leave_gaps(name, gappy, tmp_path):
+    save(build("figures", name, {}).draw(gappy), tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_figure_is_drawn_of_whatever_there_is(study):
+    for name in names("figures"):
+        drawn = build("figures", name, {}).draw(synthetic.odd_study(study))
+        drawn.draw_without_rendering()
+        plt.close(drawn)
+
+
+def test_a_figure_is_the_same_to_the_byte_each_time(tmp_path):
+    paths = [tmp_path / f"{name}.{suffix}" for suffix in ("pdf", "png") for name in ("first", "second")]
+    for first, second in (paths[::2], paths[1::2]):
+        save(build("figures", "training_curves", {}).draw(synthetic.study()), first, second)
+    first, second, *images = (path.read_bytes() for path in paths)
+    assert first == second
+    assert images[0] == images[1]
+
+
+@pytest.mark.parametrize("systems", [("Lorenz",), tuple(SPECTRA)])
+def test_an_overview_writes_each_mean_where_it_belongs_whichever_way_it_lies(systems):
+    whole = synthetic.study()
+    methods = ("truth", *GIVEN)
+    results = Results(whole.folder, systems, DATA, tuple(GIVEN))
+    ax = build("figures", "overview", {"metrics": ["jacobian_error"]}).draw(results).axes[0]
+    across, down = ([label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels()))
+    assert (methods == tuple(down)) == (len(methods) > len(systems) * len(DATA))
+    means = summary(whole.table("scores.csv")).query("metric == 'jacobian_error'")
+    means = means.assign(row=means["system"] + ", " + means["data"]).set_index(["row", "method"])["mean"]
+    written = {tuple(int(p) for p in text.get_position()): text.get_text() for text in ax.texts}
+    assert len(written) == len(ax.texts) == len(down) * len(across)
+    for j, y in enumerate(down):
+        for i, x in enumerate(across):
+            place = (x, y) if y in methods else (y, x)
+            assert float(written[i, j].split("\u2009")[0]) == pytest.approx(means[place], rel=0.06)
+
+
+def test_a_cell_with_a_failed_seed_is_never_blue_and_the_truth_is_gray():
+    results = synthetic.study()
+    table = summary(results.table("scores.csv")).query("metric == 'jacobian_error'")
+    failed = table.set_index(["system", "data", "method"])["failed"].gt(0)
+    ax = build("figures", "overview", {"metrics": ["jacobian_error"]}).draw(results).axes[0]
+    shown = ax.collections[0].get_array().reshape(len(ax.get_yticklabels()), -1)
+    rows = [(system, data) for system in SPECTRA for data in DATA]
+    blue = {(*rows[y], label): bool(shown[y, x] < 0) for y in range(4) for x, label in enumerate(results.judged)}
+    assert not any(blue[label] for label in blue if failed[label]) and any(blue.values())
+    assert ("Lorenz96_N5", "clean", "neighborhood") in failed[failed].index
+    mean = table.set_index(["system", "data", "method"])["mean"]
+    assert mean["Lorenz96_N5", "clean", "neighborhood"] < mean["Lorenz96_N5", "clean", "baseline"]
+    assert shown[:, 0].mask.all()
+    marks = [text.get_text().partition("†")[2] for text in ax.texts]
+    assert sorted(filter(None, marks)) == ["1", "1"]
+
+
+def test_a_spectrum_that_has_not_converged_is_hollow():
+    ax = build("figures", "lyapunov_spectra", {}).draw(synthetic.study()).axes[0]
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    hollow = sum(len(line.get_xdata()) for line in dots if line.get_markerfacecolor() == "white")
+    assert (hollow, sum(len(line.get_xdata()) for line in dots)) == (3, 3 * 3 * 4)
+
+
+def test_what_is_logarithmic_leaves_out_the_truth():
+    results = synthetic.study()
+    ax = build("figures", "training_outcomes", {}).draw(results).axes[0]
+    assert ax.get_yscale() == "log" and ax.get_ylim()[0] > 1e-7
+    one = synthetic.odd_study("one")
+    for name in ("jacobian_error", "jacobian_estimators"):
+        assert build("figures", name, {}).draw(one).axes[0].get_xlim()[0] > -6, name
+
+
+def test_methods_keep_their_color_when_others_join():
+    few, many = (Results("", (), {}, tuple("abcdefghijkl"[:count])) for count in (2, 6))
+    assert colors(few).items() <= colors(many).items()
+
+
+@pytest.mark.parametrize("count", [3, 7, 12])
+def test_no_two_methods_share_a_color(count):
+    palette = colors(Results("", (), {}, tuple("abcdefghijkl"[:count])))
+    assert len({to_rgb(color) for color in palette.values()}) == count + 1

@@ -1,0 +1,233 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import synthetic
+from synthetic import DATA, GIVEN, SPECTRA, STUDIES
+
+from nearorbit.evaluation.scores import Results
+from nearorbit.report.tables.base import order, save, summary
+from nearorbit.report.tables.comparison import paired
+from nearorbit.report.tables.overview import over_systems
+from nearorbit.study.catalogue import StudyError, build, names
+
+
+def rows(failed=(), metric="jacobian_error", **values):
+    """Scores of a system and metric (lower is better): the values of the seeds by method, and which (method, seed)
+    have failed."""
+    frames = [
+        pd.DataFrame({"method": method, "seed": range(len(value)), "value": value}) for method, value in values.items()
+    ]
+    cell = {"system": "A", "data": "clean", "noise": 0.0, "metric": metric, "unit": "1", "status": "ok"}
+    table = pd.concat(frames, ignore_index=True).assign(**cell, stderr=0.1, converged=1.0)
+    gone = [label in failed for label in zip(table["method"], table["seed"], strict=True)]
+    return table.assign(status=table["status"].mask(gone, "collapsed"))
+
+
+@pytest.mark.parametrize("name", names("tables"))
+def test_a_table_is_written_for_machines_and_for_people(name, tmp_path):
+    table = build("tables", name, {}).table(synthetic.study())
+    csv, md, tex = (tmp_path / f"{name}.{suffix}" for suffix in ("csv", "md", "tex"))
+    save(table, csv, md, tex)
+    assert len(pd.read_csv(csv)) == len(table.records) > 0
+    assert md.read_text().count("|\n") == len(table.cells) + 2
+    assert "\\toprule" in tex.read_text() and "\\bottomrule" in tex.read_text()
+    body = tex.read_text().split("\\midrule")[1]
+    assert "_" not in body.replace("\\_", "") and "%" not in body.replace("\\%", "")
+    assert table.cells.shape == table.best.shape
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_table_is_made_of_whatever_there_is(study, tmp_path):
+    results = synthetic.odd_study(study)
+    for name in names("tables"):
+        table = build("tables", name, {}).table(results)
+        save(table, *(tmp_path / f"{name}.{suffix}" for suffix in ("csv", "md", "tex")))
+        assert table.cells.shape == table.best.shape and table.caption in (tmp_path / f"{name}.md").read_text(), name
+        assert table.cells.map(lambda text: isinstance(text, str)).all(axis=None), f"{name}:\n{table.cells}"
+        assert study != "nothing" or not table.best.any(axis=None), f"{name}:\n{table.cells}"
+
+
+@pytest.mark.parametrize("study", ["all collapsed", "all diverged"])
+def test_nothing_is_bold_where_every_seed_has_failed(study):
+    judged = {*names("metrics"), "overview", "comparison"}
+    for name in judged:
+        best = build("tables", name, {}).table(synthetic.odd_study(study)).best
+        assert not best.any(axis=None), f"{name}:\n{best}"
+
+
+@pytest.mark.parametrize("name", [*names("metrics"), "overview", "comparison", "jacobian_estimators"])
+def test_the_truth_has_a_place_of_its_own_and_competes_with_none(name):
+    table = build("tables", name, {}).table(synthetic.study())
+    assert "The truth is the true field in a model's place" in table.caption
+    cells, best = (t.T if name == "jacobian_estimators" else t for t in (table.cells, table.best))
+    assert not best["truth"].any() and best.any(axis=None)
+    known = cells["truth"].drop("mean rank", level=1) if name == "overview" else cells["truth"]
+    assert known.ne("–").all()
+
+
+def test_the_truth_changes_no_rank_no_best_and_no_win():
+    scores = synthetic.study().table("scores.csv")
+    methods = scores[scores["method"] != "truth"]
+    best = summary(scores).query("method != 'truth'")["best"].reset_index(drop=True)
+    pd.testing.assert_series_equal(best, summary(methods)["best"])
+    ranks, alone = (
+        over_systems(table).query("quantity == 'mean rank'")[["data", "method", "value", "best"]].reset_index(drop=True)
+        for table in (scores, methods)
+    )
+    pd.testing.assert_frame_equal(ranks, alone)
+    wins = paired(scores, "baseline").query("method != 'truth'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(wins, paired(methods, "baseline"))
+
+
+@pytest.mark.parametrize("name", ["jacobian_error", "overview", "comparison", "costs", "trials", "jacobian_estimators"])
+def test_a_missing_cell_leaves_a_gap(name):
+    whole = synthetic.study()
+    results = Results(whole.folder, tuple(SPECTRA), DATA, (*GIVEN, "unborn"))
+    table = build("tables", name, {}).table(results)
+    if "unborn" in table.cells:
+        assert table.cells["unborn"].eq("–").all() and not table.best["unborn"].any()
+
+
+def test_failed_seeds_are_counted_where_they_failed():
+    cells = build("tables", "state_space_divergence", {}).table(synthetic.study()).cells
+    assert cells.loc[("Lorenz", "noisy"), "baseline (data)"].endswith("(1/3 failed)")
+    assert cells.loc[("Lorenz96_N5", "clean"), "neighborhood (data)"].endswith("(1/3 failed)")
+    assert cells.map(lambda text: "failed" in text).to_numpy().sum() == 2
+
+
+def test_what_a_method_is_given_stands_next_to_its_name():
+    table = build("tables", "jacobian_error", {}).table(synthetic.study())
+    assert list(table.cells) == ["truth", "baseline (data)", "jacobian (true J)", "neighborhood (data)"]
+
+
+def test_every_defined_value_enters_the_mean_whatever_its_status():
+    row = summary(rows(failed=[("a", 2)], a=[1.0, 2.0, 9.0])).iloc[0]
+    assert (row["mean"], row["seeds"], row["undefined"], row["collapsed"], row["failed"]) == (4.0, 3, 0, 1, 1)
+    assert row["stderr"] == pytest.approx(0.1)
+
+
+def test_a_cell_with_a_failed_seed_is_never_the_best_however_good():
+    scores = rows(failed=[("a", 1)], a=[0.1, 0.1, 0.1], b=[3.0, 3.0, 3.0], c=[1.0, np.nan, 1.0])
+    assert list(summary(scores).set_index("method")["best"]) == [False, True, False]
+    alone = rows(failed=[("a", 1), ("b", 0)], a=[0.1, 0.1], b=[0.2, 0.2])
+    assert not summary(alone)["best"].any()
+
+
+@pytest.mark.parametrize(("metric", "good", "bad"), [("jacobian_error", 1.0, 2.0), ("valid_prediction_time", 2.0, 1.0)])
+def test_seeds_are_ordered_by_value_then_come_undefined_and_then_failed_ones(metric, good, bad):
+    scores = rows(failed=[("a", 3), ("a", 4)], metric=metric, a=[bad, np.nan, good, good, np.nan, bad])
+    ranks = order(scores).rank(method="min")
+    assert list(ranks) == [2, 4, 1, 5, 5, 2]
+
+
+def test_failed_seeds_rank_behind_all_others_and_ties_share_the_mean():
+    scores = rows(failed=[("a", 0), ("b", 0)], a=[0.1, 1.0], b=[0.2, 2.0], c=[9.0, 3.0])
+    records = over_systems(scores).set_index(["quantity", "method"])
+    assert records.loc["mean rank", "value"].to_dict() == {"a": (2.5 + 1) / 2, "b": (2.5 + 2) / 2, "c": (1 + 3) / 2}
+    assert records.loc["jacobian_error", "best"].to_dict() == {"a": False, "b": False, "c": True}
+    assert records.loc["failed", "value"].to_dict() == {"a": 0.5, "b": 0.5, "c": 0.0}
+
+
+def test_a_method_with_fewer_undefined_values_goes_before_one_with_a_better_mean():
+    table = summary(rows(a=[1.0, np.nan, 1.0], b=[3.0, 3.0, 3.0], c=[4.0, 4.0, 4.0])).set_index("method")
+    assert list(table["best"]) == [False, True, False]
+
+
+def test_nothing_is_best_where_all_is_undefined():
+    assert not summary(rows(a=[np.nan, np.nan], b=[np.nan, np.nan]))["best"].any()
+
+
+def test_pairs_are_won_by_the_better_value_and_lost_by_the_undefined_one():
+    scores = rows(a=[1.0, 1.0, 1.0, 1.0, np.nan, np.nan], b=[0.5, 2.0, np.nan, np.nan, 1.0, np.nan])
+    row = paired(scores, "a").iloc[0]
+    assert (row["wins"], row["pairs"]) == (2, 5)
+    assert row["ratio"] == pytest.approx(1.25)
+
+
+def test_a_failed_seed_wins_against_none_and_two_of_them_are_no_pair():
+    failed = [("a", 0), ("b", 1), ("a", 2), ("b", 2), ("a", 3), ("b", 4)]
+    scores = rows(failed=failed, a=[1.0, 1.0, 1.0, np.nan, np.nan], b=[5.0, 0.1, 0.1, np.nan, 0.1])
+    row = paired(scores, "a").iloc[0]
+    assert (row["wins"], row["pairs"]) == (2, 4)  # b wins 0 and 3, loses 1 and 4
+
+
+def test_ten_wins_of_ten_are_bold_but_not_those_of_failed_seeds(tmp_path):
+    values = {"a": [1.0] * 10, "b": [0.5] * 10, "c": [0.5] * 10}
+    scores = rows(failed=[("c", seed) for seed in range(10)], **values)
+    scores.to_csv(tmp_path / "scores.csv", index=False)
+    best = build("tables", "comparison", {}).table(Results(tmp_path, ("A",), {"clean": 0.0}, ("a", "b", "c"))).best
+    assert best["b"].all() and not best["c"].any()
+
+
+def test_numbers_that_rest_on_unconverged_spectra_carry_their_count():
+    results = synthetic.study()
+    for name in ("lyapunov_distance", "leading_exponent_error", "kaplan_yorke_error"):
+        table = build("tables", name, {}).table(results)
+        marked = table.cells.map(lambda text: "‡1" in text)
+        assert marked.loc[("Lorenz", "clean"), "jacobian (true J)"] and marked.to_numpy().sum() == 1
+        assert "‡ counts" in table.caption
+    assert not build("tables", "jacobian_error", {}).table(results).cells.map(lambda text: "‡" in text).any(axis=None)
+    overview = build("tables", "overview", {}).table(results).cells
+    marked = overview.map(lambda text: "‡1" in text)
+    assert marked.loc[("clean", "error of the leading exponent"), "jacobian (true J)"] and marked.to_numpy().sum() == 2
+
+
+def test_a_system_says_how_it_moves_and_only_a_chaotic_one_has_a_lyapunov_time():
+    chaotic, regular = (
+        build("tables", "systems", {}).table(results) for results in (synthetic.study(), synthetic.odd_study("regular"))
+    )
+    assert chaotic.cells.loc["Lorenz", "motion"] == "chaotic" and regular.cells.loc["Lorenz", "motion"] == "periodic"
+    names = ["positive", "Lyapunov time", "Kaplan-Yorke dimension"]
+    assert list(chaotic.cells.loc["Lorenz", names]) == ["1", "1.1", "2.06"]
+    assert regular.cells.loc["Lorenz", names].eq("–").all()
+    marked = [
+        table.cells.loc["Lorenz", "Lyapunov exponents ± standard error"][-1] == "‡" for table in (chaotic, regular)
+    ]
+    assert marked == [False, True]
+
+
+def test_local_fits_stand_before_trained_fields_with_their_own_errors():
+    table = build("tables", "jacobian_estimators", {}).table(synthetic.study())
+    records = table.records
+    error = records.groupby("estimator", sort=False)["jacobian_error"].max()
+    assert list(error.index) == ["linear", "quadratic", "truth", *GIVEN]
+    records = records[records["estimator"] != "truth"]
+    assert error["linear"] == pytest.approx(0.4) and error["quadratic"] == pytest.approx(0.05)
+    given = records.groupby(["kind", "estimator"], sort=False)["given"].unique().map(list)
+    assert given.to_dict() == {
+        **{("data", name): ["data"] for name in ("linear", "quadratic")},
+        **{("field", method): [what] for method, what in GIVEN.items()},
+    }
+    exponents = records.query("estimator == 'linear' and system == 'Lorenz'")
+    assert exponents["leading_exponent"].tolist() == pytest.approx([1.4 * SPECTRA["Lorenz"][0]] * len(exponents))
+    assert (exponents["true_leading_exponent"] == SPECTRA["Lorenz"][0]).all()
+    assert (records["lower_quartile"] <= records["jacobian_error"]).all()
+    assert (records["jacobian_error"] <= records["upper_quartile"]).all()
+    assert table.cells.loc["linear (local fit)", "Lorenz, clean"] == "0.4"
+
+
+def test_an_unknown_metric_is_refused_with_the_nearest_name():
+    with pytest.raises(StudyError, match="did you mean 'jacobian_error'"):
+        build("tables", "overview", {"metrics": ["jacobian_eror"]})
+
+
+def test_a_table_of_a_study_without_costs_names_methods_only(tmp_path):
+    shutil.copy(synthetic.study().folder / "scores.csv", tmp_path)
+    table = build("tables", "jacobian_error", {}).table(Results(tmp_path, tuple(SPECTRA), DATA, tuple(GIVEN)))
+    assert list(table.cells) == ["truth", *GIVEN]
+
+
+def test_the_trial_with_the_least_validation_error_is_taken(tmp_path):
+    errors = {"baseline": [2.0, 1.0], "a-0.1": [1.0, 2.0], "a-1": [1.0, 0.5], "b-1": [4.0, 1.0], "b-2": [np.nan, 0.1]}
+    for label, best in errors.items():
+        (tmp_path / "A/clean" / label).mkdir(parents=True)
+        history = pd.DataFrame({"seed": [0, 0, 1, 1], "validation": [9.0, best[0], best[1], 9.0]})
+        if np.isnan(best[0]):
+            history.loc[0, "validation"] = np.nan
+        history.to_csv(tmp_path / "A/clean" / label / "history.csv", index=False)
+    records = build("tables", "trials", {}).table(Results(tmp_path, ("A",), {"clean": 0.0}, tuple(errors))).records
+    ratios = records.set_index("label")["ratio"]
+    assert ratios["a-0.1"] == pytest.approx(1.0) and ratios["a-1"] == pytest.approx(0.5) and np.isnan(ratios["b-2"])
+    assert list(records[records["taken"]]["label"]) == ["baseline", "a-1", "b-1"]

@@ -1,0 +1,376 @@
+"""A study is checked whole before anything runs, and each stage sees its slice of it."""
+
+import copy
+import inspect
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from nearorbit.__main__ import main, stages
+from nearorbit.evaluation.scores import COLLECTORS
+from nearorbit.study.catalogue import StudyError
+from nearorbit.study.checks import method_misfits
+from nearorbit.study.digest import digest, source
+from nearorbit.study.files import table
+from nearorbit.study.places import LABELLED, RESULTS, reserved
+from nearorbit.study.schema import read
+from nearorbit.study.slices import SLICES
+from nearorbit.study.study import load, parse
+
+REPOSITORY = Path(__file__).parents[1]
+FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
+DEFAULT = yaml.safe_load(FILES[0].read_text())
+CELL = {
+    "system": "Lorenz",
+    "data": "noisy",
+    "neighbors": "nearest",
+    "method": "jacobian",
+    "name": "scores",
+    "table": "costs",
+    "figure": "overview",
+}
+
+
+def changed(path: str, value):
+    """The default study with one value changed, or removed where the value is ``None``."""
+    config = copy.deepcopy(DEFAULT)
+    *sections, key = path.split("|")
+    section = config
+    for name in sections:
+        section = section[name]
+    section[key] = value
+    if value is None:
+        del section[key]
+    return config
+
+
+def complaint(config) -> str:
+    with pytest.raises(StudyError) as caught:
+        parse(config, where="config.yaml").check_catalogues()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_study_in_the_repository_is_sound(file):
+    study = load(file)
+    study.check_catalogues()
+    assert study.study == (file.stem if file != FILES[0] else "quick")
+
+
+def test_the_paper_study_is_as_large_as_it_says():
+    study = load(REPOSITORY / "workflow/studies/paper.yaml")
+    assert (len(study.systems), len(study.data), study.seeds) == (28, 4, 5)
+    assert set(study.data["transients"].items()) >= {("orbits", 50), ("transient", 0)}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("seeds", 0, "config.yaml: seeds: 0 is less than the minimum of 1"),
+        ("seeds", 3.0, "config.yaml: seeds: expected a whole number, not 3.0"),
+        ("seeds", True, "config.yaml: seeds: expected a whole number, not True"),
+        ("systems", {}, "config.yaml: systems: at least one is needed"),
+        ("methods", {}, "config.yaml: methods: at least one is needed"),
+        ("network", None, "config.yaml: missing network"),
+        ("systems|Lorentz", {}, "config.yaml: systems.Lorentz: no system 'Lorentz'; did you mean 'Lorenz'?"),
+        ("systems|Lorenz96_N5|sise", 5, "system 'lorenz96' has no setting 'sise'; did you mean 'size'?"),
+        ("systems|../x", {}, "config.yaml: systems: '../x' is not a plain name"),
+        ("systems|a\n", {}, "is not a plain name"),
+        ("study", "../quick", "config.yaml: study: '../quick' is not a plain name"),
+        ("data|clean|noise", -0.1, "config.yaml: data.clean.noise: -0.1 is less than the minimum of 0"),
+        ("data|clean|noise", math.nan, "config.yaml: data.clean.noise: expected a finite number, not nan"),
+        ("data|clean|sampels", 9, "config.yaml: data.clean: no setting 'sampels'; did you mean 'samples'?"),
+        ("data|clean|spacing", 0.1, "config.yaml: data.clean: give one of samples_per_period and spacing"),
+        ("methods|homotopy|segment", 5000, "methods.homotopy.segment: 5000 is too long for the orbits of data.clean"),
+        ("methods|sobolev", {}, "config.yaml: methods.sobolev: no method 'sobolev'"),
+        ("methods|jacobian|wieght", 1, "'jacobian' has no setting 'wieght'; did you mean 'weight'?"),
+        ("methods|jacobian|weight", math.inf, "methods.jacobian.weight: expected a finite number, not inf"),
+        ("methods|jacobian|weight", -1.0, "methods.jacobian: method 'jacobian': weight must not be negative"),
+        ("methods|neighborhood|count", 2.5, "method 'neighborhood': 'count' has to be an integer, not 2.5"),
+        ("methods|jacobian|weight", "much", "method 'jacobian': 'weight' has to be a finite number, not 'much'"),
+        ("methods|neighborhood|count", 26, "methods.neighborhood.count: 26 is more than neighbors.nearest.count, 25"),
+        ("methods|neighborhood|neighbors", "nearst", "neighbors: no selection 'nearst'; did you mean 'nearest'?"),
+        ("methods|neighborhood|instrument", 2, "raise neighbors.nearest.behind or lower this"),
+        ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
+        ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
+        ("methods|multiple_shooting", {"segment": 0}, "'multiple_shooting': segment must be at least 1, not 0"),
+        ("methods|neighbors", {"method": "baseline"}, "methods.neighbors: 'neighbors' is the name of a file or folder"),
+        ("training|device", "foo", "training.device: 'foo' is not one of auto, cpu, cuda and cuda:1"),
+        ("training|device", "cuda:", "training.device: 'cuda:' is not one of auto, cpu, cuda and cuda:1"),
+        ("training|device", "CPU", "training.device: 'CPU' is not one of auto, cpu, cuda and cuda:1"),
+        ("training|device", False, "training.device: expected a text, not False; YAML reads this as no text unless"),
+        ("training|substeps", "many", "training.substeps: 'many' is not a whole number or the text auto"),
+        ("training|substeps", 0, "training.substeps: 0 is less than the minimum of 1"),
+        ("training|substeps", 1.5, "training.substeps: expected a whole number or a text, not 1.5"),
+        ("training|substeps", True, "training.substeps: expected a whole number or a text, not True"),
+        ("training|accuracy", 0, "training.accuracy: 0 is less than the minimum of"),
+        ("network|activation", False, "activation: expected one of silu, tanh, gelu, softplus, not False; YAML reads"),
+        ("study", 0.02, "study: expected a text, not 0.02; YAML reads this as no text unless it is in quotes"),
+        ("systems|Lorenz|system", False, "YAML reads this as no text unless it is in quotes (python -m nearorbit"),
+        ("methods|neighborhood|residual", False, "'residual' has to be a text, not False; YAML reads this as no text"),
+        ("systems|Chua", {}, "methods.jacobian: it needs the true Jacobian (jacobians), and systems.Chua has none"),
+        ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
+        ("tables|comparison", {"reference": "base"}, "tables.comparison.reference: no method 'base'; did you"),
+        ("figures|overview", {"reference": "x"}, "figures.overview.reference: no method 'x'; the study has baseline"),
+        ("training|segment", 5000, "config.yaml: training.segment: 5000 is too long for the orbits of data.clean"),
+        ("training|learning_rate", "1e-3", "training.learning_rate: expected a finite number, not '1e-3'; write 0.001"),
+        ("neighbors|nearest|count", 5000, "config.yaml: neighbors.nearest.count: 5000 is too many for data.clean"),
+        ("neighbors|nearest|theiler", 63, "neighbors.nearest.count: 25 is too many for data.clean: 4995 states begin"),
+        ("neighbors|nearest|behind", 4995, "neighbors.nearest.behind: no state has 4995 samples behind and the 5 of a"),
+        ("neighbors|nearest|candidates", 9, "neighbors.nearest: selection 'nearest' has no use for candidates"),
+        ("neighbors|nearest|selection", "shel", "neighbors.nearest: no selection 'shel'; did you mean 'shell'?"),
+        ("neighbors|nearest|inner", 0.1, "neighbors.nearest: selection 'nearest' has no use for inner (0.1)"),
+        ("neighbors|nearest|inside", 0.1, "neighbors.nearest: no setting 'inside'"),
+        ("neighbors|shell", {"count": 9, "theiler": 1, "selection": "shell", "inner": 2, "outer": 1}, "inner (2)"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
+    assert message in complaint(changed(path, value))
+
+
+@pytest.mark.parametrize("axis", ["study", "system", "data", "method"])
+def test_a_label_is_no_name_of_a_file_or_folder_beside_it(axis):
+    names = RESULTS[axis][1]
+    for name in {*names, *(f"{Path(name).stem}.log" for name in names)}:
+        config = copy.deepcopy(DEFAULT)
+        if axis == "study":
+            config["study"] = name
+        else:
+            section = next(section for section, kind in LABELLED.items() if kind == axis)
+            config[section][name] = next(iter(config[section].values()))
+        assert f"'{name}' is the name of a file or folder of results" in complaint(config)
+
+
+def test_the_table_of_results_has_all_that_the_workflow_writes():
+    text = "".join(file.read_text() for file in sorted((REPOSITORY / "workflow/rules").glob("*.smk")))
+    found = re.findall(r"results/([\w{}./]+)", re.sub(r"\{+\w+\.(\w+)\}+", r"{\1}", text))
+    paths = [tuple(path.replace("{{", "{").replace("}}", "}").replace("{name}", "scores").split("/")) for path in found]
+    paths += [(path[0], *path[2:]) for path in paths if path[1:2] == ("logs",)]
+    labels = ("{study}", "{system}", "{data}", "{method}")
+    for axis, label in zip(("study", "system", "data", "method", ""), (*labels, ""), strict=True):
+        above = labels[: labels.index(label)] if label else labels
+        beside = {path[len(above)] for path in paths if path[: len(above)] == above and len(path) > len(above)}
+        known = reserved(axis) if axis else {*RESULTS[""][1], "training.log", "forecast.log", "scores.log"}
+        assert beside <= {*known, label}, f"{sorted(beside - known)} beside the labels of {axis}"
+    assert set(RESULTS["system"][1]) >= {f"{name}.csv" for name in COLLECTORS}
+
+
+PLAIN = "study: s\nsystems:\n  Lorenz: {}\nmethods:\n  a: {method: baseline}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PLAIN + "study: t\n", "lines 1 and 6: 'study' stands there twice, and only the last would count"),
+        (PLAIN.replace("methods", "  Lorenz: {rho: 32}\nmethods"), "lines 3 and 4: 'Lorenz' stands there twice"),
+        (PLAIN.replace("methods", "  'Lorenz': {rho: 32}\nmethods"), "lines 3 and 4: 'Lorenz' stands there twice"),
+        (PLAIN.replace("{method: baseline}", "{weight: 1, weight: 2}"), "lines 5 and 5: 'weight' stands there twice"),
+        (PLAIN + "tables: [{a: 1}, {b: [{c: 1, c: 1}]}]\n", "lines 6 and 6: 'c' stands there twice"),
+        ('{"study": "s", "seeds": 1,\n"study": "t"}', "lines 1 and 2: 'study' stands there twice"),
+        (PLAIN.replace("Lorenz", "no"), "line 3: YAML reads 'no' as a truth value, False: put it in quotes, '\"no\"'"),
+        (PLAIN.replace("Lorenz", "on"), "line 3: YAML reads 'on' as a truth value, True: put it in quotes"),
+        (PLAIN.replace("  a:", "  0.02:"), "line 5: YAML reads '0.02' as a number, 0.02: put it in quotes"),
+        (PLAIN.replace("  a:", "  007:"), "line 5: YAML reads '007' as a number, 7: put it in quotes"),
+        (PLAIN.replace("  a:", "  1.0e+3:"), "line 5: YAML reads '1.0e+3' as a number, 1000.0: put it in quotes"),
+        (PLAIN.replace("  a:", "  12:30:"), "line 5: YAML reads '12:30' as a number, 750: put it in quotes"),
+        (PLAIN.replace("  a:", "  .nan:"), "line 5: YAML reads '.nan' as a number, nan: put it in quotes"),
+        (PLAIN.replace("  a:", "  2024-01-01:"), "line 5: YAML reads '2024-01-01' as a date, 2024-01-01: put it in"),
+        (PLAIN.replace("  a:", "  ~:"), "line 5: YAML reads '~' as nothing, None: put it in quotes"),
+        (PLAIN.replace("{method: baseline}", "{yes: 1}"), "line 5: YAML reads 'yes' as a truth value, True: put it in"),
+    ],
+)
+def test_a_key_that_counts_twice_or_is_no_text_is_refused_with_its_line(tmp_path, text, message):
+    file = tmp_path / "study.yaml"
+    file.write_text(text)
+    with pytest.raises(StudyError) as caught:
+        load(file)
+    assert str(caught.value).startswith(f"{file}: {message}"), caught.value
+
+
+@pytest.mark.parametrize("label", ["no", "0.02", "2024-01-01", "1e3", "NA", "null", "true"])
+def test_a_label_in_quotes_stays_what_it_is(tmp_path, label):
+    text = FILES[0].read_text().replace("\n  Rossler: {}\n", f'\n  "{label}": {{system: Rossler}}\n')
+    (tmp_path / "study.yaml").write_text(text)
+    study = load(tmp_path / "study.yaml")
+    assert study.systems[label] == {"system": "Rossler"}
+    pd.DataFrame([{"system": label, "value": 1.0}]).to_csv(tmp_path / "scores.csv", index=False)
+    assert list(table(tmp_path / "scores.csv")["system"]) == [label]
+
+
+def test_equal_keys_of_different_lines_are_not_mistaken(tmp_path):
+    (tmp_path / "study.yaml").write_text("a: &a {x: 1}\nb: {x: 2}\nc: [*a, *a]\nd: {<<: *a, x: 3}\n")
+    assert read(tmp_path / "study.yaml").startswith("a:")
+
+
+def test_an_instrument_needs_neighbors_that_no_spline_has_chosen():
+    config = changed("methods|neighborhood|instrument", 1)
+    config["neighbors"]["nearest"] |= {"behind": 2, "smoothed": True}
+    assert "methods.neighborhood.instrument: neighbors.nearest are chosen among smoothing splines" in complaint(config)
+
+
+@dataclass
+class Demanding:
+    """A method that asks for what nobody brings."""
+
+    needs: set
+    neighbors: str = "nearest"
+
+
+@pytest.mark.parametrize(
+    ("needs", "message"),
+    [
+        ({"neighbours"}, "methods.x: nothing brings 'neighbours', which it needs; did you mean 'neighbors'?"),
+        ({"neighbors"}, "methods.x: it needs 'neighbors', and has no setting 'count' to make it by"),
+        ({"windows"}, "methods.x: it needs 'windows', and has no setting 'share' to make it by"),
+    ],
+)
+def test_a_need_that_nothing_brings_is_told(needs, message):
+    assert any(message in misfit for misfit in method_misfits(parse(DEFAULT), "methods.x", Demanding(needs)))
+
+
+def test_a_mean_over_windows_needs_two_of_them():
+    config = changed("methods|lyapunov", {})
+    config["training"]["batch"] = 1
+    assert "methods.lyapunov: it needs two windows or more in a step; raise training.batch" in complaint(config)
+
+
+def test_all_mistakes_are_told_at_once():
+    config = changed("seeds", 0)
+    config["data"]["clean"]["noise"] = -1
+    config["sytems"] = config.pop("systems")
+    assert len(complaint(config).splitlines()) == 4  # a misspelt section is also a missing one
+
+
+def test_a_file_that_is_no_study_is_refused_by_name(tmp_path):
+    for text, message in {"a: [1": "not a YAML file", "- 1": "a section of", "": "a section of"}.items():
+        file = tmp_path / "study.yaml"
+        file.write_text(text)
+        with pytest.raises(StudyError, match=message) as caught:
+            load(file)
+        assert str(file) in str(caught.value)
+    with pytest.raises(StudyError, match="No such file"):
+        load(tmp_path / "none.yaml")
+
+
+def test_a_bare_line_names_its_entry():
+    study = parse(DEFAULT)
+    assert study.systems["Lorenz"] == {"system": "Lorenz"}
+    assert study.systems["Lorenz96_N5"]["system"] == "lorenz96"
+
+
+def slices(config) -> dict[str, str]:
+    study = parse(config)
+    return {
+        stage: json.dumps(study.settings(stage, *(CELL[axis] for axis in axes)), allow_nan=False)
+        for stage, (axes, _) in SLICES.items()
+        if stage
+        not in ("estimate", "partial")  # they are of the whole study, when somebody asks, and no job depends on them
+    }
+
+
+def test_a_slice_has_the_settings_that_its_stage_takes():
+    study, functions = parse(DEFAULT), stages()
+    assert list(functions) == list(SLICES)
+    for stage, (axes, _) in SLICES.items():
+        parameters = inspect.signature(functions[stage]).parameters.values()
+        expected = {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+        assert set(study.settings(stage, *(CELL[axis] for axis in axes))) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "stages"),
+    [
+        ("methods|jacobian|weight", 0.5, {"train"}),
+        ("methods|baseline", None, {"collect", "table", "figure"}),
+        ("methods|homotopy|segment", 20, set()),
+        ("data|noisy|noise", 0.5, {"observe", "score", "collect", "table", "figure"}),
+        ("data|clean|samples", 900, set()),
+        ("data|noisy|samples", 900, {"orbits"}),
+        ("network|width", 8, {"train"}),
+        ("evaluation|points", 8, {"truth"}),
+        ("evaluation|exponents|starts", 2, {"exponents", "forecast", "forecast_truth"}),
+        ("neighbors|nearest|theiler", 1.0, {"neighbors", "estimators"}),
+        ("seeds", 4, {"orbits"}),
+    ],
+)
+def test_a_change_reaches_only_the_stages_that_read_it(path, value, stages):
+    before, after = slices(DEFAULT), slices(changed(path, value))
+    assert {stage for stage in before if before[stage] != after[stage]} == stages
+
+
+def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypatch):
+    def digests():
+        trainings = {name: digest("train", [f"nearorbit.training.methods.{name}"]) for name in ("baseline", "homotopy")}
+        return trainings | {"score": digest("score"), "neighbors": digest("neighbors")}
+
+    def changed_by_editing(module):
+        edited = lambda name: source(name) + "# edited" * (name == f"nearorbit.{module}")  # noqa: E731
+        monkeypatch.setattr("nearorbit.study.digest.source", edited)
+        return {name for name, value in digests().items() if value != before[name]}
+
+    before = digests()
+    assert changed_by_editing("methods.homotopy") == {"homotopy"}
+    assert changed_by_editing("training") == {"baseline", "homotopy"}
+    assert changed_by_editing("scores") == {"score"}
+    assert changed_by_editing("files") == set(before)
+    assert changed_by_editing("local_fits") == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["observe", "--settings", "{"], "not JSON"),
+        (["observe", "--settings", "none.json"], "neither JSON nor a file"),
+        (["observe"], "give one of --settings and --study"),
+        (["observe", "--settings", '{"label": "Lorenz", "niose": 0}'], "no setting 'niose'; did you mean 'noise'?"),
+        (["observe", "--settings", '{"label": "Lorenz"}'], "missing settings: noise"),
+        (["observe", "--settings", '{"label": "Lorenz", "noise": 0}'], "no such file"),
+    ],
+)
+def test_the_door_answers_a_mistake_in_one_message(arguments, message, tmp_path, capsys):
+    paths = [f"--{name}={tmp_path / name}.nc" for name in ("orbits", "exponents", "observations")]
+    assert main(arguments + paths) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir()), "something was left behind"
+
+
+def test_a_file_that_is_cut_short_or_foreign_is_refused_and_kept(tmp_path, capsys):
+    import xarray as xr
+
+    from nearorbit.study.files import write
+
+    settings = ["observe", "--settings", '{"label": "Lorenz", "noise": 0}']
+    paths = {name: tmp_path / f"{name}.nc" for name in ("orbits", "exponents", "observations")}
+    options = [f"--{name}={path}" for name, path in paths.items()]
+    write(xr.Dataset({"a": ("x", range(1000))}), paths["orbits"], kind="truth")
+    assert main(settings + options) == 2
+    said = capsys.readouterr().err
+    assert "expected orbits, it holds truth; give a file that the stage for orbits has written" in said
+    assert f"if the workflow made it: snakemake --cores 1 --force {paths['orbits']}" in said and "delete" not in said
+    paths["orbits"].write_bytes(paths["orbits"].read_bytes()[:2000])
+    assert main(settings + options) == 2
+    assert "not a whole NetCDF file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["orbits.nc"]
+
+
+def test_a_stage_finds_its_settings_in_a_study(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    paths = [f"--{name}={tmp_path / name}.nc" for name in ("orbits", "exponents", "observations")]
+    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz/niosy", *paths]) == 2
+    assert "config.yaml: data: no 'niosy'; did you mean 'noisy'?" in capsys.readouterr().err
+    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz", *paths]) == 2
+    assert "observe: its cell is system/data, not 'Lorenz'" in capsys.readouterr().err
+    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz/noisy", *paths]) == 2
+    assert "orbits.nc: no such file" in capsys.readouterr().err
+
+
+def test_the_environment_of_conda_has_the_versions_of_pip():
+    pins = {line.strip() for line in (REPOSITORY / "envs/constraints.txt").read_text().splitlines()}
+    environment = yaml.safe_load((REPOSITORY / "envs/environment.yaml").read_text())
+    assert set(environment["dependencies"][-1]["pip"]) <= pins

@@ -1,0 +1,342 @@
+"""The contract of all methods, by kind; a new file in methods/ is tested as it lands.
+
+What it has to say of itself is in its dataclass: a `weight` makes it the baseline with a penalty, `own` gives it
+parameters of its own, `needs` says what it is given.
+"""
+
+import inspect
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+from lorenz63 import Lorenz, observations, supervision
+
+from nearorbit.data.neighbors import neighbors
+from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
+from nearorbit.dynamics.flow import rollout
+from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.study import catalogue
+from nearorbit.training.batches import Data
+from nearorbit.training.budget import Training
+from nearorbit.training.methods.base import PRIVILEGES, given, own_parameters
+from nearorbit.training.methods.baseline import Baseline
+from nearorbit.training.methods.homotopy import Homotopy
+from nearorbit.training.methods.jacobian import Jacobian
+from nearorbit.training.methods.lyapunov import Lyapunov, log_growth
+from nearorbit.training.methods.multiple_shooting import STEP, MultipleShooting
+from nearorbit.training.methods.neighborhood import Neighborhood
+from nearorbit.training.methods.teacher_forcing import TeacherForcing
+from nearorbit.training.optimizer import Adam, flatten, gradient
+
+METHODS = catalogue.names("methods")
+PENALIZED = [
+    name for name, make in catalogue.entries("methods").items() if "weight" in inspect.signature(make).parameters
+]
+SETTINGS = {  # of methods that have more sides than their defaults show
+    "neighborhood of second order": Neighborhood(order=2),
+    "neighborhood, norm": Neighborhood(residual="norm", weight=0.01),
+    "neighborhood, Huber": Neighborhood(residual="huber"),
+    "neighborhood, by distance": Neighborhood(weighting="distance"),
+    "neighborhood, by noise": Neighborhood(weighting="noise"),
+    "neighborhood, smoothed": Neighborhood(displacements="smoothed"),
+    "neighborhood, instrument": Neighborhood(instrument=2),
+    "few neighbors": Neighborhood(count=2),
+    "synchronization": Homotopy(constant=True),
+    "Jacobian's norm": Jacobian(squared=False),
+}
+SIDES = {name: catalogue.build("methods", name, {}) for name in METHODS} | SETTINGS
+CPU = torch.device("cpu")
+
+
+def prepare(method, noise=0.0, samples=600, batch=8, step=0.01, **training):
+    """The true field in model coordinates, and a batch of an ensemble of two; a function of field and progress."""
+    observed, *files = observed_with(noise, samples, step)
+    data = Data(
+        observed, method, Training(batch=batch, **{"substeps": 1, **training}), *files, device=CPU, dtype=torch.float64
+    )
+    coordinates = Coordinates(
+        *(torch.from_numpy(observed[n].to_numpy().reshape(2, -1)) for n in ("mean", "scale", "rate"))
+    )
+    batch = data.gather(next(data.starts([0, 1], [1]))[0])
+    return Transformed(TrueField(Lorenz()), coordinates), batch
+
+
+@cache
+def observed_with(noise, samples, step):
+    """Observations, neighbors and supervision."""
+    observed = observations(noise, samples=samples, step=step)
+    return observed, neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3), supervision(observed)
+
+
+def now(progress=0.0):
+    return torch.tensor(progress, dtype=torch.float64)
+
+
+def own(method, samples=600):
+    return tuple(module.double() for module in own_parameters(method, [0, 1], samples, 3))
+
+
+def fitted(method, field, batch, steps=120):
+    """The parameters of a method's own, fitted to a field that stays as it is."""
+    modules = own(method)
+    if not modules:
+        return modules
+    trained = torch.nn.ModuleList(modules)
+    adam, rate = Adam(flatten(trained)), torch.tensor([1e-2])
+    for _ in range(steps):
+        adam.update(gradient(method.loss(field, batch, now(0.99), *modules).sum(), trained), rate)
+    return modules
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_true_field_on_clean_data_is_nearly_perfect(side):
+    method = SIDES[side]
+    alone = not hasattr(method, "own")
+    truth, batch = prepare(method, batch=64 if alone else 8, samples=3000 if alone else 600)
+    untrained = NeuralField(3, [0, 1])
+    at_truth = method.loss(truth, batch, now(0.99), *fitted(method, truth, batch))
+    before = method.loss(untrained, batch, now(0.99), *own(method))
+    # What is left is the integrator's error, for neighborhoods the second order in their distance, for statistics their
+    # scatter.
+    assert (at_truth.abs() < 1e-2 * before).all(), f"{at_truth.tolist()} at the truth, {before.tolist()} untrained"
+
+
+@pytest.mark.parametrize("name", PENALIZED)
+def test_a_penalty_is_least_at_the_true_field(name):
+    method = catalogue.build("methods", name, {"weight": 1.0})
+    alone = not hasattr(method, "own")
+    truth, batch = prepare(method, batch=64 if alone else 8, samples=3000 if alone else 600)
+    if "windows" in method.needs:  # as many as there are segments: a mean over few scatters
+        truth, batch = prepare(replace(method, share=64.0), batch=64, samples=3000)
+    if "local_maps" in method.needs:  # as neighborhoods without end would give them; see test_local_fits.py
+        batch = replace(batch, local_maps=batch.tangent_step(truth, batch.start)[1])
+
+    def penalty(field):
+        loss = method.loss(field, batch, now(), *fitted(method, field, batch, steps=60))
+        # Free states have their share in the error of trajectories too.
+        return loss - Baseline().loss(field, batch, now()) if alone else loss
+
+    at_truth = penalty(truth)
+    for change in (0.8, 1.2):  # a faster or slower field has another Jacobian, other orbits, other exponents
+        assert (at_truth < penalty(Scaled(truth, change))).all(), f"at the truth times {change}"
+
+
+class Scaled:
+    """A field times a constant."""
+
+    def __init__(self, field, factor):
+        self._field, self._factor, self.dimension = field, factor, field.dimension
+
+    def __call__(self, x):
+        return self._factor * self._field(x)
+
+    def push_forward(self, x, v):
+        return tuple(self._factor * part for part in self._field.push_forward(x, v))
+
+
+@pytest.mark.parametrize("side", SIDES)
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_gradients_are_finite_at_initialization(side, noise):
+    method = SIDES[side]
+    _, batch = prepare(method, noise)
+    field, modules = NeuralField(3, [0, 1], width=16), own(method)
+    method.loss(field, batch, now(), *modules).sum().backward()
+    assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in field.weights)
+    assert all(p.grad.isfinite().all() for module in modules for p in module.parameters())
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_the_loss_of_a_member_depends_on_its_own_weights_alone(side):
+    method = SIDES[side]
+    _, batch = prepare(method)
+    field, modules = NeuralField(3, [0, 1], width=16), own(method)
+    method.loss(field, batch, now(), *modules)[0].backward()
+    assert all(p.grad[0].abs().sum() > 0 and p.grad[1].abs().sum() == 0 for p in field.weights)
+    assert all(p.grad[1].abs().sum() == 0 for module in modules for p in module.parameters())
+
+
+ZEROS = {f"{name} of weight zero": catalogue.build("methods", name, {"weight": 0.0}) for name in PENALIZED}
+ZEROS |= {side: replace(m, weight=0.0) for side, m in SETTINGS.items() if isinstance(m, Neighborhood)}
+ZEROS |= {"no coupling": Homotopy(coupling=0.0, segment=5), "no forcing": TeacherForcing(strength=0.0, segment=5)}
+
+
+@pytest.mark.parametrize("side", ZEROS)
+def test_a_weight_of_zero_gives_back_the_baseline(side):
+    # Its own parameters are as they begin: free initial states are then the data.
+    method = ZEROS[side]
+    _, batch = prepare(method)
+    field = NeuralField(3, [0, 1], width=16)
+    loss, baseline = method.loss(field, batch, now(), *own(method)), Baseline().loss(field, batch, now())
+    torch.testing.assert_close(loss, baseline, rtol=1e-12, atol=0)
+    gradients, expected = (
+        torch.autograd.grad(value.sum(), list(field.parameters()), retain_graph=True) for value in (loss, baseline)
+    )
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_a_method_is_given_is_said(name):
+    method = catalogue.build("methods", name, {})
+    for need, words in PRIVILEGES.items():
+        assert (words in given(method)) == (need in method.needs)
+    assert given(method).startswith("data")
+
+
+def test_the_jacobian_penalty_vanishes_at_the_truth():
+    method = Jacobian(weight=1.0)
+    truth, batch = prepare(method)
+    penalty = method.loss(truth, batch, now()) - Baseline().loss(truth, batch, now())
+    assert (penalty < 1e-20).all(), penalty
+
+
+def test_free_initial_states_come_nearer_to_the_truth_than_the_observed_ones():
+    method = MultipleShooting()
+    truth, batch = prepare(method, noise=0.05)
+    (offsets,) = fitted(method, truth, batch, steps=400)
+    noisy, clean = (observed_with(noise, 600, 0.01)[0] for noise in (0.05, 0.0))
+    exact = ((clean["train"] - noisy["mean"]) / noisy["scale"]).transpose("seed", "orbit", "time", "component")
+    exact = torch.from_numpy(exact.to_numpy()).flatten(1, 2)
+    member = torch.arange(2).unsqueeze(-1)
+    exact, moved = exact[member, batch.index], STEP * offsets[0][member, batch.index]
+    error = (batch.start + moved - exact).norm() / (batch.start - exact).norm()
+    assert error < 0.7  # a mean of six samples would be at 0.4
+
+
+@pytest.mark.parametrize(
+    ("method", "power"),
+    [
+        (Neighborhood(weight=1.0, relative=False), 4),
+        (Neighborhood(weight=1.0, relative=False, residual="norm"), 2),
+        (Neighborhood(weight=1.0), 2),
+        (Neighborhood(weight=1.0, weighting="distance"), 2),
+        (Neighborhood(weight=1.0, relative=False, order=2), 6),
+    ],
+)
+def test_the_neighborhood_residual_at_the_truth_falls_with_its_order_in_the_distance(method, power):
+    # Neighbors are replaced by true orbits whose displacements shrink. The residual falls with their square, with the
+    # order 2 with their cube.
+    truth, batch = prepare(method, substeps=4)
+    directions = torch.randn(2, 8, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    penalty = []
+    for size in (0.04, 0.02, 0.01):
+        starts = batch.start.unsqueeze(-2) + size * directions
+        near = rollout(truth, starts, batch.times.unsqueeze(-2), substeps=4)
+        placed = replace(batch, neighbors=near)
+        penalty.append(method.loss(truth, placed, now()) - Baseline().loss(truth, placed, now()))
+    orders = torch.log2(torch.stack(penalty[:-1]) / torch.stack(penalty[1:]))
+    torch.testing.assert_close(orders, torch.full_like(orders, power), rtol=0, atol=0.2)
+
+
+def test_few_neighbors_and_many_give_the_same_mean_residual():
+    # Two neighbors are carried themselves, four (the same two twice) through the fundamental matrix.
+    method = Neighborhood(weight=1.0)
+    _, batch = prepare(method)
+    field = NeuralField(3, [0, 1], width=16)
+    two = replace(batch, neighbors=batch.neighbors[:, :, :2])
+    four = replace(batch, neighbors=batch.neighbors[:, :, [0, 1, 0, 1]])
+    torch.testing.assert_close(method.loss(field, two, now()), method.loss(field, four, now()))
+
+
+def test_the_coupling_fades_in_shrinking_steps_from_one_to_zero():
+    method = Homotopy(steps=8, ratio=0.6)
+    levels = torch.stack([method.fade(now((m + 0.5) / 9)) for m in range(9)])
+    assert levels[0] == 1 and levels[-1] == 0
+    decrements = -levels.diff()
+    torch.testing.assert_close(decrements[1:] / decrements[:-1], torch.full((7,), 0.6, dtype=torch.float64))
+
+
+def test_synchronization_alone_never_lets_go():
+    method = Homotopy(constant=True, segment=20)
+    _, batch = prepare(method)
+    field = NeuralField(3, [0, 1], width=16)
+    torch.testing.assert_close(method.loss(field, batch, now(0.0)), method.loss(field, batch, now(0.99)))
+    released = Homotopy(segment=20)
+    assert (released.loss(field, batch, now(0.99)) > method.loss(field, batch, now(0.99))).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("jacobian", {"weight": -1}),
+        ("neighborhood", {"count": 0}),
+        ("homotopy", {"ratio": 1.5}),
+        ("baseline", {"weight": 1}),
+    ],
+)
+def test_settings_out_of_range_are_refused_with_the_place(method, settings):
+    with pytest.raises(catalogue.StudyError, match=rf"config: method '{method}'"):
+        catalogue.build("methods", method, settings, where="config")
+
+
+def saved(name, samples=600, **settings):
+    """Bytes that a loss keeps for its gradient, by the storage."""
+    _, batch = prepare(method := catalogue.build("methods", name, {}), samples=samples, **settings)
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    field, modules = NeuralField(3, [0, 1], width=32), own(method, samples)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        method.loss(field, batch, now(), *modules).sum()
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_memory_of_a_step_grows_with_batch_and_steps_and_not_with_the_orbits(name):
+    usual = saved(name, batch=32)
+    assert saved(name, batch=32, samples=1200) <= 1.01 * usual
+    assert saved(name, batch=64) == pytest.approx(2 * usual, rel=0.1)
+    assert saved(name, batch=32, substeps=4) < 4.2 * usual
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_recomputing_keeps_less(name):
+    many = saved(name, batch=32, substeps=4)
+    integrates = many > saved(name, batch=32)
+    assert saved(name, batch=32, substeps=4, recompute=True) < 0.5 * many or not integrates
+
+
+def test_the_growth_under_a_constant_map_is_that_of_its_eigenvalues():
+    A = torch.tensor([[1.2, 0.3, 0.0], [0.0, 1.0, -0.4], [0.0, 0.0, 0.5]], dtype=torch.float64)
+    growth = log_growth(A.expand(2, 400, 3, 3))[:, 100:].mean(1)
+    torch.testing.assert_close(growth[0], A.diagonal().log(), rtol=1e-6, atol=1e-6)
+
+
+def test_the_sum_of_the_growth_is_the_divergence():
+    truth, batch = prepare(Lyapunov(), batch=8)
+    _, maps = batch.tangent_step(truth, batch.windows[..., :-1, :])
+    rate = truth.coordinates.rate.view(-1)
+    total = (log_growth(maps).mean(-2) / batch.interval).sum(-1).mean(-1) * rate
+    torch.testing.assert_close(total, torch.full_like(total, -(10 + 1 + 8 / 3)), rtol=1e-4, atol=0)
+
+
+def test_the_noise_that_splines_leave_is_the_noise_that_was_added():
+    _, batch = prepare(Neighborhood(weighting="noise"), noise=0.05, samples=2000)
+    # They follow it a little, most in the fastest component.
+    assert ((batch.noise > 0.04) & (batch.noise < 0.0525)).all(), batch.noise
+
+
+def test_noise_has_a_small_share_in_the_penalty_of_an_instrument():
+    def share(method):  # of the penalty at the true tangents in that of tangents that stand still
+        truth, batch = prepare(method, noise=0.05, samples=3000, batch=1000, step=0.02)
+        trajectories = Baseline().loss(truth, batch, now())
+        moving, still = (method.loss(Tangents(truth, f), batch, now()) - trajectories for f in (1.0, 0.0))
+        return moving / still
+
+    observed, instrumented = share(Neighborhood(weight=1.0)), share(Neighborhood(weight=1.0, instrument=2))
+    assert (observed > 0.2).all() and (instrumented.abs() < 0.05).all(), (observed, instrumented)
+
+
+class Tangents(Scaled):
+    """A field whose tangents alone move faster or slower."""
+
+    def __call__(self, x):
+        return self._field(x)
+
+    def push_forward(self, x, v):
+        f, action = self._field.push_forward(x, v)
+        return f, self._factor * action

@@ -1,0 +1,304 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.integrate import solve_ivp
+
+from nearorbit.study import catalogue
+from nearorbit.study.catalogue import StudyError
+from nearorbit.truth import attractors, integrators, simulation
+from nearorbit.truth.systems.base import System
+
+EVALUATION = {"points": 64, "starts": 5, "horizon": 4, "longest": 50, "runs": 3, "samples": 100, "windows": 8}
+DATA = {"orbits": 1, "samples": 200, "samples_per_period": 25, "transient": 10, "noise": 0.0}
+
+
+def build(name, **settings):
+    return catalogue.build("systems", name, settings)
+
+
+def spectrum_of(system, **settings):
+    return attractors.exponents(
+        system, label=system.name, **({"starts": 8, "horizon": 400, "transient": 20} | settings)
+    )
+
+
+@pytest.fixture(scope="module")
+def lorenz():
+    return replace(build("Lorenz", beta=8 / 3), period=1.5)
+
+
+@pytest.fixture(scope="module")
+def exponents(lorenz):
+    return spectrum_of(lorenz)
+
+
+@pytest.fixture(scope="module")
+def genesio():
+    system = build("GenesioTesi")
+    return system, spectrum_of(system, horizon=100)
+
+
+def assert_as_published(result, published):
+    error = np.abs(result["exponents"].values[: len(published)] - published)
+    allowed = np.maximum(3 * result["stderr"].values[: len(published)], 0.02 * np.abs(published))
+    assert np.all(error <= allowed), f"{result['exponents'].values} +- {result['stderr'].values}, not {published}"
+
+
+def assert_as_asked(result):
+    leading, stderr = float(result["exponents"][0]), float(result["stderr"][0])
+    assert result["converged"] == 1
+    assert stderr <= max(0.01 * leading, 0.001 / float(result["period"]))
+    assert result.attrs["motion"] == "chaotic"
+    total, largest = float(result["exponents"].sum()), float(np.abs(result["exponents"]).max())
+    assert abs(total - float(result["divergence"])) <= 1e-6 * largest
+
+
+def test_spectrum_of_lorenz_is_the_published_one(exponents):
+    assert_as_published(exponents, [0.9056, 0, -14.572])
+    assert_as_asked(exponents)
+    np.testing.assert_allclose(exponents["exponents"].sum(), -(10 + 1 + 8 / 3), rtol=1e-9)
+    np.testing.assert_allclose(exponents["kaplan_yorke"], 2.062, atol=2e-3)
+
+
+def test_means_over_the_attractor_respect_its_symmetry(exponents):
+    mean, deviation = exponents["mean"].values, exponents["deviation"].values
+    np.testing.assert_allclose(mean / deviation, [0, 0, mean[2] / deviation[2]], atol=0.1)
+    np.testing.assert_allclose(mean[2], 23.55, rtol=0.01)
+    np.testing.assert_allclose(deviation, [7.92, 9.01, 8.62], rtol=0.02)
+
+
+@pytest.mark.slow
+def test_spectrum_of_rossler_is_the_published_one():
+    result = spectrum_of(build("Rossler", a=0.2, b=0.2, c=5.7))
+    assert_as_published(result, [0.0714, 0, -5.394])
+    assert_as_asked(result)
+
+
+@pytest.mark.slow
+def test_spectrum_of_lorenz96_with_forty_sites_is_the_published_one():
+    result = spectrum_of(build("lorenz96", size=40, forcing=8.0), starts=8, horizon=100)
+    assert_as_published(result, [1.69])
+    assert_as_asked(result)
+    assert int((result["exponents"] > 3 * result["stderr"]).sum()) == 13
+    np.testing.assert_allclose(result["exponents"].sum(), -40, rtol=1e-6)
+    np.testing.assert_allclose(result["kaplan_yorke"], 27.1, atol=0.15)
+
+
+@pytest.mark.parametrize("name", ["Rossler", "Thomas", "LorenzCoupled", "Chua"])
+def test_orbits_agree_with_another_solver(name):
+    system = build(name)
+    times = np.linspace(0, 2 * system.period, 9)
+    starts = np.stack([system.start, 1.01 * system.start])
+    for orbit, start in zip(integrators.orbits_of(system)(starts, times), starts, strict=True):
+        other = solve_ivp(lambda t, x: system(x), (0, times[-1]), start, "LSODA", times, rtol=1e-11, atol=1e-11).y.T
+        np.testing.assert_allclose(orbit, other, atol=1e-6 * np.abs(other).max())
+
+
+@pytest.mark.parametrize("name", ["Lorenz", "lorenz96", "Chua"])
+def test_tangents_are_differences_of_orbits(name):
+    system = build(name)
+    D, epsilon, duration = system.dimension, 1e-6, 0.5
+    start = integrators.orbits_of(system)(system.start, np.array([5.0]))[0]
+    basis = np.linalg.qr(np.random.default_rng(0).standard_normal((D, D)))[0]
+    x = np.concatenate([start, np.zeros(2 * D + 1)])[None]
+    after, tangents = integrators.propagator(system)(x, basis[None], duration)
+    shifted = np.concatenate([start + epsilon * basis.T, start - epsilon * basis.T])
+    ends = integrators.orbits_of(system)(shifted, np.array([duration]))[:, 0]
+    np.testing.assert_allclose(tangents[0], (ends[:D] - ends[D:]).T / (2 * epsilon), atol=1e-5 * np.abs(tangents).max())
+    times = np.linspace(0, duration, 2001)
+    path = integrators.orbits_of(system)(start, times)
+    np.testing.assert_allclose(after[0, D + 1 : 2 * D + 1], np.trapezoid(path, times, axis=0), atol=1e-5)
+    np.testing.assert_allclose(after[0, 2 * D + 1 :], np.trapezoid(path**2, times, axis=0), atol=1e-3)
+
+
+def test_orbits_do_not_depend_on_their_neighbors_in_a_batch(lorenz):
+    starts = lorenz.start + np.random.default_rng(0).standard_normal((11, 3))
+    times = np.linspace(0, 1, 5)
+    together = integrators.orbits_of(lorenz)(starts, times)
+    alone = np.stack([integrators.orbits_of(lorenz)(start, times) for start in starts])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_orbit_that_leaves_for_infinity_is_nan_and_its_neighbors_are_not():
+    system = build("SprottJerk")
+    starts = np.stack([system.start, [-50.0, -50, -50]])
+    orbits = integrators.orbits_of(system)(starts, np.linspace(0, 10, 21))
+    assert np.isfinite(orbits[0]).all() and np.isfinite(orbits[1, 0]).all()
+    assert np.isnan(orbits[1, -1]).all()
+
+
+def test_spectrum_without_a_bounded_attractor_is_an_error():
+    with pytest.raises(StudyError, match=r"escaping: the orbit of 'Rossler' leaves for infinity"):
+        attractors.exponents(build("Rossler", c=0.1), label="escaping", starts=2, horizon=50, transient=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "motion", "dimension"),
+    [
+        ("Rossler", {"a": 0.2, "b": 0.2, "c": 2.5}, "periodic", 1),
+        ("Rossler", {"a": 0.2, "b": 0.2, "c": 3.5}, "periodic", 1),  # of period two
+        ("Lorenz", {"rho": 160.0}, "periodic", 1),
+        ("Lorenz", {"rho": 10.0}, "fixed point", 0),
+        ("Lorenz", {"rho": 0.5}, "fixed point", 0),
+        ("HenonHeiles", {}, "quasi-periodic or regular", 4),
+    ],
+)
+def test_motion_that_is_not_chaotic_is_called_what_it_is_and_warned_of(name, settings, motion, dimension, capsys):
+    result = spectrum_of(build(name, **settings), horizon=80, transient=50)
+    assert result.attrs["motion"] == motion, f"{result['exponents'].values} +- {result['stderr'].values}"
+    assert result["kaplan_yorke"] == pytest.approx(dimension, abs=0.05)
+    assert f"warning: systems.{name}: {motion}" in capsys.readouterr().err
+
+
+class Slowed(System):
+    """Another system, all of whose times are longer by a factor."""
+
+    def __init__(self, system, factor):
+        super().__init__("slowed", system.components, {}, system.start)
+        object.__setattr__(self, "of", (system, factor))
+
+    def __call__(self, x, xp=np):
+        system, factor = self.of
+        return system(x, xp) / factor
+
+
+def test_the_unit_of_time_does_not_matter_to_what_has_converged(lorenz):
+    usual = spectrum_of(replace(lorenz, period=None), horizon=80)
+    slow = spectrum_of(Slowed(lorenz, 2.0**20), horizon=80)
+    assert usual["converged"] == slow["converged"] == 1
+    for name in ("period", "horizon"):
+        np.testing.assert_allclose(slow[name] / 2**20, usual[name], rtol=0.05)
+    assert abs(float(slow["exponents"][0]) * 2**20 / float(usual["exponents"][0]) - 1) < 0.05
+
+
+def test_an_attractor_that_is_a_point_is_nothing_to_learn_from(lorenz):
+    system = build("Lorenz", rho=10.0)
+    with pytest.raises(StudyError, match=r"systems\.still: .*comes to rest at a fixed point"):
+        simulation.orbits(system, spectrum_of(system, horizon=80), label="still", seeds=1, data=DATA, window=1)
+
+
+def test_the_period_of_other_parameters_is_the_peak_of_their_spectrum():
+    system = build("Lorenz", sigma=16.0, rho=45.92, beta=4.0)
+    assert float(spectrum_of(system, horizon=80)["period"]) == pytest.approx(0.461, rel=0.05)
+
+
+def test_period_of_a_system_without_one_is_the_peak_of_its_spectrum():
+    lorenz96 = build("lorenz96", size=5)
+    simulate = integrators.orbits_of(lorenz96)
+    path = simulate(lorenz96.start, np.linspace(100, 300, 20001))
+    power = np.abs(np.fft.rfft(path - path.mean(0), axis=0)) ** 2
+    smooth = np.convolve(power.sum(1), np.ones(9) / 9, "same")
+    peak = 200 / np.argmax(smooth)
+    assert attractors.dominant_period(lorenz96, simulate) == pytest.approx(peak, rel=0.1)
+
+
+def test_orbits_of_a_seed_follow_the_equations_and_are_fresh(lorenz, exponents):
+    data = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
+    assert data["train"].shape == (2, 1, 200, 3)
+    assert data["continuation"].shape == (2, 1, 50, 3)
+    assert data["validation"].shape == (2, 1, 40, 3)
+    assert float(data["step"]) == pytest.approx(1.5 / 25)
+    assert data["redrawn"].values.tolist() == [0, 0]
+    joined = np.concatenate([data["train"].values, data["continuation"].values], axis=2)
+    step = np.array([float(data["step"])])
+    again = integrators.orbits_of(lorenz)(joined[:, :, 190:210], step)[..., 0, :]
+    np.testing.assert_allclose(again, joined[:, :, 191:211], rtol=1e-9)
+    assert np.abs(data["train"][0, 0, 0] - data["train"][1, 0, 0]).max() > 1e-3
+    assert np.abs(data["train"][0, 0, 0] - data["validation"][0, 0, 0]).max() > 1e-3
+    again = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=1, data=DATA, window=2)
+    np.testing.assert_array_equal(again["train"][0], data["train"][0])
+    states, step = joined[:, :, :200], float(data["step"])
+    with np.errstate(all="ignore"):
+        for n in (1, 2, 5):
+            ends, h = states[:, :, :-1], step / n
+            for _ in range(n):
+                k1 = lorenz(ends)
+                k2 = lorenz(ends + h / 2 * k1)
+                k3 = lorenz(ends + h / 2 * k2)
+                ends = ends + h / 6 * (k1 + 2 * k2 + 2 * k3 + lorenz(ends + h * k3))
+            error = np.abs((ends - states[:, :, 1:]) / exponents["deviation"].values).max()
+            np.testing.assert_allclose(data["integration_error"].sel(substeps=n), error, rtol=1e-6)
+    spaced = simulation.orbits(lorenz, exponents, label="L", seeds=1, data=DATA | {"spacing": 0.01}, window=2)
+    assert float(spaced["step"]) == 0.01
+
+
+def test_transients_start_anywhere_in_the_box_and_are_redrawn_where_they_escape(genesio):
+    system, exponents = genesio
+    data = DATA | {"orbits": 100, "samples": 100, "transient": 0}
+    orbits = simulation.orbits(system, exponents, label="GenesioTesi", seeds=2, data=data, window=1)
+    scaled = (orbits["train"] - exponents["mean"]) / exponents["deviation"]
+    start = np.abs(scaled.isel(time=0).values)
+    assert start.max() <= 2 and start.max((0, 1)).min() > 1.5
+    assert float(np.abs(scaled).max()) <= 8
+    assert np.all((orbits["redrawn"] > 0.2) & (orbits["redrawn"] < 0.5)), orbits["redrawn"].values  # about a third
+
+
+def test_truth_has_what_its_settings_ask_for(lorenz, exponents):
+    orbits = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
+    truth = simulation.truth(lorenz, orbits, exponents, label="Lorenz", evaluation=EVALUATION)
+    assert truth["forecasts"].shape == (2, 5, 1 + int(4 / float(exponents["exponents"][0]) / float(orbits["step"])), 3)
+    assert truth["attractor"].shape == (2, 3, 100, 3)
+    assert truth["jacobian"].shape == (2, 64, 3, 3)
+    x, y, z = np.moveaxis(truth["points"].values, -1, 0)
+    np.testing.assert_allclose(truth["field"], np.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z], -1))
+    np.testing.assert_allclose(truth["jacobian"].sel(component="y", direction="x"), 28 - z)
+    np.testing.assert_array_equal(truth["exponents"][1], exponents["exponents"])
+    step = np.array([float(orbits["step"])])
+    again = integrators.orbits_of(lorenz)(truth["forecasts"].values[:, :, 0], step)[..., 0, :]
+    np.testing.assert_allclose(again, truth["forecasts"][:, :, 1], rtol=1e-9)
+    assert json.loads(truth.attrs["parameters"])["rho"] == 28 and truth.attrs["motion"] == "chaotic"
+
+
+def test_windows_end_inside_the_training_orbit_and_continue_beyond_it(lorenz, exponents):
+    orbits = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA | {"orbits": 3}, window=2)
+    truth = simulation.truth(lorenz, orbits, exponents, label="Lorenz", evaluation=EVALUATION)
+    region = truth["region"].values
+    assert region.shape == (8, 101)
+    assert (region[0] == 0).sum() == 51 and (region[0] == 1).sum() == 50
+    assert np.all((region == 1).sum(1) == 50)
+    np.testing.assert_array_equal(truth["windows"][1, 4, 0], orbits["train"][1, 1, 199 - 50 + 25])
+    np.testing.assert_array_equal(truth["windows"][1, 4, 26], orbits["continuation"][1, 1, 0])
+    assert np.array_equal(np.isnan(truth["windows"][0, :, :, 0]), region == -1)
+
+
+class Sinking(System):
+    """A fall at a rate that only positive states have."""
+
+    def __call__(self, x, xp=np):
+        return xp.stack([-(x[..., 0] ** 0.5)], -1)
+
+
+def test_states_are_moved_less_where_the_true_jacobian_would_not_be_defined():
+    system = Sinking("sinking", ("x",), {}, np.array([1.0]))
+    states = np.random.default_rng(0).uniform(0.1, 1.0, (1, 1, 1000, 1))
+    observations = xr.Dataset(
+        {"train": (("seed", "orbit", "time", "component"), states), "fingerprint": ("seed", [0])},
+        coords={"seed": [0], "component": ["x"]},
+    )
+    observations["scale"] = observations["train"].std(["orbit", "time"])
+    exponents = xr.Dataset({"exponents": ("exponent", [0.0])})
+    truth = simulation.supervision(system, observations, exponents, label="sinking")
+    moved = truth["perturbed"].values
+    assert (moved > 0).all() and np.isfinite(truth["perturbed_jacobian"]).all()
+    np.testing.assert_allclose(truth["perturbed_jacobian"].values[..., 0], -0.5 / np.sqrt(moved))
+    assert np.median(abs(moved - states)) > 0.3 * float(observations["scale"].squeeze())
+
+
+def test_supervision_is_the_truth_at_the_observed_states(lorenz, exponents):
+    observations = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA, window=2)
+    observations["train"] = observations["train"] + 1.0
+    scale = observations["train"].std(["orbit", "time"])
+    observations = observations.assign(fingerprint=("seed", np.arange(observations.sizes["seed"])), scale=scale)
+    supervision = simulation.supervision(lorenz, observations, exponents, label="Lorenz")
+    assert supervision["jacobian"].dims == ("seed", "orbit", "time", "component", "direction")
+    np.testing.assert_allclose(supervision["field"], lorenz(observations["train"].values))
+    np.testing.assert_allclose(supervision["jacobian"].values[..., 2, 1], observations["train"].values[..., 0])
+    np.testing.assert_array_equal(supervision["exponents"], exponents["exponents"])
+    shifts = ((supervision["perturbed"] - observations["train"]) / scale).std(["orbit", "time"])
+    np.testing.assert_allclose(shifts, 0.5, atol=0.05)
+    np.testing.assert_allclose(
+        supervision["perturbed_jacobian"].values[..., 2, 1], supervision["perturbed"].values[..., 0]
+    )

@@ -1,0 +1,74 @@
+# system -> its attractor and exponents -> orbits, and what learned fields are judged by and may be given
+
+
+rule exponents:
+    output:
+        exponents="results/{study}/{system}/exponents.nc",
+    log:
+        "results/{study}/logs/{system}/exponents.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("exponents"),
+        sources=sources("exponents", "systems"),
+    shell:
+        "python -m nearorbit exponents --settings {params.settings:q}"
+        " --exponents {output.exponents} 2>&1 | tee {log}"
+
+
+rule truth:
+    input:
+        over("results/{study}/truth.csv"),
+
+
+rule orbits:
+    input:
+        exponents="results/{study}/{system}/exponents.nc",
+    output:
+        orbits="results/{study}/{system}/{data}/orbits.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/orbits.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("orbits"),
+        sources=sources("orbits", "systems"),
+    shell:
+        "python -m nearorbit orbits --settings {params.settings:q}"
+        " --exponents {input.exponents} --orbits {output.orbits} 2>&1 | tee {log}"
+
+
+rule truth_table:
+    input:
+        orbits="results/{study}/{system}/{data}/orbits.nc",
+        exponents="results/{study}/{system}/exponents.nc",
+    output:
+        truth="results/{study}/{system}/{data}/truth.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/truth.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("truth"),
+        sources=sources("truth", "systems"),
+    shell:
+        "python -m nearorbit truth --settings {params.settings:q}"
+        " --orbits {input.orbits} --exponents {input.exponents} --truth {output.truth} 2>&1 | tee {log}"
+
+
+rule supervise:
+    input:
+        observations="results/{study}/{system}/{data}/observations.nc",
+        exponents="results/{study}/{system}/exponents.nc",
+    output:
+        supervision="results/{study}/{system}/{data}/supervision.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/supervision.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("supervise"),
+        sources=sources("supervise", "systems"),
+    shell:
+        "python -m nearorbit supervise --settings {params.settings:q} --observations {input.observations}"
+        " --exponents {input.exponents} --supervision {output.supervision} 2>&1 | tee {log}"
