@@ -25,7 +25,6 @@ from typing import Any, Union, get_args, get_origin
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError, hint
 
-PACKAGES = ("systems", "methods", "metrics", "figures", "tables")
 # A study has many jobs, each with one thread: more threads would fight for the same cores, and sum in another order.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -70,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m nearorbit", description="Run one stage of the benchmark.")
     commands = parser.add_subparsers(required=True, metavar="STAGE")
     names = commands.add_parser("names", help="List what a study may name.")
-    names.add_argument("package", choices=PACKAGES)
+    names.add_argument("package", choices=catalogue.CATALOGUES)
     names.set_defaults(run=lambda options: print("\n".join(catalogue.names(options["package"]))))
     for name, stage in stages().items():
         _add(commands, name, stage)

@@ -107,32 +107,30 @@ def train(
     """Train a network for every seed with one method, all in one stacked ensemble; of one cell, or of several."""
     import pandas as pd
 
-    from nearorbit.dynamics import fields
+    from nearorbit.dynamics import models
     from nearorbit.training.batches import stacked
     from nearorbit.training.checkpoint import Checkpoint
     from nearorbit.training.loop import train as fit
 
     given = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
-    cells = len(observations)
+    cells, built = len(observations), build("methods", label, method)
     for name, paths in (given | {"model": model, "history": history, "costs": costs}).items():
         if paths and len(paths) != cells:
             raise StudyError(f"train: --{name} has {len(paths)} files, --observations {cells}: give one for every cell")
     if checkpoint is not None:
         settings = {"method": method, "network": network, "training": training}
-        sources = digest("train", [home("methods", method.get("method", label))])
+        looked_up = [home("methods", method.get("method", label)), *(home("needs", need) for need in built.needs)]
+        sources = digest("train", looked_up)
         files = [path for paths in given.values() for path in paths]
         checkpoint = Checkpoint(checkpoint, key(settings, sources, files))
+    files = {kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in given.items() if paths}
     trained, coordinates, histories, spent = fit(
-        network=network,
-        training=training,
-        method=build("methods", label, method),
-        checkpoint=checkpoint,
-        **{kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in given.items() if paths},
+        files.pop("observations"), built, files=files, network=network, training=training, checkpoint=checkpoint
     )
     seeds = len(histories) // cells
     for cell in range(cells):
         members = slice(cell * seeds, (cell + 1) * seeds)
-        fields.save(model[cell], trained[members], coordinates[members])
+        models.save(model[cell], trained[members], coordinates[members])
         pd.concat(histories[members]).to_csv(history[cell], index=False)
         pd.DataFrame([spent | {"seconds": spent["seconds"] / cells, "seeds": seeds, "cells": cells}]).to_csv(
             costs[cell], index=False
@@ -191,10 +189,10 @@ def estimate(
     estimators: bool,
 ):
     """Tell how many jobs a study has, and what they will take, from a few steps measured on this machine."""
-    from nearorbit.study.checks import inputs
     from nearorbit.study.places import CELL
     from nearorbit.study.slices import SLICES
     from nearorbit.training import cost
+    from nearorbit.training.methods.base import inputs
 
     table = cost.estimate(systems, data, methods, seeds=seeds, network=network, training=training, exponents=exponents)
     built = [build("methods", label, spec) for label, spec in methods.items()]

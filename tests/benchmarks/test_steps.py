@@ -38,7 +38,8 @@ def batch(members=1, size=BATCH, segment=5):
     ahead = torch.arange(segment + 1)
     times = (step * ahead)[None].expand(members, 1, -1)
     states = orbit[starts[:, None] + ahead].expand(members, -1, -1, -1)
-    return Batch(times, states, neighbors=orbit[near[..., None] + ahead].expand(members, -1, -1, -1, -1))
+    near = orbit[near[..., None] + ahead].expand(members, -1, -1, -1, -1)
+    return Batch(times, states, given={"neighbors": near})
 
 
 def untrained(seeds=1, width=128):
@@ -82,7 +83,7 @@ def check(ours, theirs, tolerance=1e-4):
 
 
 def numpy_batch(data):
-    return tuple(jnp.asarray(t.numpy()) for t in (data.times[0, 0], data.states[0], data.neighbors[0]))
+    return tuple(jnp.asarray(t.numpy()) for t in (data.times[0, 0], data.states[0], data["neighbors"][0]))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_neighborhood_against_torch(compare, name, loss, bar):
     method = build("methods", "neighborhood", {"weight": WEIGHT, "count": NEIGHBORS})
 
     def pair(net):
-        peer = torch_peer(loss, net, data.times[0, 0], data.states[0], data.neighbors[0], WEIGHT)
+        peer = torch_peer(loss, net, data.times[0, 0], data.states[0], data["neighbors"][0], WEIGHT)
         return ours(method, net, data), peer
 
     check(*pair(untrained()))
@@ -179,7 +180,7 @@ def test_homotopy(compare, name, solver, bar, tolerance):
     method = build("methods", "homotopy", {"coupling": 6.0, "segment": 20})
 
     def pair(net):
-        mine = ours(method, net, Batch(data.times, data.states, spline=spline))
+        mine = ours(method, net, Batch(data.times, data.states, given={"spline": spline}))
         return mine, torch_peer(lambda f: peers.homotopy(f, times, observed, coefficients, 6.0, **solver), net)
 
     check(*pair(untrained(width=64)), tolerance)
@@ -235,8 +236,8 @@ def on_gpu(step):
 
 
 def moved(data):
-    tensors = {name: t.cuda().contiguous() for name, t in vars(data).items() if isinstance(t, torch.Tensor)}
-    return Batch(**tensors)
+    times, states, near = (t.cuda().contiguous() for t in (data.times, data.states, data["neighbors"]))
+    return Batch(times, states, given={"neighbors": near})
 
 
 @cuda

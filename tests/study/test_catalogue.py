@@ -8,7 +8,7 @@ import pytest
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError, build, entries, home, names
 
-PACKAGES = ["systems", "methods", "metrics", "figures", "tables"]
+PACKAGES = list(catalogue.CATALOGUES)
 BUILT = [(package, name) for package in ("methods", "figures", "tables") for name in names(package)]
 
 
@@ -23,6 +23,7 @@ def shapes(monkeypatch):
         monkeypatch.setitem(sys.modules, module.__name__, module)
     found = [type("Info", (), {"name": name}) for name in ("circle", "square")]
     monkeypatch.setattr(catalogue.pkgutil, "iter_modules", lambda path: found)
+    monkeypatch.setitem(catalogue.CATALOGUES, "shapes", package.__name__)
     for cached in (catalogue.entries, catalogue._modules):
         cached.cache_clear()
     yield {"circle": circle, "square": square}
@@ -72,4 +73,4 @@ def test_every_catalogue_has_entries_with_plain_names(package):
 @pytest.mark.parametrize(("package", "name"), BUILT)
 def test_every_entry_is_built_from_its_name_alone_and_documented(package, name):
     assert build(package, name, {}) is not None
-    assert home(package, name).startswith(f"nearorbit.{package}.")
+    assert home(package, name).startswith(f"{catalogue.CATALOGUES[package]}.")

@@ -234,7 +234,7 @@ def test_a_study_too_large_for_the_memory_is_one_line(tmp_path, capsys, monkeypa
     def hungry(*_, **__):
         raise MemoryError("Unable to allocate 7 PiB")
 
-    monkeypatch.setattr("nearorbit.truth.simulation.exponents", hungry)
+    monkeypatch.setattr("nearorbit.truth.attractors.exponents", hungry)
     settings = {"label": "Lorenz", "system": {"system": "Lorenz"}, "starts": 1, "horizon": 1.0, "transient": 0.0}
     assert stages.exponents
     assert main(["exponents", "--settings", json.dumps(settings), "--exponents", str(tmp_path / "e.nc")]) == 1

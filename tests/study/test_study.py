@@ -14,8 +14,7 @@ import yaml
 
 from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
-from nearorbit.study.catalogue import StudyError
-from nearorbit.study.checks import method_misfits
+from nearorbit.study.catalogue import StudyError, misfits
 from nearorbit.study.digest import digest, source
 from nearorbit.study.files import table
 from nearorbit.study.places import LABELLED, RESULTS, reserved
@@ -23,7 +22,7 @@ from nearorbit.study.schema import read
 from nearorbit.study.slices import SLICES
 from nearorbit.study.study import load, parse
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
 DEFAULT = yaml.safe_load(FILES[0].read_text())
 CELL = {
@@ -231,7 +230,7 @@ class Demanding:
     ],
 )
 def test_a_need_that_nothing_brings_is_told(needs, message):
-    assert any(message in misfit for misfit in method_misfits(parse(DEFAULT), "methods.x", Demanding(needs)))
+    assert any(message in misfit for misfit in misfits("methods", parse(DEFAULT), "methods.x", Demanding(needs)))
 
 
 def test_a_mean_over_windows_needs_two_of_them():
@@ -315,11 +314,11 @@ def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypa
         return {name for name, value in digests().items() if value != before[name]}
 
     before = digests()
-    assert changed_by_editing("methods.homotopy") == {"homotopy"}
-    assert changed_by_editing("training") == {"baseline", "homotopy"}
-    assert changed_by_editing("scores") == {"score"}
-    assert changed_by_editing("files") == set(before)
-    assert changed_by_editing("local_fits") == set()
+    assert changed_by_editing("training.methods.homotopy") == {"homotopy"}
+    assert changed_by_editing("training.loop") == {"baseline", "homotopy"}
+    assert changed_by_editing("evaluation.scores") == {"score"}
+    assert changed_by_editing("study.files") == set(before)
+    assert changed_by_editing("data.local_fits") == set()
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_the_penalty_of_neighborhoods_does_not_depend_on_their_size():
     near = cloud(2, 8, 5, 1, 3) * growth
     penalties = []
     for size in (1.0, 0.01):
-        scaled = replace(batch, neighbors=size * near)
+        scaled = replace(batch, given={"neighbors": size * near})
         penalties.append(method.loss(still, scaled, now()) - Baseline().loss(still, scaled, now()))
     assert (penalties[0] > 1e-4).all()
     torch.testing.assert_close(*penalties)

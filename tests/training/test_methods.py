@@ -19,7 +19,7 @@ from nearorbit.dynamics.networks.mlp import NeuralField
 from nearorbit.study import catalogue
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
-from nearorbit.training.methods.base import PRIVILEGES, given, own_parameters
+from nearorbit.training.methods.base import given, own_parameters
 from nearorbit.training.methods.baseline import Baseline
 from nearorbit.training.methods.homotopy import Homotopy
 from nearorbit.training.methods.jacobian import Jacobian
@@ -51,9 +51,9 @@ CPU = torch.device("cpu")
 
 def prepare(method, noise=0.0, samples=600, batch=8, step=0.01, **training):
     """The true field in model coordinates, and a batch of an ensemble of two; a function of field and progress."""
-    observed, *files = observed_with(noise, samples, step)
+    observed, files = observed_with(noise, samples, step)
     data = Data(
-        observed, method, Training(batch=batch, **{"substeps": 1, **training}), *files, device=CPU, dtype=torch.float64
+        observed, method, Training(batch=batch, **{"substeps": 1, **training}), files, device=CPU, dtype=torch.float64
     )
     coordinates = Coordinates(
         *(torch.from_numpy(observed[n].to_numpy().reshape(2, -1)) for n in ("mean", "scale", "rate"))
@@ -64,9 +64,10 @@ def prepare(method, noise=0.0, samples=600, batch=8, step=0.01, **training):
 
 @cache
 def observed_with(noise, samples, step):
-    """Observations, neighbors and supervision."""
+    """Observations, and neighbors and supervision."""
     observed = observations(noise, samples=samples, step=step)
-    return observed, neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3), supervision(observed)
+    table = neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3)
+    return observed, {"neighbors": table, "supervision": supervision(observed)}
 
 
 def now(progress=0.0):
@@ -110,7 +111,7 @@ def test_a_penalty_is_least_at_the_true_field(name):
     if "windows" in method.needs:  # as many as there are segments: a mean over few scatters
         truth, batch = prepare(replace(method, share=64.0), batch=64, samples=3000)
     if "local_maps" in method.needs:  # as neighborhoods without end would give them; see test_local_fits.py
-        batch = replace(batch, local_maps=batch.tangent_step(truth, batch.start)[1])
+        batch = replace(batch, given={"local_maps": batch.tangent_step(truth, batch.start)[1]})
 
     def penalty(field):
         loss = method.loss(field, batch, now(), *fitted(method, field, batch, steps=60))
@@ -179,8 +180,9 @@ def test_a_weight_of_zero_gives_back_the_baseline(side):
 @pytest.mark.parametrize("name", METHODS)
 def test_what_a_method_is_given_is_said(name):
     method = catalogue.build("methods", name, {})
-    for need, words in PRIVILEGES.items():
-        assert (words in given(method)) == (need in method.needs)
+    for need, made in catalogue.entries("needs").items():
+        if made.privilege:
+            assert (made.privilege in given(method)) == (need in method.needs)
     assert given(method).startswith("data")
 
 
@@ -223,7 +225,7 @@ def test_the_neighborhood_residual_at_the_truth_falls_with_its_order_in_the_dist
     for size in (0.04, 0.02, 0.01):
         starts = batch.start.unsqueeze(-2) + size * directions
         near = rollout(truth, starts, batch.times.unsqueeze(-2), substeps=4)
-        placed = replace(batch, neighbors=near)
+        placed = replace(batch, given={"neighbors": near})
         penalty.append(method.loss(truth, placed, now()) - Baseline().loss(truth, placed, now()))
     orders = torch.log2(torch.stack(penalty[:-1]) / torch.stack(penalty[1:]))
     torch.testing.assert_close(orders, torch.full_like(orders, power), rtol=0, atol=0.2)
@@ -234,8 +236,8 @@ def test_few_neighbors_and_many_give_the_same_mean_residual():
     method = Neighborhood(weight=1.0)
     _, batch = prepare(method)
     field = NeuralField(3, [0, 1], width=16)
-    two = replace(batch, neighbors=batch.neighbors[:, :, :2])
-    four = replace(batch, neighbors=batch.neighbors[:, :, [0, 1, 0, 1]])
+    two = replace(batch, given={"neighbors": batch["neighbors"][:, :, :2]})
+    four = replace(batch, given={"neighbors": batch["neighbors"][:, :, [0, 1, 0, 1]]})
     torch.testing.assert_close(method.loss(field, two, now()), method.loss(field, four, now()))
 
 
@@ -308,7 +310,7 @@ def test_the_growth_under_a_constant_map_is_that_of_its_eigenvalues():
 
 def test_the_sum_of_the_growth_is_the_divergence():
     truth, batch = prepare(Lyapunov(), batch=8)
-    _, maps = batch.tangent_step(truth, batch.windows[..., :-1, :])
+    _, maps = batch.tangent_step(truth, batch["windows"][..., :-1, :])
     rate = truth.coordinates.rate.view(-1)
     total = (log_growth(maps).mean(-2) / batch.interval).sum(-1).mean(-1) * rate
     torch.testing.assert_close(total, torch.full_like(total, -(10 + 1 + 8 / 3)), rtol=1e-4, atol=0)
@@ -317,7 +319,7 @@ def test_the_sum_of_the_growth_is_the_divergence():
 def test_the_noise_that_splines_leave_is_the_noise_that_was_added():
     _, batch = prepare(Neighborhood(weighting="noise"), noise=0.05, samples=2000)
     # They follow it a little, most in the fastest component.
-    assert ((batch.noise > 0.04) & (batch.noise < 0.0525)).all(), batch.noise
+    assert ((batch["noise"] > 0.04) & (batch["noise"] < 0.0525)).all(), batch["noise"]
 
 
 def test_noise_has_a_small_share_in_the_penalty_of_an_instrument():

@@ -32,12 +32,16 @@ def data():
     return observed, neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3), supervision(observed)
 
 
+def files_of(table, truth):
+    return {kind: file for kind, file in (("neighbors", table), ("supervision", truth)) if file is not None}
+
+
 def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=None, **training):
     network = {"width": 16, "depth": 2} if network is None else network
     training = {"steps": 30, "batch": 16, "validate_every": 10, "device": "cpu", **training}
     method = catalogue.build("methods", method, {})
     field, coordinates, histories, costs = train(
-        observed, method, network=network, training=training, neighbors=table, supervision=truth, checkpoint=checkpoint
+        observed, method, files=files_of(table, truth), network=network, training=training, checkpoint=checkpoint
     )
     return field, coordinates, pd.concat(histories, ignore_index=True), costs
 
@@ -231,9 +235,8 @@ def test_segments_start_where_their_states_have_neighbors(data):
     observed, _, truth = data
     table = neighbors(observed, count=25, theiler=0.5, ahead=40, behind=30)
     method = catalogue.build("methods", "neighborhood", {})
-    given = Data(
-        observed, method, Training(batch=512, substeps=1), table, truth, device=torch.device("cpu"), dtype=torch.float32
-    )
+    settings, files = Training(batch=512, substeps=1), files_of(table, truth)
+    given = Data(observed, method, settings, files, device=torch.device("cpu"), dtype=torch.float32)
     index = given.gather(next(given.starts([0, 1, 2], [1]))[0]).index
     assert index.min() == 30 and index.max() == given.samples - 1 - 40
     assert max(seed.bincount().max() for seed in index) < 8, "starts are heaped on some states"
@@ -243,8 +246,8 @@ def test_windows_begin_all_over_an_orbit_hardly_longer_than_they_are():
     observed = observations(0.01, count=4, samples=100)
     method = catalogue.build("methods", "lyapunov", {"window": 80, "share": 100.0})
     settings, truth = Training(batch=256, substeps=1), supervision(observed)
-    given = Data(observed, method, settings, None, truth, device=torch.device("cpu"), dtype=torch.float32)
-    windows = given.gather(next(given.starts([0, 1], [1]))[0]).windows
+    given = Data(observed, method, settings, files_of(None, truth), device=torch.device("cpu"), dtype=torch.float32)
+    windows = given.gather(next(given.starts([0, 1], [1]))[0])["windows"]
     assert windows.shape == (2, 256, 81, 3)
     firsts = torch.unique(windows[0, :, 0], dim=0)
     assert len(firsts) > 0.9 * 4 * (100 - 80), f"{len(firsts)} beginnings of 80"
@@ -311,7 +314,7 @@ def test_a_graph_that_cannot_be_captured_is_the_function_itself():
 def test_a_step_asks_no_tensor_for_its_value(data, side):
     observed, table, truth = data
     method, settings = SIDES[side], Training(steps=10, batch=16, validate_every=5, substeps=1)
-    given = Data(observed, method, settings, table, truth, device=torch.device("cpu"), dtype=torch.float32)
+    given = Data(observed, method, settings, files_of(table, truth), device=torch.device("cpu"), dtype=torch.float32)
     loop = Loop(NeuralField(3, range(3), width=32).float(), given, method, settings, range(3))
     with Capturable():
         loop.step()

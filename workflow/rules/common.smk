@@ -8,7 +8,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from nearorbit.study import catalogue, checks, places, schema, study as studies
+from nearorbit.study import catalogue, places, schema, study as studies
 from nearorbit.study.digest import digest, members
 from snakemake.settings.types import DeploymentMethod
 
@@ -107,24 +107,28 @@ home = told(catalogue.home)
 def modules(package, wildcards):
     """Find the modules that a job looks up in a catalogue."""
     kind = package.removesuffix("s")
+    if package == "needs" and "method" in wildcards.keys():
+        return [home(package, need) for need in declared(wildcards.method)["needs"]]
     if kind not in wildcards.keys():
         return members(package)
     return [home(package, getattr(study, package)[wildcards[kind]][kind])]
 
 
 @told
-def needs(method):
-    """Find what files the training of a method is given: the observations, and what it declares."""
+def declared(method):
+    """Find what a method declares that it needs, and the files that the training is given for it."""
+    from nearorbit.training.methods.base import inputs  # it imports torch
+
     entry = study.entry("methods", method)
-    places = {kind: f"{kind}.nc" for kind in checks.inputs(entry)}
+    places = {kind: f"{kind}.nc" for kind in inputs(entry)}
     if "neighbors" in places:
         places["neighbors"] = f"neighbors/{entry.neighbors}.nc"
-    return places
+    return {"needs": sorted(entry.needs), "files": places}
 
 
 def training_inputs(wildcards):
     folder = f"results/{wildcards.study}/{wildcards.system}/{wildcards.data}"
-    return {kind: f"{folder}/{file}" for kind, file in needs(wildcards.method).items()}
+    return {kind: f"{folder}/{file}" for kind, file in declared(wildcards.method)["files"].items()}
 
 
 def given(wildcards, input):

@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 CATALOGUES = {  # and the packages that they are
     "systems": "nearorbit.truth.systems",
+    "needs": "nearorbit.training.needs",
     "methods": "nearorbit.training.methods",
     "metrics": "nearorbit.evaluation.metrics",
     "tables": "nearorbit.report.tables",

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH, StudyError, build, hint, refuse
-from nearorbit.study.checks import method_misfits, misfits, reference_misfits
+from nearorbit.study.checks import misfits
 from nearorbit.study.places import CATALOGUED, LABELLED
 from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
@@ -88,8 +89,9 @@ class Study:
                 except StudyError as error:
                     problems.append(str(error))
                     continue
-                found = method_misfits if section == "methods" else reference_misfits
-                problems += [f"{self.where}: {misfit}" for misfit in found(self, f"{section}.{label}", entry)]
+                problems += [
+                    f"{self.where}: {p}" for p in catalogue.misfits(section, self, f"{section}.{label}", entry)
+                ]
         refuse(problems)
 
 

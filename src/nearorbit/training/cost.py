@@ -64,7 +64,7 @@ def growth(
     for label, spec in methods.items():
         method = build("methods", label, spec)
         for axis, tried in axes.items():
-            if axis != "neighbors" or "neighbors" in method.needs:
+            if axis != "neighbors" or hasattr(method, "count"):
                 steps |= {(label, axis, size): step_of(method, {**reference, axis: size}, device) for size in tried}
     rows = []
     for turn in range(rounds + 1):
@@ -179,8 +179,8 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
     longest = max(sizes["segment"], getattr(method, "window", 0), getattr(method, "count", 1))
     samples = max(SAMPLES, 4 * longest)
     files = _cell(sizes["dimension"], samples, getattr(method, "count", 1), **around)
-    files = (file.isel(seed=[0] * len(seeds)) for file in files)
-    data = Data(next(files), method, settings, *files, device=device, dtype=torch.float32)
+    files = {kind: file.isel(seed=[0] * len(seeds)) for kind, file in files.items()}
+    data = Data(files.pop("observations"), method, settings, files, device=device, dtype=torch.float32)
     batch = data.gather(next(data.starts(seeds, [1]))[0].to(device))
     own = own_parameters(method, seeds, data.orbits * data.samples, sizes["dimension"])
     trained = nn.ModuleList([_field(sizes), *own]).to(device, torch.float32)
@@ -190,10 +190,8 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
 
 
 @cache
-def _cell(
-    dimension: int, samples: int, count: int, *, ahead: int, behind: int
-) -> tuple[xr.Dataset, xr.Dataset, xr.Dataset]:
-    """Observe an orbit of Lorenz-96, for one seed; returns observations, neighbors and supervision.
+def _cell(dimension: int, samples: int, count: int, *, ahead: int, behind: int) -> dict[str, xr.Dataset]:
+    """Observe an orbit of Lorenz-96, for one seed; returns all files that a training may be given, by their kinds.
 
     Of dimensions too small for Lorenz-96, it is the leading components of a larger one.
     """
@@ -214,4 +212,5 @@ def _cell(
         "exponents": (("seed", "exponent"), np.zeros((1, dimension))),
         "fingerprint": observed["fingerprint"],
     }
-    return observed, neighbors(observed, count=count, ahead=ahead, behind=behind), xr.Dataset(known, {"seed": [0]})
+    table = neighbors(observed, count=count, ahead=ahead, behind=behind)
+    return {"observations": observed, "neighbors": table, "supervision": xr.Dataset(known, {"seed": [0]})}

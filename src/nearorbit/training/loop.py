@@ -47,8 +47,7 @@ def train(
     *,
     network: Mapping[str, Any],
     training: Mapping[str, Any],
-    neighbors: xr.Dataset | None = None,
-    supervision: xr.Dataset | None = None,
+    files: Mapping[str, xr.Dataset] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[NeuralField, Coordinates, list[pd.DataFrame], dict[str, Any]]:
     """Train an ensemble, a member for each seed of the observations.
@@ -59,8 +58,7 @@ def train(
         method: The training method.
         network: The settings of :class:`nearorbit.dynamics.networks.mlp.NeuralField`.
         training: The settings of :class:`nearorbit.training.budget.Training`.
-        neighbors: The table of neighbors, for methods that need it.
-        supervision: The true quantities along the observations, for methods that need them.
+        files: The other files of results that the method needs, by their kinds: ``neighbors``, ``supervision``.
         checkpoint: The file to resume from and to write now and then.
 
     Returns:
@@ -80,7 +78,7 @@ def train(
     coordinates = Coordinates(
         *(torch.from_numpy(observations[name].to_numpy().reshape(len(seeds), -1)) for name in ("mean", "scale", "rate"))
     )
-    data = Data(observations, method, settings, neighbors, supervision, device=device, dtype=dtype)
+    data = Data(observations, method, settings, files, device=device, dtype=dtype)
     field = NeuralField(observations.sizes["component"], seeds, **network).to(device, dtype)
     loop = Loop(field, data, method, settings, seeds)
     spent = loop.run(checkpoint)

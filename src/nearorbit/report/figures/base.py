@@ -26,6 +26,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.tables import base as tables
 from nearorbit.study.catalogue import TRUTH
 
 WIDTH = 7.0  # inches, a page
@@ -52,6 +53,8 @@ STYLE = {
     "savefig.dpi": 200,
     "pdf.fonttype": 42,  # text stays text
 }
+
+misfits = tables.misfits  # what a figure asks of its study in vain is what a table does
 
 
 class Figure(Protocol):

@@ -9,13 +9,13 @@ stage builds it from its line in the study, tabulates and saves::
 How failed seeds count is one rule for all tables: no defined value is left out of a mean, not even that of a seed which
 diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: a failed seed ranks behind all
 that did not fail (:func:`order`), and what rests on one is never the best. The truth stands beside the methods, as the
-floor of each metric, and competes with none.
+floor of each metric, and competes with none. It is one module since this rule runs from the summary to the print.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -71,6 +71,19 @@ class Tabulation(Protocol):
     def table(self, results: Results) -> Table:
         """Make the table; a cell whose rows are missing leaves a gap."""
         ...
+
+
+def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
+    """Tell of a table or figure that compares with a method that its study has not.
+
+    Arguments:
+        study: The study.
+        place: The place of the table or figure in it, e.g. ``"tables.comparison"``.
+        entry: The table or figure.
+    """
+    if (reference := getattr(entry, "reference", None)) not in (None, *(known := study.methods)):
+        near = catalogue.hint(reference, known)
+        yield f"{place}.reference: no method '{reference}'{near}; the study has {', '.join(known)}"
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:

@@ -25,7 +25,7 @@ class Autoregressive:
           Chandramoorthy, NeurIPS 2024), where maps and Neural ODEs are compared
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"states"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""

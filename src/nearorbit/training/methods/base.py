@@ -1,22 +1,8 @@
 r"""What a training method is: a loss over a batch of segments, and a declaration of what it has to be given.
 
 Everything that could make a comparison unfair (optimizer, budget, seeds, which batches) belongs to the one training
-loop, :mod:`nearorbit.training.loop`. A method receives only what it declares in ``needs``:
-
-==============  ================================================================================================
-``states``      the observed states of a segment
-``neighbors``   the observed states that the neighbors of the segment's first state went through
-``past``        these neighbors, and their displacements ``instrument`` samples before the segment begins
-``smoothed``    the smoothing splines of the segment, and of the neighbors if they are needed
-``noise``       the standard deviation of the noise, estimated from what the smoothing splines leave
-``spline``      the smoothing spline of the observed orbit at the Runge-Kutta stages
-``windows``     longer pieces of the observed orbits, of ``window`` samples after their start
-``local_maps``  maps of the flow over one sample, fitted to the displacements of neighbors
-``jacobians``   the true Jacobian at the observed states
-``fields``      the true field at the observed states
-``perturbed``   states off the data, perturbed at random, with the true Jacobian there
-``exponents``   the true Lyapunov exponents
-==============  ================================================================================================
+loop, :mod:`nearorbit.training.loop`. A method receives the observed states of segments, and what else it declares in
+``needs``: names of the catalogue :mod:`nearorbit.training.needs`.
 
 Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method.
 
@@ -24,22 +10,15 @@ A method may declare parameters of its own besides the network's, ``own``; they 
 by the same optimizer, and are gone when the training ends: what is judged is always the network.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from nearorbit.dynamics.fields import Field
 from nearorbit.dynamics.flow import Drive, rollout, tangent_rollout, taylor_rollout
-
-# What goes beyond the data, and its name in the tables.
-PRIVILEGES = {
-    "jacobians": "true J",
-    "fields": "true f",
-    "perturbed": "equations",
-    "exponents": "true exponents",
-}
+from nearorbit.study import catalogue
 
 
 @dataclass(frozen=True)
@@ -52,19 +31,7 @@ class Batch:
         substeps: How many Runge-Kutta steps a rollout makes between two samples.
         recompute: Whether gradients compute what lies between two samples again instead of keeping it.
         index: Which observed states the segments start at, positions in the flattened (orbit, time), with shape (E, B).
-        neighbors: The states of the K neighbors at the same times, with shape (E, B, K, T, D).
-        past: The displacements of the neighbors some samples earlier, with shape (E, B, K, D).
-        smoothed: The smoothing splines at the same times, with shape (E, B, T, D).
-        smoothed_neighbors: Those of the neighbors, with shape (E, B, K, T, D).
-        noise: The standard deviation of the noise, with shape (E, D).
-        spline: The smoothing spline at the Runge-Kutta stages, with shape (E, B, 2 * substeps * (T - 1) + 1, D).
-        windows: Longer pieces of the observed orbits, equally spaced in time, with shape (E, W, L + 1, D).
-        local_maps: The fitted maps of the flow over the first interval, with shape (E, B, D, D).
-        jacobians: The true Jacobian at the first states, with shape (E, B, D, D).
-        fields: The true field at the first states, with shape (E, B, D).
-        perturbed: The first states, perturbed at random, with shape (E, B, D).
-        perturbed_jacobians: The true Jacobian there, with shape (E, B, D, D).
-        exponents: The true Lyapunov exponents, per unit of model time, with shape (E, D).
+        given: What the method needs, by name; ``batch[name]`` for short.
     """
 
     times: Tensor
@@ -72,19 +39,11 @@ class Batch:
     substeps: int = 1
     recompute: bool = False
     index: Tensor | None = None
-    neighbors: Tensor | None = None
-    past: Tensor | None = None
-    smoothed: Tensor | None = None
-    smoothed_neighbors: Tensor | None = None
-    noise: Tensor | None = None
-    spline: Tensor | None = None
-    windows: Tensor | None = None
-    local_maps: Tensor | None = None
-    jacobians: Tensor | None = None
-    fields: Tensor | None = None
-    perturbed: Tensor | None = None
-    perturbed_jacobians: Tensor | None = None
-    exponents: Tensor | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, need: str) -> Any:
+        """Give what the method needs under this name."""
+        return self.given[need]
 
     @property
     def start(self) -> Tensor:
@@ -134,10 +93,8 @@ class Batch:
 class Method(Protocol):
     """A training method: a frozen dataclass whose fields are its settings.
 
-    Some settings are read outside. ``segment``, where there is one, is a length of its own. The others go with needs
-    (``NEEDS`` in :mod:`nearorbit.study.checks`): with ``neighbors``, ``past`` and ``local_maps`` the label of the
-    selection, ``neighbors``, and ``count``; with ``past`` also ``instrument``; with ``local_maps`` also ``fit``, the settings of
-    :func:`nearorbit.data.local_maps.flow_maps`; with ``windows``, ``window`` and ``share``.
+    Some settings are read outside: ``segment``, where there is one, is a length of its own; others are those that a
+    need is made by.
 
     A method with parameters of its own has another function, ``own(seeds, points, dimension) -> nn.Module``: it makes
     them for an ensemble of these seeds and this many observed states of each. All have the leading dimension E, and the
@@ -183,7 +140,39 @@ def check_weight(weight: float) -> None:
 
 def given(method: Method) -> str:
     """Name what a method is given beyond the observations; ``"data"`` where it is nothing."""
-    return " + ".join(["data", *(name for need, name in PRIVILEGES.items() if need in method.needs)])
+    privileges = (catalogue.entries("needs")[name].privilege for name in sorted(method.needs))
+    return " + ".join(["data", *filter(None, privileges)])
+
+
+def inputs(method: Method) -> set[str]:
+    """Tell which files of results bring what a method needs: ``observations``, and maybe others."""
+    return {"observations", *(catalogue.entries("needs")[name].file for name in method.needs)}
+
+
+def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
+    """Tell what a method, with its settings and their defaults, asks of the rest of a study in vain.
+
+    Arguments:
+        study: The study.
+        place: The place of the method in it, e.g. ``"methods.baseline"``.
+        method: The method.
+    """
+    known = catalogue.entries("needs")
+    unknown = sorted(method.needs - known.keys())
+    for need in unknown:
+        near = catalogue.hint(need, known)
+        yield f"{place}: nothing brings '{need}', which it needs{near}; there are {', '.join(known)}"
+    needs = {name: known[name] for name in sorted(method.needs & known.keys())}
+    lacking = {s: name for name, need in needs.items() for s in need.settings if not hasattr(method, s)}
+    for setting, need in lacking.items():
+        yield f"{place}: it needs '{need}', and has no setting '{setting}' to make it by; see training/needs/{need}.py"
+    if unknown or lacking:
+        return
+    for name, data in study.data.items():
+        if (length := getattr(method, "segment", None) or 0) >= (samples := data["samples"]):
+            yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {samples} samples"
+    for need in needs.values():
+        yield from need.misfits(study, place, method)
 
 
 def member_mean(x: Tensor) -> Tensor:

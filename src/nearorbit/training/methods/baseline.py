@@ -21,7 +21,7 @@ class Baseline:
         | Neural Ordinary Differential Equations (Chen et al., NeurIPS 2018)
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset({"states"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""

@@ -38,7 +38,7 @@ class Homotopy:
     steps: int = 8
     ratio: float = 0.6
     constant: bool = False
-    needs: ClassVar[frozenset[str]] = frozenset({"states", "spline"})
+    needs: ClassVar[frozenset[str]] = frozenset({"spline"})
 
     def __post_init__(self):
         if self.coupling < 0 or self.segment < 1 or self.steps < 1 or not 0 < self.ratio < 1:
@@ -50,7 +50,7 @@ class Homotopy:
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         strength = self.coupling if self.constant else self.coupling * self.fade(progress)
-        drive = Drive(batch.spline, strength)
+        drive = Drive(batch["spline"], strength)
         return trajectory_error(batch.rollout(field, drive), batch)
 
     def fade(self, progress: Tensor) -> Tensor:

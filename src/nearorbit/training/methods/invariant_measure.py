@@ -28,7 +28,7 @@ class InvariantMeasure:
     """
 
     weight: float = 0.01
-    needs: ClassVar[frozenset[str]] = frozenset({"states"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self):
         check_weight(self.weight)

@@ -28,7 +28,7 @@ class Jacobian:
 
     weight: float = 100.0
     squared: bool = True
-    needs: ClassVar[frozenset[str]] = frozenset({"states", "jacobians"})
+    needs: ClassVar[frozenset[str]] = frozenset({"jacobians"})
 
     def __post_init__(self):
         check_weight(self.weight)
@@ -36,7 +36,7 @@ class Jacobian:
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         states = batch.rollout(field)
-        squares = (batch.jacobians - jacobian(field, batch.start)).square().sum((-2, -1)) / field.dimension
+        squares = (batch["jacobians"] - jacobian(field, batch.start)).square().sum((-2, -1)) / field.dimension
         penalty = squares if self.squared else squares.sqrt()
         return trajectory_error(states, batch) + self.weight * member_mean(penalty)
 

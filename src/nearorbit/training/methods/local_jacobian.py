@@ -40,7 +40,7 @@ class LocalJacobian:
     degree: int = 1
     ridge: float = 0.03
     cautious: bool = False
-    needs: ClassVar[frozenset[str]] = frozenset({"states", "local_maps"})
+    needs: ClassVar[frozenset[str]] = frozenset({"local_maps"})
 
     def __post_init__(self):
         check_weight(self.weight)
@@ -58,7 +58,7 @@ class LocalJacobian:
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         _, maps = batch.tangent_step(field, batch.start)
-        penalty = ((batch.local_maps - maps) / batch.interval.unsqueeze(-1)).square().sum((-2, -1)) / field.dimension
+        penalty = ((batch["local_maps"] - maps) / batch.interval.unsqueeze(-1)).square().sum((-2, -1)) / field.dimension
         return trajectory_error(batch.rollout(field), batch) + self.weight * member_mean(penalty)
 
 

@@ -49,7 +49,7 @@ class LoopClosure:
     match: float = 0.01
     width: int = 64
     depth: int = 3
-    needs: ClassVar[frozenset[str]] = frozenset({"states"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self):
         check_weight(self.weight)

@@ -39,7 +39,7 @@ class Lyapunov:
     weight: float = 0.001
     window: int = 80
     share: float = 1.0
-    needs: ClassVar[frozenset[str]] = frozenset({"states", "windows", "exponents"})
+    needs: ClassVar[frozenset[str]] = frozenset({"windows", "exponents"})
 
     def __post_init__(self):
         check_weight(self.weight)
@@ -48,9 +48,9 @@ class Lyapunov:
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
-        _, maps = batch.tangent_step(field, batch.windows[..., :-1, :])
+        _, maps = batch.tangent_step(field, batch["windows"][..., :-1, :])
         growth = log_growth(maps)[..., self.window // 2 :, :].mean(-2) / batch.interval
-        error = growth - batch.exponents.unsqueeze(-2)
+        error = growth - batch["exponents"].unsqueeze(-2)
         windows = error.shape[-2]
         # The sum over pairs of different windows is the square of the sum less the sum of the squares.
         pairs = (error.sum(-2).square() - error.square().sum(-2)) / (windows * (windows - 1))

@@ -38,7 +38,7 @@ class MultipleShooting:
 
     weight: float = 100.0
     segment: int | None = None
-    needs: ClassVar[frozenset[str]] = frozenset({"states"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self):
         check_weight(self.weight)

@@ -102,23 +102,24 @@ class Neighborhood:
     @property
     def needs(self) -> frozenset[str]:
         """What it has to be given; see :mod:`nearorbit.training.methods.base`."""
-        optional = {
-            "past": self.instrument > 0,
-            "smoothed": self.displacements == "smoothed",
-            "noise": self.weighting == "noise",
-        }
-        return frozenset({"states", "neighbors", *(need for need, wanted in optional.items() if wanted)})
+        smoothed = self.displacements == "smoothed"
+        optional = {"past": self.instrument > 0, "smoothed": smoothed, "noise": self.weighting == "noise"}
+        near = "smoothed_neighbors" if smoothed else "neighbors"
+        return frozenset({near, *(need for need, wanted in optional.items() if wanted)})
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         smoothed = self.displacements == "smoothed"
-        near, orbit = (batch.smoothed_neighbors, batch.smoothed) if smoothed else (batch.neighbors, batch.states)
+        near = batch["smoothed_neighbors" if smoothed else "neighbors"]
+        orbit = batch["smoothed"] if smoothed else batch.states
         before = near[..., 0, :] - orbit[..., :1, :]
         states, moved = self._displaced(field, batch, before)
         # The neighbor as it is expected from the rollout itself, or from the orbit that the displacements belong to.
         reference = orbit if smoothed or self.instrument else states
         residuals = (near.transpose(-2, -3) - reference.unsqueeze(-2) - moved)[..., 1:, :, :]
-        penalty = self._moment(residuals, batch.past) if self.instrument else self._mismatch(residuals, before, batch)
+        penalty = (
+            self._moment(residuals, batch["past"]) if self.instrument else self._mismatch(residuals, before, batch)
+        )
         if self.relative:
             size = member_mean(before.square().sum(-1))
             penalty = penalty / (size if self.residual != "norm" else member_mean(_norm(before)))
@@ -150,7 +151,7 @@ class Neighborhood:
         if self.weighting == "distance":
             weights = size / (distance + TINY)
         elif self.weighting == "noise":
-            weights = distance / (distance + 2 * batch.noise.square().sum(-1).view(-1, 1, 1) + TINY)
+            weights = distance / (distance + 2 * batch["noise"].square().sum(-1).view(-1, 1, 1) + TINY)
         else:
             return member_mean(values)
         return member_mean(values * (weights if self.residual != "norm" else weights.sqrt()).unsqueeze(-2))

@@ -43,7 +43,7 @@ class NeighborhoodMMD:
     weight: float = 0.1
     count: int = 8
     neighbors: str = "nearest"
-    needs: ClassVar[frozenset[str]] = frozenset({"states", "neighbors"})
+    needs: ClassVar[frozenset[str]] = frozenset({"neighbors"})
 
     def __post_init__(self):
         check_weight(self.weight)
@@ -52,9 +52,9 @@ class NeighborhoodMMD:
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
-        pushed = batch.rollout(field, start=batch.neighbors[..., 0, :])
+        pushed = batch.rollout(field, start=batch["neighbors"][..., 0, :])
         # A cloud for each start and time.
-        model, data = (x[..., 1:, :].transpose(-2, -3) for x in (pushed, batch.neighbors))
+        model, data = (x[..., 1:, :].transpose(-2, -3) for x in (pushed, batch["neighbors"]))
         penalty = member_mean(mmd(*(x / size(data) for x in (model, data))))
         return trajectory_error(batch.rollout(field), batch) + self.weight * penalty
 

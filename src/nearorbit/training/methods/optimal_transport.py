@@ -43,7 +43,7 @@ class OptimalTransport:
     blur: float = 0.3
     scaling: float = 0.7
     diameter: float = 4.0
-    needs: ClassVar[frozenset[str]] = frozenset({"states"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self):
         check_weight(self.weight)

@@ -30,14 +30,15 @@ class RandomJacobian:
     """
 
     weight: float = 100.0
-    needs: ClassVar[frozenset[str]] = frozenset({"states", "perturbed"})
+    needs: ClassVar[frozenset[str]] = frozenset({"perturbed"})
 
     def __post_init__(self):
         check_weight(self.weight)
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
-        squares = (batch.perturbed_jacobians - jacobian(field, batch.perturbed)).square().sum((-2, -1))
+        states, jacobians = batch["perturbed"]
+        squares = (jacobians - jacobian(field, states)).square().sum((-2, -1))
         penalty = member_mean(squares) / field.dimension
         return trajectory_error(batch.rollout(field), batch) + self.weight * penalty
 

@@ -32,7 +32,7 @@ class TeacherForcing:
 
     strength: float = 0.9
     segment: int = 25
-    needs: ClassVar[frozenset[str]] = frozenset({"states"})
+    needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self):
         if not 0 <= self.strength <= 1 or self.segment < 1:

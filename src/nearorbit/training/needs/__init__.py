@@ -1,0 +1,1 @@
+"""What a method may be given beside the observed states of a segment; a file each."""

@@ -1,0 +1,50 @@
+"""Longer pieces of the observed orbits."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearorbit.study.catalogue import StudyError
+from nearorbit.training.needs.base import Draw, Need, Source
+
+
+class Windows(Need):
+    """Pieces of the observed orbits of ``window`` samples after their start, with shape (E, W, window + 1, D).
+
+    There are at least two, none from the same start as another, and about ``share`` times as many samples in them as in
+    the segments of a step.
+    """
+
+    settings = ("window", "share")
+
+    def __init__(self, source: Source):
+        method, (_, _, samples, _) = source.method, source.orbits.shape
+        if samples <= method.window:
+            raise StudyError(
+                f"training orbits have {samples} samples, a window of {method.window} needs more: ask for more "
+                f"(data.*.samples), or shorten the window of the method"
+            )
+        wanted = round(method.share * source.batch * source.segment / method.window)
+        self._length, self._count = method.window, min(max(2, wanted), source.batch)
+
+    def gather(self, draw: Draw) -> Tensor:
+        """Gather the windows; see :class:`nearorbit.training.needs.base.Need`."""
+        first = draw.orbit + draw.moment * (draw.samples - self._length) // draw.moments
+        span = torch.arange(self._length + 1, device=first.device)
+        return draw.at(draw.states, first[:, : self._count, None] + span)
+
+    @staticmethod
+    def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
+        """Tell what is too short for windows, and too small; see :class:`nearorbit.training.needs.base.Need`."""
+        for name, data in study.data.items():
+            if method.window >= (samples := data["samples"]):
+                yield f"{place}.window: {method.window} is too long for the orbits of data.{name}, {samples} samples"
+        if study.training["batch"] < 2:
+            yield f"{place}: it needs two windows or more in a step; raise training.batch"
+
+
+def entries() -> dict[str, type]:
+    """Export the need of this file."""
+    return {"windows": Windows}
