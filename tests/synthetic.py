@@ -232,7 +232,7 @@ def write_cell(folder, truth, made, system, data, method):
         return
     history(method, made.sizes["seed"]).to_csv(folder / "history.csv", index=False)
     cost = {"seconds": 12.5, "peak_memory_mib": 410.0, "steps": 1500, "samples_seen": 480_000, "parameters": 8771}
-    cost |= {"substeps": 2, "device": "cpu", "given": GIVEN[method], "seeds": made.sizes["seed"]}
+    cost |= {"substeps": 2, "network": "mlp", "device": "cpu", "given": GIVEN[method], "seeds": made.sizes["seed"]}
     pd.DataFrame([cost]).to_csv(folder / "costs.csv", index=False)
 
 

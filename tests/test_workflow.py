@@ -107,7 +107,7 @@ def test_a_setting_of_a_method_trains_that_method_again(repository):
 
 def test_a_second_selection_of_neighbors_is_found_and_trained_for_alone(repository):
     study = repository / SMOKE
-    edit(study, "\nnetwork:", "  far: {method: neighborhood, neighbors: far, count: 6}\n\nnetwork:")
+    edit(study, "\nnetworks:", "  far: {method: neighborhood, neighbors: far, count: 6}\n\nnetworks:")
     edit(study, "\nevaluation:", "  far: {count: 8, theiler: 1.0}\n\nevaluation:")
     jobs = planned(repository)
     assert {job for job in jobs if job[0] in ("neighbors", "estimators", "train")} == {

@@ -1,4 +1,4 @@
-"""The one door: ``python -m nearorbit STAGE ...`` runs any stage of the benchmark.
+"""The one door: ``nearorbit STAGE ...``, or ``python -m nearorbit STAGE ...``, runs any stage of the benchmark.
 
 The rules of the workflow, cluster jobs, tests and people all come through here. The command of a stage follows from
 the signature of its function in :mod:`nearorbit.stages`: an option for every file; and for the settings JSON, a JSON
@@ -15,6 +15,7 @@ import argparse
 import inspect
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -22,8 +23,10 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
+from nearorbit import __version__
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError, hint
+from nearorbit.study.glossary import FILES, SETTINGS
 
 # A study has many jobs, each with one thread: more threads would fight for the same cores, and sum in another order.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -66,21 +69,38 @@ def stages() -> dict[str, Callable[..., None]]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m nearorbit", description="Run one stage of the benchmark.")
+    parser = argparse.ArgumentParser(prog="nearorbit", description="Run one stage of the benchmark.")
+    parser.add_argument("--version", action="version", version=f"nearorbit {__version__}")
     commands = parser.add_subparsers(required=True, metavar="STAGE")
     names = commands.add_parser("names", help="List what a study may name.")
     names.add_argument("package", choices=catalogue.CATALOGUES)
-    names.set_defaults(run=lambda options: print("\n".join(catalogue.names(options["package"]))))
+    names.set_defaults(run=lambda options: _list(options["package"]))
     for name, stage in stages().items():
         _add(commands, name, stage)
     return parser
+
+
+def _list(package: str) -> None:
+    """Print the names of a catalogue, each with the first words of its documentation."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader, such as head, may have enough of it
+    entries = catalogue.entries(package)
+    width = max(map(len, entries))
+    for name, entry in entries.items():
+        print(f"{name:{width}}  {catalogue.summary(entry)}".rstrip())
 
 
 def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
     """Add the command of a stage: its files, and three ways to its settings."""
     files, settings = _files(stage), _settings(stage)
     summary = inspect.getdoc(stage)
-    command = commands.add_parser(name, help=summary, description=f"{summary} Settings: {', '.join(settings)}.")
+    lines = "\n".join(f"  {setting:12} {SETTINGS[setting]}" for setting in settings)
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog=f"settings, as JSON or picked from a study:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     command.add_argument("--settings", metavar="JSON", help="the settings, or a file that holds them")
     command.add_argument("--study", metavar="FILE", type=Path, help="the study to pick the settings from instead")
     command.add_argument("--cell", metavar="SYSTEM/DATA/METHOD", default="", help="the labels to pick them for")
@@ -88,7 +108,9 @@ def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
         kind = _kind(parameter)
         required = parameter.default is parameter.empty
         many = {"nargs": "+", "default": ()} if _is_list(parameter) else {}
-        command.add_argument(f"--{file}", metavar="PATH", type=Path, required=required, help=kind, **many)
+        command.add_argument(
+            f"--{file}", metavar="PATH", type=Path, required=required, help=f"{kind}: {FILES[file]}", **many
+        )
     command.set_defaults(run=lambda options: _run(name, stage, options))
 
 

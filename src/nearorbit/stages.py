@@ -100,6 +100,7 @@ def train(
     checkpoint: Scratch | None = None,
     *,
     label: str,
+    system: Settings,
     method: Settings,
     network: Settings,
     training: Settings,
@@ -119,18 +120,27 @@ def train(
             raise StudyError(f"train: --{name} has {len(paths)} files, --observations {cells}: give one for every cell")
     if checkpoint is not None:
         settings = {"method": method, "network": network, "training": training}
-        looked_up = [home("methods", method.get("method", label)), *(home("needs", need) for need in built.needs)]
+        looked_up = [home("methods", method.get("method", label)), home("networks", network.get("network", "mlp"))]
+        looked_up += [home("needs", need) for need in built.needs]
         sources = digest("train", looked_up)
         files = [path for paths in given.values() for path in paths]
         checkpoint = Checkpoint(checkpoint, key(settings, sources, files))
     files = {kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in given.items() if paths}
+    components = [str(name) for name in files["observations"]["component"].to_numpy()]
+    network, equations = models.with_equations(network, system, lambda line: build("systems", "known", line))
     trained, coordinates, histories, spent = fit(
-        files.pop("observations"), built, files=files, network=network, training=training, checkpoint=checkpoint
+        files.pop("observations"),
+        built,
+        files=files,
+        network=network,
+        training=training,
+        equations=equations,
+        checkpoint=checkpoint,
     )
     seeds = len(histories) // cells
     for cell in range(cells):
         members = slice(cell * seeds, (cell + 1) * seeds)
-        models.save(model[cell], trained[members], coordinates[members])
+        models.save(model[cell], trained[members], coordinates[members], network=network, components=components)
         pd.concat(histories[members]).to_csv(history[cell], index=False)
         pd.DataFrame([spent | {"seconds": spent["seconds"] / cells, "seeds": seeds, "cells": cells}]).to_csv(
             costs[cell], index=False
@@ -144,7 +154,8 @@ def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evalu
     from nearorbit.dynamics.models import load
     from nearorbit.evaluation.forecast import forecast as tabulate
 
-    field, true = load(model), read(truth, kind="truth")
+    field = load(model, equations=lambda line: build("systems", "known", line))
+    true = read(truth, kind="truth")
     write(tabulate(field, files.table(history), true, evaluation=evaluation), forecast, kind="forecast")
 
 
@@ -182,7 +193,7 @@ def estimate(
     data: Settings,
     methods: Settings,
     seeds: int,
-    network: Settings,
+    networks: Settings,
     training: Settings,
     exponents: Settings,
     products: int,
@@ -194,7 +205,9 @@ def estimate(
     from nearorbit.training import cost
     from nearorbit.training.methods.base import inputs
 
-    table = cost.estimate(systems, data, methods, seeds=seeds, network=network, training=training, exponents=exponents)
+    table = cost.estimate(
+        systems, data, methods, seeds=seeds, networks=networks, training=training, exponents=exponents
+    )
     built = [build("methods", label, spec) for label, spec in methods.items()]
     needed = [inputs(method) for method in built]
     selections = {method.neighbors for method, kinds in zip(built, needed, strict=True) if "neighbors" in kinds}

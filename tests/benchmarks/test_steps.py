@@ -14,7 +14,7 @@ import torch
 
 from nearorbit.dynamics.fields import TrueField
 from nearorbit.dynamics.flow import rollout
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study.catalogue import build
 from nearorbit.training.methods.base import Batch
 from nearorbit.training.optimizer import Adam, clipped, flatten, gradient

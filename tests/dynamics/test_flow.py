@@ -6,7 +6,7 @@ from scipy.integrate import solve_ivp
 
 from nearorbit.dynamics.fields import TrueField
 from nearorbit.dynamics.flow import Drive, adaptive_rollout, propagate, rollout, tangent_rollout
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 
 
 class Linear:

@@ -5,9 +5,10 @@ import torch
 from lorenz63 import Lorenz
 from lorenz63 import jacobian as true_jacobian
 
+from nearorbit.dynamics.activations import ACTIVATIONS
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField, jacobian
 from nearorbit.dynamics.flow import Drive, rollout, tangent_rollout, taylor_rollout
-from nearorbit.dynamics.networks.mlp import ACTIVATIONS, NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 
 
 class Plain:

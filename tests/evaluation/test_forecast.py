@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
 from nearorbit.dynamics.flow import propagate
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.evaluation.forecast import best_steps, ends, exponents, forecast
 from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.steps import find_steps, step_errors

@@ -45,7 +45,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("data|{system}", {"noise": 0.0}, "is not a plain name"),
         ("methods|x", {"method": "../base"}, "no method"),
         ("seeds", 10**30, "greater than the maximum"),
-        ("network|width", 10**12, "greater than the maximum"),
+        ("networks|mlp|width", 0, "width 0 and depth 3 must be at least 1"),
         ("data|clean|samples", 10**9, "greater than the maximum"),
         ("training|learning_rate", math.nan, "a finite number"),
         ("training|learning_rate", math.inf, "a finite number"),
@@ -171,7 +171,7 @@ def test_every_stage_that_reads_observations_refuses_a_gap(tmp_path, capsys):
         "neighbors": {"ahead": 2, "selection": {"count": 2, "theiler": 0.0}},
         "supervise": {"label": "Lorenz", "system": {"system": "Lorenz"}},
         "estimators": {"theiler": 0.0},
-        "train": {"label": "baseline", "method": {}, "network": {}, "training": {}},
+        "train": {"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}},
     }
     readers = {name: stage for name, stage in stages().items() if "observations" in inspect.signature(stage).parameters}
     assert set(readers) == {*settings, "observe"}, "observe writes them, the others read"
@@ -243,7 +243,7 @@ def test_a_study_too_large_for_the_memory_is_one_line(tmp_path, capsys, monkeypa
 
 def test_it_is_the_missing_input_that_is_named_and_no_output(tmp_path, capsys):
     observed(tmp_path / "observations.nc")
-    settings = json.dumps({"label": "baseline", "method": {}, "network": {}, "training": {}})
+    settings = json.dumps({"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}})
     paths = [f"--{name}={tmp_path / name}.nc" for name in ("observations", "neighbors", "model", "history", "costs")]
     assert main(["train", "--settings", settings, *paths, f"--checkpoint={tmp_path / 'checkpoint'}"]) != 0
     assert f"error: {tmp_path / 'neighbors.nc'}: No such file" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from capturable import Capturable
 from test_methods import now, prepare
 
 from nearorbit.dynamics.fields import Field
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study.catalogue import StudyError, build
 from nearorbit.training.discrepancies import WIDTHS, mmd, sinkhorn
 from nearorbit.training.methods.baseline import Baseline

@@ -15,7 +15,7 @@ from lorenz63 import Lorenz, observations, supervision
 from nearorbit.data.neighbors import neighbors
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
 from nearorbit.dynamics.flow import rollout
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study import catalogue
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training

@@ -11,7 +11,7 @@ from test_methods import SIDES
 
 from nearorbit.__main__ import main
 from nearorbit.data.neighbors import neighbors
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import write
@@ -266,7 +266,13 @@ def test_the_door_trains_several_cells_and_resumes(data, tmp_path, monkeypatch, 
             write(file, tmp_path / f"{cell}.{kind}.nc", kind=kind)
         cells[cell] = observed
     network, training = {"width": 16, "depth": 2}, {"steps": 30, "batch": 16, "validate_every": 10, "device": "cpu"}
-    settings = {"label": "n", "method": {"method": "neighborhood"}, "network": network, "training": training}
+    settings = {
+        "label": "n",
+        "system": {},
+        "method": {"method": "neighborhood"},
+        "network": network,
+        "training": training,
+    }
     checkpoint = tmp_path / "checkpoints" / "n.safetensors"
 
     def command(*cells, **changed):
@@ -298,7 +304,7 @@ def test_the_door_trains_several_cells_and_resumes(data, tmp_path, monkeypatch, 
 def test_the_door_refuses_lists_that_do_not_match(tmp_path, capsys):
     options = ["--observations", "a.nc", "b.nc", "--model", f"{tmp_path}/m", "--history", f"{tmp_path}/h",
                "--costs", f"{tmp_path}/c"]  # fmt: skip
-    settings = json.dumps({"label": "baseline", "method": {}, "network": {}, "training": {}})
+    settings = json.dumps({"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}})
     assert main(["train", "--settings", settings, *options]) == 2
     assert "train: --model has 1 files, --observations 2" in capsys.readouterr().err
 

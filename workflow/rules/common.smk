@@ -107,8 +107,8 @@ home = told(catalogue.home)
 def modules(package, wildcards):
     """Find the modules that a job looks up in a catalogue."""
     kind = package.removesuffix("s")
-    if package == "needs" and "method" in wildcards.keys():
-        return [home(package, need) for need in declared(wildcards.method)["needs"]]
+    if package in ("needs", "networks") and "method" in wildcards.keys():
+        return [home(package, name) for name in declared(wildcards.method)[package]]
     if kind not in wildcards.keys():
         return members(package)
     return [home(package, getattr(study, package)[wildcards[kind]][kind])]
@@ -116,14 +116,15 @@ def modules(package, wildcards):
 
 @told
 def declared(method):
-    """Find what a method declares that it needs, and the files that the training is given for it."""
+    """Find what a method needs, the network that it trains, and the files that the training is given."""
     from nearorbit.training.methods.base import inputs  # it imports torch
 
     entry = study.entry("methods", method)
     places = {kind: f"{kind}.nc" for kind in inputs(entry)}
     if "neighbors" in places:
         places["neighbors"] = f"neighbors/{entry.neighbors}.nc"
-    return {"needs": sorted(entry.needs), "files": places}
+    network = study.networks[study.networks_of[method]]["network"]
+    return {"needs": sorted(entry.needs), "networks": [network], "files": places}
 
 
 def training_inputs(wildcards):

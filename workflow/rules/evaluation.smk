@@ -14,7 +14,7 @@ rule forecast:
         ENVIRONMENT
     params:
         settings=settings("forecast"),
-        sources=sources("forecast"),
+        sources=sources("forecast", "networks"),
     shell:
         "python -m nearorbit forecast --settings {params.settings:q} --model {input.model}"
         " --history {input.history} --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"

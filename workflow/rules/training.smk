@@ -16,7 +16,7 @@ rule train:
         gpu=int(study.training["device"] != "cpu"),  # how many there are to share is the profile's to say
     params:
         settings=settings("train"),
-        sources=sources("train", "methods", "needs"),
+        sources=sources("train", "methods", "needs", "networks"),
         given=given,
         checkpoint="results/{study}/checkpoints/{system}/{data}/{method}.safetensors",  # no output: it outlives a kill
     shell:
@@ -40,7 +40,7 @@ rule growth:
         gpu=int(study.training["device"] != "cpu"),
     params:
         settings=settings("growth"),
-        sources=sources("growth", "methods", "needs"),
+        sources=sources("growth", "methods", "needs", "networks"),
     shell:
         "python -m nearorbit growth --settings {params.settings:q} --growth {output.growth} 2>&1 | tee {log}"
 

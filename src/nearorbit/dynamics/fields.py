@@ -82,8 +82,27 @@ def identity(x: Tensor) -> Tensor:
     return torch.eye(dimension, dtype=x.dtype, device=x.device).expand(*x.shape[:-1], dimension, dimension)
 
 
+class Differentiated:
+    """What evaluates itself, and gets its tangents from automatic differentiation."""
+
+    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Push tangents forward by automatic differentiation; see :class:`Field`."""
+        f, action = torch.func.vmap(lambda t: torch.func.jvp(self, (x,), (t,)), in_dims=-2, out_dims=(0, -2))(v)
+        return f[0], action
+
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Push second derivatives forward by automatic differentiation; see :class:`Field`."""
+
+        def second(vi: Tensor, vj: Tensor) -> Tensor:
+            return torch.func.jvp(lambda y: torch.func.jvp(self, (y,), (vi,))[1], (x,), (vj,))[1]
+
+        (f, action), along = self.push_forward(x, v), self.push_forward(x, w)[1]
+        i, j = (v[..., index, :] for index in pairs)
+        return f, action, along + torch.func.vmap(second, in_dims=-2, out_dims=-2)(i, j)
+
+
 @dataclass(frozen=True)
-class TrueField:
+class TrueField(Differentiated):
     """The equations of a true system, in system units.
 
     Arguments:
@@ -100,21 +119,6 @@ class TrueField:
     def __call__(self, x: Tensor) -> Tensor:
         """Evaluate the field; see :class:`Field`."""
         return self.system(x, torch)
-
-    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Push tangents forward by automatic differentiation; see :class:`Field`."""
-        f, action = torch.func.vmap(lambda t: torch.func.jvp(self, (x,), (t,)), in_dims=-2, out_dims=(0, -2))(v)
-        return f[0], action
-
-    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Push second derivatives forward by automatic differentiation; see :class:`Field`."""
-
-        def second(vi: Tensor, vj: Tensor) -> Tensor:
-            return torch.func.jvp(lambda y: torch.func.jvp(self, (y,), (vi,))[1], (x,), (vj,))[1]
-
-        (f, action), along = self.push_forward(x, v), self.push_forward(x, w)[1]
-        i, j = (v[..., index, :] for index in pairs)
-        return f, action, along + torch.func.vmap(second, in_dims=-2, out_dims=-2)(i, j)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,14 @@ import difflib
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import Any, get_args
 
 CATALOGUES = {  # and the packages that they are
+    "networks": "nearorbit.dynamics.networks",
     "systems": "nearorbit.truth.systems",
     "needs": "nearorbit.training.needs",
     "methods": "nearorbit.training.methods",
@@ -59,6 +61,16 @@ def entries(package: str) -> Mapping[str, Callable[..., Any]]:
                 raise ValueError(f"{module}: the name '{name}' is taken by another entry of '{package}'")
             found[name] = factory
     return dict(sorted(found.items()))
+
+
+def summary(entry: Any) -> str:
+    """Give the first sentence of the documentation of an entry, without markup; of a metric, what it is on axes."""
+    if label := getattr(entry, "label", None):
+        return str(label)
+    entry = entry.func if isinstance(entry, partial) else entry
+    text = inspect.getdoc(entry if inspect.isroutine(entry) or isinstance(entry, type) else type(entry)) or ""
+    text = " ".join(text.split("\n\n")[0].split())
+    return re.sub(r":\w+:`(.*?)`", r"\1", text).partition(". ")[0].rstrip(".")
 
 
 def names(package: str) -> list[str]:

@@ -22,7 +22,7 @@ RESULTS = {  # what lies where in results/: beside the labels of an axis, the ax
 # The axes below which a file lies; a long table of the study lies below none.
 PLACES = {name: axes for axes, names in reversed(RESULTS.values()) for name in names}
 JUDGED = ("forecast.nc",)  # of the true field, too, as of a method with the label `truth`
-CATALOGUED = {"systems": "system", "methods": "method", "figures": "figure", "tables": "table"}
+CATALOGUED = {"systems": "system", "networks": "network", "methods": "method", "figures": "figure", "tables": "table"}
 LABELLED = {"data": "data", "neighbors": "neighbors"} | CATALOGUED  # sections of labelled lines, and what one is called
 
 

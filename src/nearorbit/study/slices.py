@@ -59,8 +59,9 @@ SLICES = {
         CELL,
         lambda s, system, data, method: {
             "label": method,
+            "system": s.systems[system],  # for networks that build upon its equations
             "method": s.methods[method],
-            "network": s.network,
+            "network": s.networks[s.networks_of[method]],
             "training": s.training,
         },
     ),
@@ -90,7 +91,8 @@ SLICES = {
     "estimate": (
         (),
         lambda s: {
-            **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "network", "training")},
+            **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "training")},
+            "networks": {method: s.networks[label] for method, label in s.networks_of.items()},
             "exponents": s.evaluation["exponents"],
             "products": len(s.tables) + len(s.figures),
             "estimators": any(

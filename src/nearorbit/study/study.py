@@ -21,20 +21,22 @@ from nearorbit.study.slices import SLICES
 class Study:
     """A checked study; each attribute is the section of the file with that name.
 
-    The lines of catalogues have their entry spelt out: ``Lorenz: {}`` has become ``Lorenz: {system: Lorenz}``.
+    The lines of catalogues have their entry spelt out: ``Lorenz: {}`` has become ``Lorenz: {system: Lorenz}``. Which of
+    the networks a method trains, the first if its line names none, is in ``networks_of``, by the labels.
     """
 
     study: str
     seeds: int
     systems: Mapping[str, Mapping[str, Any]]
     data: Mapping[str, Mapping[str, Any]]
+    networks: Mapping[str, Mapping[str, Any]]
     methods: Mapping[str, Mapping[str, Any]]
-    network: Mapping[str, Any]
     training: Mapping[str, Any]
     neighbors: Mapping[str, Mapping[str, Any]]
     evaluation: Mapping[str, Any]
     figures: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Mapping[str, Any]]
+    networks_of: Mapping[str, str]
     where: str = "study"
 
     @property
@@ -68,7 +70,7 @@ class Study:
         return pick(self, *labels)
 
     def entry(self, section: str, label: str) -> Any:
-        """Build what a line of ``systems``, ``methods``, ``figures`` or ``tables`` asks for.
+        """Build what a line of a section of catalogue entries asks for, e.g. of ``systems``.
 
         Raises:
             StudyError: If the catalogue does not know it, or it refuses a setting.
@@ -130,7 +132,10 @@ def parse(config: Any, *, where: str = "study") -> Study:
             f"or more than {DEEPEST} within one another"
         )
     refuse([f"{where}: {problem}" for problem in violations(config)])
-    study = Study(**{key: _normalized(key, section) for key, section in config.items()}, where=where)
+    sections = {key: _normalized(key, section) for key, section in config.items()}
+    first = next(iter(sections["networks"]))
+    chosen = {label: spec.pop("network", first) for label, spec in sections["methods"].items()}
+    study = Study(**sections, networks_of=chosen, where=where)
     refuse([f"{where}: {problem}" for problem in misfits(study)])
     return study
 

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
-from nearorbit.dynamics.fields import TrueField, jacobian
+from nearorbit.dynamics.fields import Coordinates, TrueField, jacobian
 from nearorbit.dynamics.flow import propagate, rollout
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.models import make
+from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import build
 from nearorbit.training.batches import Data, sizes
 from nearorbit.training.budget import Training
@@ -86,7 +87,7 @@ def estimate(
     methods: Mapping[str, Mapping[str, Any]],
     *,
     seeds: int,
-    network: Mapping[str, Any],
+    networks: Mapping[str, Mapping[str, Any]],
     training: Mapping[str, Any],
     exponents: Mapping[str, float],
     rounds: int = 5,
@@ -98,7 +99,7 @@ def estimate(
         data: Its data, of which only the samples per period matter.
         methods: Its methods.
         seeds: Its number of seeds.
-        network: The settings of the network.
+        networks: The network of each method, as lines of a study.
         training: The settings of the training.
         exponents: The settings of learned spectra: ``starts``, and ``horizon`` and ``transient`` in periods.
         rounds: How many times each kind of step is measured, after once for warming up.
@@ -112,14 +113,17 @@ def estimate(
     settings = Training(**training)
     substeps = SUBSTEPS if settings.substeps == "auto" else settings.substeps
     device = pick_device(settings.device)
-    dimensions = [build("systems", label, spec).dimension for label, spec in systems.items()]
+    components = [build("systems", label, spec).components for label, spec in systems.items()]
+    dimensions = [len(names) for names in components]
     rows = []
     for dimension in sorted(set(dimensions)):
         cells, of = dimensions.count(dimension) * len(data), {"dimension": dimension, "seeds": seeds}
+        of["components"] = components[dimensions.index(dimension)]
         for label, spec in methods.items():
             method = build("methods", label, spec)
             segment, batch = sizes(method, settings)
-            of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1), **network}
+            of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1)}
+            of["network"] = networks[label]
             step = step_of(method, of, device)
             seconds = settings.steps * substeps * _median(step, rounds, device)
             rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
@@ -156,9 +160,12 @@ def _tangent_step(sizes: Mapping[str, Any], starts: int) -> Callable[[], object]
     return lambda: advance(states, tangents, STEP)
 
 
-def _field(sizes: Mapping[str, Any]) -> NeuralField:
-    network = {name: sizes[name] for name in ("width", "depth", "activation") if name in sizes}
-    return NeuralField(sizes["dimension"], range(sizes["seeds"]), **network)
+def _field(sizes: Mapping[str, Any]) -> Ensemble:
+    """Make untrained networks: those of the sizes, or perceptrons of their width and depth."""
+    dimension, seeds = sizes["dimension"], range(sizes["seeds"])
+    one = (torch.full((len(seeds), n), value).double() for n, value in ((dimension, 0.0), (dimension, 1.0), (1, 1.0)))
+    network = sizes.get("network") or {name: sizes[name] for name in ("width", "depth")}
+    return make(network, sizes.get("components", [f"x{i}" for i in range(dimension)]), seeds, Coordinates(*one))
 
 
 def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:

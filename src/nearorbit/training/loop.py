@@ -28,9 +28,10 @@ import xarray as xr
 from torch import Tensor, nn
 
 from nearorbit.data.fitted_field import fitted_errors
-from nearorbit.dynamics.fields import Coordinates, Field
+from nearorbit.dynamics.fields import Coordinates, Equations, Field
 from nearorbit.dynamics.integration import least_steps
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.models import make
+from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import StudyError
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
@@ -48,17 +49,19 @@ def train(
     network: Mapping[str, Any],
     training: Mapping[str, Any],
     files: Mapping[str, xr.Dataset] | None = None,
+    equations: Equations | None = None,
     checkpoint: Checkpoint | None = None,
-) -> tuple[NeuralField, Coordinates, list[pd.DataFrame], dict[str, Any]]:
+) -> tuple[Ensemble, Coordinates, list[pd.DataFrame], dict[str, Any]]:
     """Train an ensemble, a member for each seed of the observations.
 
     Arguments:
         observations: The observed orbits, from :func:`nearorbit.data.observations.observe`; or of several cells, from
             :func:`nearorbit.training.batches.stacked`.
         method: The training method.
-        network: The settings of :class:`nearorbit.dynamics.networks.mlp.NeuralField`.
+        network: The network, as a line of a study spells it out.
         training: The settings of :class:`nearorbit.training.budget.Training`.
         files: The other files of results that the method needs, by their kinds: ``neighbors``, ``supervision``.
+        equations: The known equations, of a network that builds upon some.
         checkpoint: The file to resume from and to write now and then.
 
     Returns:
@@ -79,7 +82,8 @@ def train(
         *(torch.from_numpy(observations[name].to_numpy().reshape(len(seeds), -1)) for name in ("mean", "scale", "rate"))
     )
     data = Data(observations, method, settings, files, device=device, dtype=dtype)
-    field = NeuralField(observations.sizes["component"], seeds, **network).to(device, dtype)
+    components = [str(name) for name in observations["component"].to_numpy()]
+    field = make(network, components, seeds, coordinates, equations).to(device, dtype)
     loop = Loop(field, data, method, settings, seeds)
     spent = loop.run(checkpoint)
     costs = {
@@ -88,6 +92,7 @@ def train(
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
         "substeps": settings.substeps,
+        "network": network.get("network", "mlp"),
         "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "given": given(method),
@@ -128,7 +133,7 @@ class Loop:
         seeds: The seeds of the members.
     """
 
-    def __init__(self, field: NeuralField, data: Data, method: Method, settings: Training, seeds: Sequence[int]):
+    def __init__(self, field: Ensemble, data: Data, method: Method, settings: Training, seeds: Sequence[int]):
         self._field, self._data, self._method, self._settings, self._seeds = field, data, method, settings, seeds
         self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
         # What is trained: the ensemble, and what the method adds to it.

@@ -31,8 +31,11 @@ def flatten(trained: nn.Module) -> Tensor:
 
 
 def gradient(loss: Tensor, trained: nn.Module) -> Tensor:
-    """Compute the gradient of a loss, laid out as :func:`flatten` lays out the weights; returns shape (E, P)."""
-    return _rows_of(torch.autograd.grad(loss, list(trained.parameters())))
+    """Compute the gradient of a loss, laid out as :func:`flatten` lays out the weights; returns shape (E, P).
+
+    It is zero where the loss does not depend on a weight, as on the constant of an energy.
+    """
+    return _rows_of(torch.autograd.grad(loss, list(trained.parameters()), materialize_grads=True))
 
 
 def clipped(gradients: Tensor, bound: float) -> tuple[Tensor, Tensor]:

@@ -1,1 +1,1 @@
-"""Networks, in ensembles."""
+"""The networks, one file each: ensembles of all seeds."""

@@ -15,6 +15,7 @@ TITLES = {
     "steps": "steps",
     "samples_seen": "samples seen",
     "substeps": "substeps",
+    "network": "network",
     "parameters": "parameters",
     "device": "device",
     "seeds": "seeds",

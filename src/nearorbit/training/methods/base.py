@@ -173,6 +173,23 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
             yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {samples} samples"
     for need in needs.values():
         yield from need.misfits(study, place, method)
+    if label := study.networks_of.get(place.partition(".")[2]):
+        yield from _network_misfits(study, place, label)
+
+
+def _network_misfits(study: Any, place: str, label: str) -> Iterator[str]:
+    """Tell the systems of a study that a network cannot be a field of."""
+    for system in study.systems:
+        try:
+            network, learned = study.entry("networks", label), study.entry("systems", system)
+        except catalogue.StudyError:
+            continue  # said elsewhere
+        try:
+            network.check(learned.components)
+            if hasattr(network, "known"):
+                catalogue.build("systems", system, network.known(study.systems[system]), where="its equations")
+        except ValueError as error:
+            yield f"{place}: networks.{label} is none for systems.{system}: {error}"
 
 
 def member_mean(x: Tensor) -> Tensor:

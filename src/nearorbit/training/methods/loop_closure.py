@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field, identity
-from nearorbit.dynamics.networks.mlp import NeuralField
+from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
 
 SHORT, LONG = 2, 4  # nodes of Gauss' quadrature along a segment, and from one end of the attractor to another

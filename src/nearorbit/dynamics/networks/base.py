@@ -1,0 +1,271 @@
+r"""What a network is: an ensemble of them, one for each seed; and the layers that several are made of.
+
+A network of a study is a frozen dataclass of its settings, which makes the ensemble. All parameters and buffers of an
+ensemble have the leading dimension E of its members, and member e sees only the states in row e. It evaluates itself;
+tangents it may carry through its layers by hand, or else gets from automatic differentiation. By hand the products are
+those of a member alone, whose bits no other member changes; automatic differentiation may fold them otherwise.
+
+It is one module since most networks are made of the same perceptrons.
+"""
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import pairwise
+from typing import ClassVar, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nearorbit.dynamics.activations import ACTIVATIONS
+from nearorbit.dynamics.fields import Coordinates, Differentiated, Pairs
+from nearorbit.study.seeds import generator
+
+# The last elements of a tensor, which fill no whole (unrolled) vector, go through other code in torch, with another
+# rounding of exp. A member's activations fill whole ones, so that it has the same bits in any ensemble.
+VECTOR = 32
+
+
+class Ensemble(Differentiated, nn.Module):
+    """Networks for several seeds in one stack of weights: a :class:`nearorbit.dynamics.fields.Field`.
+
+    Subclasses define ``forward``, from states in model coordinates with shape (E, *, D) to derivatives in model time.
+
+    Arguments:
+        dimension: The number of components, D.
+        members: The number of members, E.
+    """
+
+    def __init__(self, dimension: int, members: int):
+        nn.Module.__init__(self)
+        if min(dimension, members) < 1:
+            raise ValueError("network: there must be a component and a seed")
+        self.dimension, self.members = dimension, members
+
+    def __getitem__(self, members: slice) -> "Ensemble":
+        """Pick members; the weights are copied."""
+        part = deepcopy(self)
+        for module in part.modules():  # those it is made of are ensembles of the same members
+            if isinstance(module, Ensemble):
+                module.members = len(range(self.members)[members])
+        for tensor in (*part.parameters(), *part.buffers()):
+            tensor.data = tensor.data[members].clone()
+        return part
+
+
+class Network(Protocol):
+    """A network of a study: a frozen dataclass whose fields are its settings.
+
+    One that builds upon known equations has another function, ``known(learned) -> dict``: of the line of the system
+    that is learned, it makes that of the system whose equations ``make`` is handed, as one argument more.
+    """
+
+    # In words and formula, for a stranger with the file: g(y) of member e, in model coordinates y.
+    equations: ClassVar[str]
+
+    def check(self, components: Sequence[str]) -> None:
+        """Refuse systems that it cannot be a field of.
+
+        Arguments:
+            components: The names of the components.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        ...
+
+    def make(self, components: Sequence[str], seeds: Sequence[int], coordinates: Coordinates) -> Ensemble:
+        """Make an ensemble; the initial weights of a member depend on its seed alone.
+
+        Arguments:
+            components: The names of the components, D of them.
+            seeds: The seeds of the E members.
+            coordinates: The change from system units to model coordinates.
+        """
+        ...
+
+
+def paired(components: Sequence[str], pairs: Sequence[Sequence[str]] | None) -> tuple[list[int], list[int]]:
+    """Find the pairs of components, positions and what belongs to them.
+
+    Arguments:
+        components: The names of the components.
+        pairs: The pairs, by names; None pairs the first half of the components with the second.
+
+    Returns:
+        The indices of the first and of the second ones.
+
+    Raises:
+        ValueError: If not every component is in one pair.
+    """
+    names = list(components)
+    half = len(names) // 2
+    pairs = list(zip(names[:half], names[half:], strict=False)) if pairs is None else [tuple(pair) for pair in pairs]
+    if sorted(name for pair in pairs for name in pair) != sorted(names) or any(len(pair) != 2 for pair in pairs):
+        raise ValueError(
+            f"its components have to be paired, each in one pair; there are {len(names)}, {', '.join(names)}, and the "
+            f"pairs {', '.join('/'.join(map(str, pair)) for pair in pairs)}"
+        )
+    return tuple([names.index(pair[side]) for pair in pairs] for side in (0, 1))
+
+
+def check_layers(width: int, depth: int, activation: str) -> None:
+    """Refuse hidden layers that there cannot be.
+
+    Raises:
+        ValueError: If there is no such activation, or a size is not positive.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"network.activation: no '{activation}'; it is one of {', '.join(ACTIVATIONS)}")
+    if min(width, depth) < 1:
+        raise ValueError(f"network: width {width} and depth {depth} must be at least 1")
+
+
+class NeuralField(Ensemble):
+    r"""An ensemble of multilayer perceptrons, one for each seed, in one stack of weights.
+
+    Each member is :math:`f_\theta(x) = W_L \, \sigma(\cdots \sigma(W_1 x + b_1) \cdots) + b_L`. The E members are
+    evaluated together by batched matrix products; member e sees only the states in row e of the leading dimension.
+    Tangents are carried through the layers beside the states, so that the hidden activations are computed once. The
+    weights are made in float64; ``.to(dtype)`` changes that.
+
+    Arguments:
+        dimension: The number of components, D.
+        seeds: The seeds of the E members; the initial weights of a member depend on nothing but its seed.
+        width: The width of the hidden layers.
+        depth: The number of hidden layers.
+        activation: The name of the activation, a key of :data:`nearorbit.dynamics.activations.ACTIVATIONS`.
+        outputs: The number of outputs; D, as a field has, if None.
+        purpose: What the stream of random numbers for the initial weights is named after.
+
+    Raises:
+        ValueError: If there is no such activation, or a size is not positive.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        seeds: Sequence[int],
+        *,
+        width: int = 64,
+        depth: int = 3,
+        activation: str = "silu",
+        outputs: int | None = None,
+        purpose: str = "weights",
+    ):
+        super().__init__(dimension, len(seeds))
+        check_layers(width, depth, activation)
+        self._activation = ACTIVATIONS[activation]
+        self._rows = VECTOR // math.gcd(VECTOR, width)
+        sizes = [dimension, *[width] * depth, outputs or dimension]
+        streams = [generator(purpose, int(seed)) for seed in seeds]
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for fan_in, fan_out in pairwise(sizes):
+            # Uniform in +- 1 / sqrt(fan_in), as torch.nn.Linear, from a stream that is the same on every device.
+            bound = fan_in**-0.5
+            self.weights.append(uniform(streams, bound, (fan_in, fan_out)))
+            self.biases.append(uniform(streams, bound, (1, fan_out)))
+
+    def _aligned(self, x: Tensor) -> Tensor:
+        """Bring states to shape (E, *, D), with zeros appended until a member fills whole vectors."""
+        h = x.reshape(self.members, -1, self.dimension)
+        missing = -h.shape[1] % self._rows
+        return nn.functional.pad(h, (0, 0, 0, missing)) if missing else h
+
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+        # Indexing a ParameterList costs as much as a product of small matrices.
+        return list(zip(self.biases._parameters.values(), self.weights._parameters.values(), strict=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate each member at its own states; see :class:`Field`.
+
+        Arguments:
+            x: States in model coordinates, with shape (E, *, D).
+
+        Returns:
+            Derivatives in model time, with shape (E, *, D).
+        """
+        h = self._aligned(x)
+        *hidden, last = self._layers()
+        for b, w in hidden:
+            (h,) = self._activation(torch.baddbmm(b, h, w), 0)
+        return self._output(last, h, x.shape)
+
+    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Evaluate each member and push tangents forward through its layers; see :class:`Field`.
+
+        Arguments:
+            x: States in model coordinates, with shape (E, *, D).
+            v: Tangents, with shape (E, *, K, D).
+
+        Returns:
+            f(x) with shape (E, *, D), and J(x) v with shape (E, *, K, D).
+        """
+        h, tangents = self._aligned(x), v.shape[-2]
+        u = v.reshape(self.members, -1, self.dimension)
+        states = u.shape[1] // tangents
+        *hidden, last = self._layers()
+        for b, w in hidden:
+            h, slope = self._activation(torch.baddbmm(b, h, w), 1)
+            u = torch.bmm(u, w).view(self.members, states, tangents, -1) * slope[:, :states].unsqueeze(2)
+            u = u.view(self.members, states * tangents, -1)
+        return self._output(last, h, x.shape), torch.bmm(u, last[1]).view(v.shape)
+
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluate each member and push second derivatives through its layers; see :class:`Field`."""
+        h, tangents = self._aligned(x), v.shape[-2]
+        u = torch.cat([v, w], -2)  # both go through the same products
+        shape = self.members, v[..., 0, 0].numel() // self.members, u.shape[-2]
+        u = u.reshape(self.members, -1, self.dimension)
+        *hidden, last = self._layers()
+        for bias, weight in hidden:
+            h, slope, curvature = self._activation(torch.baddbmm(bias, h, weight), 2)
+            slope, curvature = (t[:, : shape[1]].unsqueeze(2) for t in (slope, curvature))
+            first, second = torch.bmm(u, weight).view(*shape, -1).split([tangents, shape[2] - tangents], 2)
+            i, j = (first[:, :, index] for index in pairs)
+            u = torch.cat([slope * first, slope * second + curvature * (i * j)], 2).flatten(1, 2)
+        f, u = self._output(last, h, x.shape), torch.bmm(u, last[1])
+        u = u.view(*x.shape[:-1], shape[2], self.dimension)
+        return f, u[..., :tangents, :], u[..., tangents:, :]
+
+    def gradient(self, x: Tensor) -> Tensor:
+        """Compute the gradient of a scalar, that is of networks with one output, at states with shape (E, *, D)."""
+        return self._gradient(x, 1)[0]
+
+    def hessian(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the gradient of a scalar and its Hessian; returns shapes (E, *, D) and (E, *, D, D)."""
+        return self._gradient(x, 2)
+
+    def _gradient(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
+        """Go back through the layers, for the gradient; for the Hessian with the D unit tangents beside."""
+        h, count, D = self._aligned(x), x.shape[:-1].numel() // self.members, self.dimension
+        u = torch.eye(D, dtype=x.dtype, device=x.device).repeat(self.members, count, 1) if order == 2 else h
+        *hidden, (_, last) = self._layers()
+        passed, spread = [], lambda s: s[:, :count].unsqueeze(2).expand(-1, -1, D, -1).flatten(1, 2)
+        for b, w in hidden:
+            h, *slopes = self._activation(torch.baddbmm(b, h, w), order)
+            if order == 2:
+                u = torch.bmm(u, w)
+                slopes = [slopes[0], spread(slopes[0]), spread(slopes[1]) * u]
+                u = u * slopes[1]
+            passed.append(slopes)
+        g, rows = last.mT.expand(-1, h.shape[1], -1), 0.0
+        for (_, w), slopes in zip(reversed(hidden), reversed(passed), strict=True):
+            if order == 2:
+                rows = torch.bmm(rows * slopes[1] + spread(g) * slopes[2], w.mT)
+            g = torch.bmm(g * slopes[0], w.mT)
+        g = g[:, :count].reshape(x.shape)
+        return (g,) if order == 1 else (g, rows.reshape(*x.shape, D))
+
+    def _output(self, layer: tuple[Tensor, Tensor], h: Tensor, shape: torch.Size) -> Tensor:
+        bias, weight = layer
+        return torch.baddbmm(bias, h, weight)[:, : shape[:-1].numel() // self.members].reshape(
+            *shape[:-1], weight.shape[-1]
+        )
+
+
+def uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:
+    """Draw the parameters of all members, uniform in +- a bound, each from its own stream; shape (E, *shape)."""
+    values = np.stack([stream.uniform(-bound, bound, shape) for stream in streams])
+    return nn.Parameter(torch.from_numpy(values))

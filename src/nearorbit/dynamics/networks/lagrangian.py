@@ -1,0 +1,99 @@
+"""Lagrangian networks: fields that follow from a learned Lagrangian."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from nearorbit.dynamics.fields import Coordinates
+from nearorbit.dynamics.networks.base import Ensemble, NeuralField, check_layers, paired
+
+
+class LagrangianField(Ensemble):
+    """Networks with one output, a Lagrangian, and the equations of Euler and Lagrange.
+
+    Arguments:
+        lagrangian: The networks.
+        q: The indices of the positions.
+        v: The indices of their velocities.
+        rate: The change of a position per unit of model time and of its velocity, a, with shape (E, n).
+        drift: That at a standardized velocity of zero, b, with shape (E, n).
+    """
+
+    def __init__(self, lagrangian: NeuralField, q: Sequence[int], v: Sequence[int], rate: Tensor, drift: Tensor):
+        super().__init__(lagrangian.dimension, lagrangian.members)
+        self.lagrangian, self._q, self._v = lagrangian, list(q), list(v)
+        self.register_buffer("rate", rate)
+        self.register_buffer("drift", drift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate each member at its own states; see :class:`nearorbit.dynamics.fields.Field`."""
+        y = x.reshape(self.members, -1, self.dimension)
+        rate, drift = self.rate.unsqueeze(1), self.drift.unsqueeze(1)
+        moved = rate * y[..., self._v] + drift
+        gradient, hessian = self.lagrangian.hessian(y)
+        rows = hessian[..., self._v, :] / rate.unsqueeze(-1)
+        mass = rows[..., self._v] / rate.unsqueeze(-2) + torch.eye(len(self._q), dtype=y.dtype, device=y.device)
+        force = gradient[..., self._q] - (rows[..., self._q] * moved.unsqueeze(-2)).sum(-1)
+        faster = torch.linalg.solve_ex(mass, force.unsqueeze(-1))[0].squeeze(-1) / rate
+        f = torch.cat([moved, faster], -1)
+        back = [self._q.index(i) if i in self._q else len(self._q) + self._v.index(i) for i in range(self.dimension)]
+        return f[..., back].view(x.shape)
+
+
+@dataclass(frozen=True)
+class Lagrangian:
+    r"""A field that follows from a learned Lagrangian; half of the components are the velocities of the others.
+
+    .. math::
+        \dot{q} = \eta, \qquad
+        \frac{\partial^2 L}{\partial \eta^2} \, \dot{\eta} = \frac{\partial L}{\partial q}
+            - \frac{\partial^2 L}{\partial \eta \, \partial q} \, \eta, \qquad
+        L = L_\theta(y) + \tfrac12 |\eta|^2
+
+    in standardized positions and model time. That a velocity is the change of its position in system units is exact.
+
+    References:
+        | Lagrangian neural networks (Cranmer, Greydanus, Hoyer, Battaglia, Spergel and Ho, 2020)
+
+    Arguments:
+        pairs: The pairs of a position and its velocity, as names of components: ``[[x, vx], [y, vy]]``; None pairs the
+            first half with the second.
+        width: The width of the hidden layers of L.
+        depth: The number of its hidden layers.
+        activation: The activation: silu, tanh, gelu or softplus.
+    """
+
+    pairs: Sequence[Sequence[str]] | None = None
+    width: int = 64
+    depth: int = 3
+    activation: str = "silu"
+    equations: ClassVar[str] = (
+        "of the components, names in the order of the file, those of the pairs are positions q and velocities v; "
+        "eta = rate[e] * y_v + drift[e]; h = y; for every hidden layer n: h = activation(h @ lagrangian.weights.n[e] + "
+        "lagrangian.biases.n[e]); last layer without activation: L0(y) = h @ lagrangian.weights.n[e] + "
+        "lagrangian.biases.n[e]; L = L0 + |eta|^2 / 2, a function of y_q and eta; a = (d2L/deta2)^-1 (dL/dq - "
+        "d2L/detadq eta); g(y) is eta for the positions and a / rate[e] for the velocities"
+    )
+
+    def __post_init__(self):
+        check_layers(self.width, self.depth, self.activation)
+
+    def check(self, components: Sequence[str]) -> None:
+        """Refuse components that are not paired; see :class:`nearorbit.dynamics.networks.base.Network`."""
+        paired(components, self.pairs)
+
+    def make(self, components: Sequence[str], seeds: Sequence[int], coordinates: Coordinates) -> LagrangianField:
+        """Make an ensemble; see :class:`nearorbit.dynamics.networks.base.Network`."""
+        q, v = paired(components, self.pairs)
+        unit = 1 / (coordinates.scale[:, q] * coordinates.rate)
+        sizes = {"width": self.width, "depth": self.depth, "activation": self.activation}
+        network = NeuralField(len(components), seeds, **sizes, outputs=1)
+        return LagrangianField(network, q, v, unit * coordinates.scale[:, v], unit * coordinates.mean[:, v])
+
+
+def entries() -> dict[str, type]:
+    """Export the network of this file."""
+    return {"lagrangian": Lagrangian}
