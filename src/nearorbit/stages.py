@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, home
-from nearorbit.study.digest import digest, key
+from nearorbit.study.digest import digests, key
 from nearorbit.study.files import read, replacing, write
 
 Output = Annotated[Path, "output"]
@@ -122,7 +122,7 @@ def train(
         settings = {"method": method, "network": network, "training": training}
         looked_up = [home("methods", method.get("method", label)), home("networks", network.get("network", "mlp"))]
         looked_up += [home("needs", need) for need in built.needs]
-        sources = digest("train", looked_up)
+        sources = digests("train", looked_up)
         files = [path for paths in given.values() for path in paths]
         checkpoint = Checkpoint(checkpoint, key(settings, sources, files))
     files = {kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in given.items() if paths}

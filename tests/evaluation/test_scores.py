@@ -7,7 +7,7 @@ import synthetic
 from synthetic import DATA, GIVEN, SEEDS, SPECTRA
 
 from nearorbit.evaluation import scores
-from nearorbit.study import study
+from nearorbit.study import places
 from nearorbit.study.catalogue import entries, names
 
 CELL = {"system": "Lorenz", "data": "clean", "noise": 0.0, "method": "baseline"}
@@ -125,7 +125,7 @@ def test_a_missing_cell_is_left_out_of_the_long_tables(tmp_path):
 def test_the_files_of_a_study_are_listed_by_their_place():
     results = scores.Results.of("r", {"systems": {"A": {}, "B": {}}, "data": {"d": {"noise": 0}}, "methods": {"m": {}}})
     reads = {"forecast.nc", "scores.csv", "exponents.nc", "history.csv"}
-    assert [str(path) for path in study.paths(results.folder, results, reads)] == [
+    assert [str(path) for path in places.paths(results.folder, results, reads)] == [
         "r/A/exponents.nc",
         "r/B/exponents.nc",
         "r/A/d/truth/forecast.nc",

@@ -15,7 +15,8 @@ import yaml
 from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
 from nearorbit.study.catalogue import StudyError, misfits
-from nearorbit.study.digest import digest, source
+from nearorbit.study.digest import digests as digests_of
+from nearorbit.study.digest import source
 from nearorbit.study.files import table
 from nearorbit.study.places import LABELLED, RESULTS, reserved
 from nearorbit.study.schema import read
@@ -305,8 +306,8 @@ def test_a_change_reaches_only_the_stages_that_read_it(path, value, stages):
 
 def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypatch):
     def digests():
-        trainings = {name: digest("train", [f"nearorbit.training.methods.{name}"]) for name in ("baseline", "homotopy")}
-        return trainings | {"score": digest("score"), "neighbors": digest("neighbors")}
+        trainings = {m: digests_of("train", [f"nearorbit.training.methods.{m}"]) for m in ("baseline", "homotopy")}
+        return trainings | {"score": digests_of("score"), "neighbors": digests_of("neighbors")}
 
     def changed_by_editing(module):
         edited = lambda name: source(name) + "# edited" * (name == f"nearorbit.{module}")  # noqa: E731

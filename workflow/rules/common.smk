@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from nearorbit.study import catalogue, places, schema, study as studies
-from nearorbit.study.digest import digest, members
+from nearorbit.study.digest import digests, members
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
@@ -74,14 +74,27 @@ def settings(stage):
 
 
 def sources(stage, *packages):
-    """Make the params function of a digest of what a stage runs.
+    """Make the params of the digests of what a stage runs, one for each room: the reason of a job names what changed.
 
     Of each package it is the entry that the wildcards pick that counts, or all entries where they pick none.
     """
-    return lambda wildcards: cached_digest(stage, tuple(m for p in packages for m in modules(p, wildcards)))
+    looked_up = [module for package in packages for module in members(package)]
+
+    def source(room):
+        return lambda wildcards: by_room(stage, tuple(m for p in packages for m in modules(p, wildcards))).get(room, "")
+
+    return {f"{room}_sources": source(room) for room in by_room(stage, tuple(looked_up))}
 
 
-cached_digest = cache(digest)
+@cache
+def by_room(stage, looked_up):
+    """Collect the digests of what a stage runs by their rooms."""
+    rooms = {}
+    for line in digests(stage, looked_up):
+        room, _, module = line.removeprefix("nearorbit.").partition(".")
+        rooms.setdefault(room.split()[0], []).append(f"{room}.{module}" if module else room)
+    return {room: ", ".join(lines) for room, lines in rooms.items()}
+
 
 # Every job of a cluster starts Snakemake again. What it would have to import torch and seaborn for, two seconds each time,
 # it is told by the first one, through the environment; where that does not arrive, it finds out by itself.

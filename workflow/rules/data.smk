@@ -12,8 +12,8 @@ rule observe:
     conda:
         ENVIRONMENT
     params:
+        **sources("observe"),
         settings=settings("observe"),
-        sources=sources("observe"),
     shell:
         "python -m nearorbit observe --settings {params.settings:q} --orbits {input.orbits}"
         " --exponents {input.exponents} --observations {output.observations} 2>&1 | tee {log}"
@@ -29,8 +29,8 @@ rule neighbors:
     conda:
         ENVIRONMENT
     params:
+        **sources("neighbors"),
         settings=settings("neighbors"),
-        sources=sources("neighbors"),
     shell:
         "python -m nearorbit neighbors --settings {params.settings:q}"
         " --observations {input.observations} --neighbors {output.neighbors} 2>&1 | tee {log}"
@@ -47,8 +47,8 @@ rule estimators:
     conda:
         ENVIRONMENT
     params:
+        **sources("estimators"),
         settings=settings("estimators"),
-        sources=sources("estimators"),
     shell:
         "python -m nearorbit estimators --settings {params.settings:q} --observations {input.observations}"
         " --truth {input.truth} --estimators {output.estimators} 2>&1 | tee {log}"

@@ -13,8 +13,8 @@ rule forecast:
     conda:
         ENVIRONMENT
     params:
+        **sources("forecast", "networks"),
         settings=settings("forecast"),
-        sources=sources("forecast", "networks"),
     shell:
         "python -m nearorbit forecast --settings {params.settings:q} --model {input.model}"
         " --history {input.history} --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
@@ -30,8 +30,8 @@ rule forecast_truth:
     conda:
         ENVIRONMENT
     params:
+        **sources("forecast_truth", "systems"),
         settings=settings("forecast_truth"),
-        sources=sources("forecast_truth", "systems"),
     shell:
         "python -m nearorbit forecast_truth --settings {params.settings:q}"
         " --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
@@ -50,8 +50,8 @@ rule score:
     conda:
         ENVIRONMENT
     params:
+        **sources("score", "metrics"),
         settings=settings("score"),
-        sources=sources("score", "metrics"),
     shell:
         "python -m nearorbit score --settings {params.settings:q}"
         " --truth {input.truth} --forecast {input.forecast} --scores {output.scores} 2>&1 | tee {log}"
@@ -67,8 +67,8 @@ rule collect:
     conda:
         ENVIRONMENT
     params:
+        **sources("collect"),
         settings=settings("collect"),
-        sources=sources("collect"),
         folder=subpath(output[0], parent=True),
     shell:
         "python -m nearorbit collect --settings {params.settings:q}"

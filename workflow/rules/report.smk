@@ -18,8 +18,8 @@ rule table:
     conda:
         ENVIRONMENT
     params:
+        **sources("table", "tables", "metrics"),
         settings=settings("table"),
-        sources=sources("table", "tables", "metrics"),
         caption=caption("tables", "table"),
         folder=subpath(output.csv, ancestor=2),
     shell:
@@ -43,8 +43,8 @@ rule figure:
     conda:
         ENVIRONMENT
     params:
+        **sources("figure", "figures", "metrics"),
         settings=settings("figure"),
-        sources=sources("figure", "figures", "metrics"),
         caption=caption("figures", "figure"),
         folder=subpath(output.pdf, ancestor=2),
     shell:

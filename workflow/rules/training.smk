@@ -15,8 +15,8 @@ rule train:
     resources:
         gpu=int(study.training["device"] != "cpu"),  # how many there are to share is the profile's to say
     params:
+        **sources("train", "methods", "needs", "networks"),
         settings=settings("train"),
-        sources=sources("train", "methods", "needs", "networks"),
         given=given,
         checkpoint="results/{study}/checkpoints/{system}/{data}/{method}.safetensors",  # no output: it outlives a kill
     shell:
@@ -39,8 +39,8 @@ rule growth:
     resources:
         gpu=int(study.training["device"] != "cpu"),
     params:
+        **sources("growth", "methods", "needs", "networks"),
         settings=settings("growth"),
-        sources=sources("growth", "methods", "needs", "networks"),
     shell:
         "python -m nearorbit growth --settings {params.settings:q} --growth {output.growth} 2>&1 | tee {log}"
 
@@ -56,8 +56,8 @@ rule performance:
     conda:
         ENVIRONMENT
     params:
+        **sources("figure", "figures"),
         settings=json.dumps(FIGURE),
-        sources=sources("figure", "figures"),
         folder=subpath(output.pdf, parent=True),
     shell:
         "python -m nearorbit figure --settings {params.settings:q} --folder {params.folder}"

@@ -9,8 +9,8 @@ rule exponents:
     conda:
         ENVIRONMENT
     params:
+        **sources("exponents", "systems"),
         settings=settings("exponents"),
-        sources=sources("exponents", "systems"),
     shell:
         "python -m nearorbit exponents --settings {params.settings:q}"
         " --exponents {output.exponents} 2>&1 | tee {log}"
@@ -31,8 +31,8 @@ rule orbits:
     conda:
         ENVIRONMENT
     params:
+        **sources("orbits", "systems"),
         settings=settings("orbits"),
-        sources=sources("orbits", "systems"),
     shell:
         "python -m nearorbit orbits --settings {params.settings:q}"
         " --exponents {input.exponents} --orbits {output.orbits} 2>&1 | tee {log}"
@@ -49,8 +49,8 @@ rule truth_table:
     conda:
         ENVIRONMENT
     params:
+        **sources("truth", "systems"),
         settings=settings("truth"),
-        sources=sources("truth", "systems"),
     shell:
         "python -m nearorbit truth --settings {params.settings:q}"
         " --orbits {input.orbits} --exponents {input.exponents} --truth {output.truth} 2>&1 | tee {log}"
@@ -67,8 +67,8 @@ rule supervise:
     conda:
         ENVIRONMENT
     params:
+        **sources("supervise", "systems"),
         settings=settings("supervise"),
-        sources=sources("supervise", "systems"),
     shell:
         "python -m nearorbit supervise --settings {params.settings:q} --observations {input.observations}"
         " --exponents {input.exponents} --supervision {output.supervision} 2>&1 | tee {log}"

@@ -1,8 +1,9 @@
-"""A digest of the sources that a stage runs.
+"""Digests of the sources that a stage runs.
 
 Snakemake re-runs a job when its settings or inputs change, but not when a module does that the job imports. Each rule
-therefore carries a digest of all sources that its stage imports, transitively, as a parameter. They are found by
-parsing and not by importing: this takes milliseconds and needs none of what the sources need.
+therefore carries digests of all sources that its stage imports, transitively, as parameters, one for each: the reason
+of a job then names the source that changed. They are found by parsing and not by importing: this takes milliseconds and
+needs none of what the sources need.
 
 What a stage looks up by name in a catalogue is no import; the modules of these entries are passed in. So editing one
 method changes the digests of the trainings with that method, and a new file of a catalogue changes those of no other.
@@ -21,25 +22,25 @@ ROOT = Path(__file__).parents[1]
 STAGES = "nearorbit.stages"
 
 
-def digest(stage: str, entries: Iterable[str] = ()) -> str:
-    """Compute the digest of the sources of a stage.
+def digests(stage: str, entries: Iterable[str] = ()) -> list[str]:
+    """Compute the digests of the sources of a stage.
 
     Arguments:
         stage: The name of a function of :mod:`nearorbit.stages`. Of that module, the other functions are left out.
         entries: The modules of the entries that the stage looks up, e.g. ``"nearorbit.training.methods.baseline"``.
 
     Returns:
-        16 hexadecimal digits.
+        For each module, and the function of the stage, its name and 12 hexadecimal digits.
     """
     own = _statements(stage)
     roots = {*entries, *(name for statement in own for name in imports(statement))}
-    texts = [ast.unparse(statement) for statement in own] + [source(name) for name in sorted(closure(roots))]
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+    texts = {f"{STAGES}.{stage}": "\n".join(map(ast.unparse, own))} | {name: source(name) for name in closure(roots)}
+    return [f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}" for name, text in sorted(texts.items())]
 
 
-def key(settings: object, sources: str, files: Iterable[Path]) -> str:
-    """Compute a key for what follows from settings (as JSON), the digest of sources, and the content of files."""
-    parts = [json.dumps(settings, sort_keys=True).encode(), sources.encode()]
+def key(settings: object, sources: list[str], files: Iterable[Path]) -> str:
+    """Compute a key for what follows from settings (as JSON), the digests of sources, and the content of files."""
+    parts = [json.dumps([settings, sources], sort_keys=True).encode()]
     parts += [hashlib.sha256(path.read_bytes()).digest() for path in files]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
