@@ -93,6 +93,17 @@ def test_a_training_logs_its_progress(finished):
     assert re.search(r"step 40/40  loss .* steps/s .* left", log), log
 
 
+def test_every_log_begins_with_what_was_asked_and_ends_with_how_long_it_took(finished):
+    logs = list((finished / "results/smoke/logs").rglob("*.log"))
+    assert len(logs) == 40
+    for log in logs:
+        first, *_, last = log.read_text().splitlines()
+        stage = re.fullmatch(r"nearorbit [\d.]+ (\w+) --settings {.*}", first)[1]
+        assert re.fullmatch(rf"{stage}: \d+\.\d s", last), log
+    lines = (finished / "results/smoke/logs/Lorenz/noisy/jacobian/training.log").read_text().splitlines()
+    assert lines[1:3] == [f"{kind}: results/smoke/Lorenz/noisy/{kind}.nc" for kind in ("observations", "supervision")]
+
+
 def test_there_is_nothing_left_to_do(finished):
     assert planned(finished) == set()
 
@@ -117,7 +128,7 @@ def test_a_second_selection_of_neighbors_is_found_and_trained_for_alone(reposito
 
 
 def test_the_source_of_a_method_trains_that_method_again(repository):
-    with (repository / "src/nearorbit/methods/homotopy.py").open("a") as file:
+    with (repository / "src/nearorbit/training/methods/homotopy.py").open("a") as file:
         file.write("# a remark\n")
     jobs = planned(repository)
     assert {job[-1] for job in jobs if job[0] in ("train", "forecast", "score")} == {"homotopy"}
@@ -125,7 +136,7 @@ def test_the_source_of_a_method_trains_that_method_again(repository):
 
 
 def test_the_source_of_the_loop_trains_all_methods_again(repository):
-    with (repository / "src/nearorbit/training.py").open("a") as file:
+    with (repository / "src/nearorbit/training/loop.py").open("a") as file:
         file.write("# a remark\n")
     jobs = planned(repository)
     assert {job[-1] for job in jobs if job[0] == "train"} == METHODS
@@ -133,8 +144,8 @@ def test_the_source_of_the_loop_trains_all_methods_again(repository):
 
 
 def test_a_new_metric_trains_nothing(repository):
-    source = (repository / "src/nearorbit/metrics/field_error.py").read_text()
-    new = repository / "src/nearorbit/metrics/another_error.py"
+    source = (repository / "src/nearorbit/evaluation/metrics/field_error.py").read_text()
+    new = repository / "src/nearorbit/evaluation/metrics/another_error.py"
     new.write_text(source.replace("field_error", "another_error"))
     try:
         jobs = planned(repository)
@@ -296,7 +307,7 @@ def test_the_header_of_a_model_has_an_order(finished):
     content = (finished / "results/smoke/Lorenz/noisy/baseline/model.safetensors").read_bytes()
     header = content[8 : 8 + int.from_bytes(content[:8], "little")]
     entries = json.loads(header)
-    assert len(header) % 8 == 0 and set(entries["__metadata__"]) == {"network", "equations"}
+    assert len(header) % 8 == 0 and set(entries["__metadata__"]) == {"network", "components", "equations"}
     assert list(entries) == sorted(entries) and list(entries["__metadata__"]) == sorted(entries["__metadata__"])
 
 

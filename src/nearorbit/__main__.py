@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,15 +49,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.pop("run")(options)
     except StudyError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _say(f"error: {error}")
         return 2
     except OSError as error:  # a full disk, a folder that may not be written to
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
+        _say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
         return 1
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "alloc" not in str(error):  # torch's way to say it
             raise
-        print(f"error: not enough memory: {str(error).splitlines()[0]}; make the study smaller", file=sys.stderr)
+        _say(f"error: not enough memory: {str(error).splitlines()[0]}; make the study smaller")
         return 1
     return 0
 
@@ -115,8 +116,15 @@ def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
 
 
 def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> None:
-    """Run a stage; its outputs appear under their names when all of them are complete."""
-    settings = _checked(name, stage, _read_settings(name, options))
+    """Run a stage; its outputs appear under their names when all of them are complete.
+
+    What it was asked and how long it took goes to standard error, which the workflow keeps as the log of the job.
+    """
+    settings, began = _checked(name, stage, _read_settings(name, options)), time.perf_counter()
+    _say(f"nearorbit {__version__} {name} --settings {json.dumps(settings)}")
+    for file, parameter in _files(stage).items():
+        if _kind(parameter) == "input" and (given := options[file]):
+            _say(f"{file}: {' '.join(map(str, given if isinstance(given, list) else [given]))}")
     with ExitStack() as stack:
         # Imported here, so that asking for help stays quick.
         from nearorbit.study.files import replacing
@@ -130,6 +138,11 @@ def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> N
 
         paths = {file: prepared(options[file], parameter) for file, parameter in _files(stage).items()}
         stage(**paths, **settings)
+    _say(f"{name}: {time.perf_counter() - began:.1f} s")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _read_settings(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

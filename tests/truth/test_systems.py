@@ -122,7 +122,7 @@ def test_precision_of_a_tensor_is_kept():
 
 def test_dysts_is_imported_only_for_its_flows():
     code = (
-        "import sys; from nearorbit import catalogue; catalogue.build('systems', 'lorenz96', {});"
+        "import sys; from nearorbit.study import catalogue; catalogue.build('systems', 'lorenz96', {});"
         "assert 'Lorenz' in catalogue.names('systems'); assert not {'dysts', 'torch', 'heyoka'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
