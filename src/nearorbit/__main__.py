@@ -28,6 +28,7 @@ from nearorbit import __version__
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError, hint
 from nearorbit.study.glossary import FILES, SETTINGS
+from nearorbit.study.places import SNAKEFILE, STUDIES
 
 # A study has many jobs, each with one thread: more threads would fight for the same cores, and sum in another order.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -76,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     names = commands.add_parser("names", help="List what a study may name.")
     names.add_argument("package", choices=catalogue.CATALOGUES)
     names.set_defaults(run=lambda options: _list(options["package"]))
+    where = commands.add_parser("where", help="Print where the Snakefile, or a study that is shipped, lies.")
+    where.add_argument("name", choices=["Snakefile", *STUDIES])
+    where.set_defaults(run=lambda options: print(STUDIES.get(options["name"], SNAKEFILE)))
     for name, stage in stages().items():
         _add(commands, name, stage)
     return parser
@@ -103,7 +107,12 @@ def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("--settings", metavar="JSON", help="the settings, or a file that holds them")
-    command.add_argument("--study", metavar="FILE", type=Path, help="the study to pick the settings from instead")
+    command.add_argument(
+        "--study",
+        metavar="FILE",
+        type=Path,
+        help="the study to pick the settings from instead, or its name if it is shipped",
+    )
     command.add_argument("--cell", metavar="SYSTEM/DATA/METHOD", default="", help="the labels to pick them for")
     for file, parameter in files.items():
         kind = _kind(parameter)

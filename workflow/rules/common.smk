@@ -26,7 +26,8 @@ JUDGED_TABLES = ("scores", "exponents")  # which have rows of the true field, to
 # not activated; --sdm conda activates its own. A prefix replaces Snakemake's own and with it bash's strict mode:
 # without this a job that writes its log through tee has the status of tee.
 BIN = [] if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else [Path(sys.executable).parent]
-SEARCHED = {"PATH": [*BIN, "$PATH"], "PYTHONPATH": [Path(workflow.basedir, "src")]}
+CLONE = Path(workflow.basedir, "src")  # the sources beside the Snakefile; an installed one has none
+SEARCHED = {"PATH": [*BIN, "$PATH"]} | ({"PYTHONPATH": [CLONE]} if CLONE.is_dir() else {})
 EXPORTS = "".join(f'export {name}="{":".join(map(str, paths))}"; ' for name, paths in SEARCHED.items())
 shell.prefix(f"set -euo pipefail; {EXPORTS}")
 

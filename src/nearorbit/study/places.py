@@ -1,4 +1,4 @@
-"""What the sections of a study are called, and what lies where in ``results/``."""
+"""What the sections of a study are called, where shipped studies are, and what lies where in ``results/``."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -7,6 +7,9 @@ from typing import Any
 
 from nearorbit.study.catalogue import TRUTH
 
+SHIPPED = Path(__file__).parents[1]  # the package, which has the workflow and its studies beside the code
+STUDIES = {"quick": SHIPPED / "config.yaml"} | {p.stem: p for p in sorted(SHIPPED.glob("workflow/studies/*.yaml"))}
+SNAKEFILE = SHIPPED / "Snakefile"
 CELL = ("system", "data", "method")
 LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
 RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names

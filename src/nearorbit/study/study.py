@@ -12,7 +12,7 @@ from typing import Any
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH, StudyError, build, hint, refuse
 from nearorbit.study.checks import misfits
-from nearorbit.study.places import CATALOGUED, LABELLED
+from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES
 from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
 
@@ -101,13 +101,14 @@ def load(path: Path) -> Study:
     """Read and check a study file; the catalogues are left to :meth:`Study.check_catalogues`.
 
     Arguments:
-        path: The study file, YAML.
+        path: The study file, YAML, or the name of a study that is shipped with the package.
 
     Raises:
         StudyError: If the file cannot be read or is no study.
     """
     import yaml
 
+    path = path if path.exists() else STUDIES.get(str(path), path)
     text = read(path)
     try:
         config = yaml.safe_load(text)
