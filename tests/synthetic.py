@@ -256,4 +256,4 @@ def history(method, seeds=SEEDS):
     noise = generator("history", method).lognormal(0, 0.1, (seeds, len(steps)))
     loss = (0.5 * np.exp(-steps / 200) + ERRORS[method] ** 2) * noise
     rows = {"seed": np.repeat(np.arange(seeds), len(steps)), "step": np.tile(steps, seeds)}
-    return pd.DataFrame({**rows, "loss": loss.ravel(), "validation": 1.3 * loss.ravel()})
+    return pd.DataFrame({**rows, "loss": loss.ravel(), "validation": 1.3 * loss.ravel(), "skipped": 0})

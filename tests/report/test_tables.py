@@ -221,13 +221,19 @@ def test_a_table_of_a_study_without_costs_names_methods_only(tmp_path):
 
 def test_the_trial_with_the_least_validation_error_is_taken(tmp_path):
     errors = {"baseline": [2.0, 1.0], "a-0.1": [1.0, 2.0], "a-1": [1.0, 0.5], "b-1": [4.0, 1.0], "b-2": [np.nan, 0.1]}
+    errors["b-3"] = [0.1, 0.1]  # with steps that were skipped
     for label, best in errors.items():
         (tmp_path / "A/clean" / label).mkdir(parents=True)
         history = pd.DataFrame({"seed": [0, 0, 1, 1], "validation": [9.0, best[0], best[1], 9.0]})
+        history["skipped"] = [0, 7, 0, 0] if label == "b-3" else 0
         if np.isnan(best[0]):
             history.loc[0, "validation"] = np.nan
         history.to_csv(tmp_path / "A/clean" / label / "history.csv", index=False)
     records = build("tables", "trials", {}).table(Results(tmp_path, ("A",), {"clean": 0.0}, tuple(errors))).records
     ratios = records.set_index("label")["ratio"]
-    assert ratios["a-0.1"] == pytest.approx(1.0) and ratios["a-1"] == pytest.approx(0.5) and np.isnan(ratios["b-2"])
+    assert (
+        ratios["a-0.1"] == pytest.approx(1.0)
+        and ratios["a-1"] == pytest.approx(0.5)
+        and ratios[["b-2", "b-3"]].isna().all()
+    )
     assert list(records[records["taken"]]["label"]) == ["baseline", "a-1", "b-1"]

@@ -6,6 +6,9 @@ systems are none of those that are reported later. A trial is judged as a user w
 least error v of forecasts of the validation orbits, noise included, that it had during training,
 
 .. math:: \bar{\rho} = \exp \Big\langle \log \frac{v}{v_\text{reference}} \Big\rangle_{\text{systems, data, seeds}} .
+
+A trial is not taken if a seed of it skipped steps, because their gradient was not finite (a coupling too strong for its
+integration, say): what such a training has learned is what the other steps have.
 """
 
 import re
@@ -19,8 +22,9 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables.base import Table, number
 
 CAPTION = (
-    "Validation error relative to {reference}, geometric mean over systems, data and seeds. Bold: the trial of each "
-    "method that is taken."
+    "Validation error relative to {reference}, geometric mean over systems, data and seeds; undefined where a seed "
+    "never had a finite one, or skipped steps, whose gradient was not finite. Bold: the trial of each method that is "
+    "taken."
 )
 
 
@@ -36,7 +40,7 @@ class Trials:
     reads: ClassVar[frozenset[str]] = frozenset({"history.csv"})
 
     def table(self, results: Results) -> Table:
-        """Make the table from the histories of training; a trial with a seed that never was finite is not taken."""
+        """Make the table from the histories of training; a trial whose error is undefined is not taken."""
         reference = self.reference or results.methods[0]
         errors = pd.DataFrame(_errors(results), columns=["system", "data", "seed", "label", "error"])
         errors = errors.pivot(index=["system", "data", "seed"], columns="label", values="error")
@@ -58,12 +62,13 @@ def method(label: str) -> str:
 
 
 def _errors(results: Results) -> list[tuple[Any, ...]]:
-    """List the least validation error of each seed of each cell; NaN where none is finite."""
+    """List the least validation error of each seed of each cell; NaN where none is finite, or steps were skipped."""
     rows = []
     for cell in results.trained():
         history = results.read("history.csv", cell["system"], cell["data"], cell["method"])
         if history is not None:
-            best = history.groupby("seed")["validation"].min()
+            seeds = history.groupby("seed")
+            best = seeds["validation"].min().where(seeds["skipped"].max() == 0)
             rows += [(cell["system"], cell["data"], seed, cell["method"], error) for seed, error in best.items()]
     return rows
 
