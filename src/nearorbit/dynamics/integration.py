@@ -51,9 +51,8 @@ def doubled_errors(field: Derivative, states: np.ndarray, deviation: np.ndarray,
     Returns:
         The errors as :func:`step_errors` gives them.
     """
-    return _until_fine(
-        lambda n: np.subtract(*(_advanced(field, thinned(states), step, k) for k in (n, 2 * n))), deviation
-    )
+    states = thinned(states)
+    return _until_fine(lambda n: np.subtract(*(_advanced(field, states, step, k) for k in (n, 2 * n))), deviation)
 
 
 def least_steps(errors: np.ndarray, accuracy: float) -> int:

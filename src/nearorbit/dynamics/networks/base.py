@@ -11,8 +11,9 @@ It is one module since most networks are made of the same perceptrons.
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -120,6 +121,32 @@ def check_layers(width: int, depth: int, activation: str) -> None:
         raise ValueError(f"network.activation: no '{activation}'; it is one of {', '.join(ACTIVATIONS)}")
     if min(width, depth) < 1:
         raise ValueError(f"network: width {width} and depth {depth} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The settings of hidden layers, of which most networks are made.
+
+    Arguments:
+        width: The width of the hidden layers.
+        depth: The number of hidden layers.
+        activation: The activation: silu, tanh, gelu or softplus.
+    """
+
+    width: int = 64
+    depth: int = 3
+    activation: str = "silu"
+
+    def __post_init__(self):
+        check_layers(self.width, self.depth, self.activation)
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """These settings, as :class:`NeuralField` takes them."""
+        return {"width": self.width, "depth": self.depth, "activation": self.activation}
+
+    def check(self, components: Sequence[str]) -> None:
+        """Take every system; see :class:`Network`."""
 
 
 class NeuralField(Ensemble):

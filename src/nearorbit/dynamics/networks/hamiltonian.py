@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, NeuralField, check_layers, paired
+from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField, paired
 
 
 class HamiltonianField(Ensemble):
@@ -31,7 +31,7 @@ class HamiltonianField(Ensemble):
 
 
 @dataclass(frozen=True)
-class Hamiltonian:
+class Hamiltonian(Layers):
     r"""A field that conserves a learned energy, :math:`\dot{y} = S \nabla H_\theta(y)`.
 
     Components are paired, a position q with its momentum p: :math:`\dot{q} = \partial H / \partial p`,
@@ -43,22 +43,13 @@ class Hamiltonian:
 
     Arguments:
         pairs: The pairs, as names of components: ``[[x, px], [y, py]]``; None pairs the first half with the second.
-        width: The width of the hidden layers of H.
-        depth: The number of its hidden layers.
-        activation: The activation: silu, tanh, gelu or softplus.
     """
 
     pairs: Sequence[Sequence[str]] | None = None
-    width: int = 64
-    depth: int = 3
-    activation: str = "silu"
     equations: ClassVar[str] = (
         "h = y; for every hidden layer n: h = activation(h @ energy.weights.n[e] + energy.biases.n[e]); last layer "
         "without activation: H(y) = h @ energy.weights.n[e] + energy.biases.n[e]; g(y) = symplectic[e] @ grad H(y)"
     )
-
-    def __post_init__(self):
-        check_layers(self.width, self.depth, self.activation)
 
     def check(self, components: Sequence[str]) -> None:
         """Refuse components that are not paired; see :class:`nearorbit.dynamics.networks.base.Network`."""
@@ -71,8 +62,7 @@ class Hamiltonian:
         strength = strength / strength.log().mean(1, keepdim=True).exp()
         symplectic = torch.zeros(len(seeds), len(components), len(components), dtype=strength.dtype)
         symplectic[:, q, p], symplectic[:, p, q] = strength, -strength
-        sizes = {"width": self.width, "depth": self.depth, "activation": self.activation}
-        return HamiltonianField(NeuralField(len(components), seeds, **sizes, outputs=1), symplectic)
+        return HamiltonianField(NeuralField(len(components), seeds, **self.layers, outputs=1), symplectic)
 
 
 def entries() -> dict[str, type]:

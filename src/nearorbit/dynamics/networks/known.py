@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Coordinates, Equations, Transformed, TrueField
-from nearorbit.dynamics.networks.base import Ensemble, NeuralField, check_layers
+from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField
 
 
 class KnownField(Ensemble):
@@ -40,7 +40,7 @@ class KnownField(Ensemble):
 
 
 @dataclass(frozen=True)
-class Known:
+class Known(Layers):
     r"""Known equations plus a network, :math:`f(y) = F(m + s y) / (r s) + f_\theta(y)`.
 
     F are the equations of the system that is learned, or of another one of the same dimension, with other values of
@@ -52,31 +52,19 @@ class Known:
     Arguments:
         parameters: The values of the parameters that differ from those of the system: ``{rho: 25}``.
         system: Another system, as a line of a study: ``{system: Lorenz}``; None for the one that is learned.
-        width: The width of the hidden layers.
-        depth: The number of hidden layers.
-        activation: The activation: silu, tanh, gelu or softplus.
     """
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
     system: Mapping[str, Any] | None = None
-    width: int = 64
-    depth: int = 3
-    activation: str = "silu"
     equations: ClassVar[str] = (
         "F is the right-hand side of the system that the network names, with its parameters; h = y; for every hidden "
         "layer n: h = activation(h @ rest.weights.n[e] + rest.biases.n[e]); last layer without activation; g(y) = F(x) "
         "/ (coordinates.rate[e] * coordinates.scale[e]) + h @ rest.weights.n[e] + rest.biases.n[e]"
     )
 
-    def __post_init__(self):
-        check_layers(self.width, self.depth, self.activation)
-
     def known(self, learned: Mapping[str, Any]) -> dict[str, Any]:
         """Tell which equations are known, as a line of a study, where this one is learned."""
         return {**(learned if self.system is None else self.system), **self.parameters}
-
-    def check(self, components: Sequence[str]) -> None:
-        """Take every system; see :class:`nearorbit.dynamics.networks.base.Network`."""
 
     def make(
         self, components: Sequence[str], seeds: Sequence[int], coordinates: Coordinates, equations: Equations
@@ -88,8 +76,7 @@ class Known:
         """
         if equations.dimension != len(components):
             raise ValueError(f"the known equations have {equations.dimension} components, the data {len(components)}")
-        sizes = {"width": self.width, "depth": self.depth, "activation": self.activation}
-        return KnownField(equations, NeuralField(len(components), seeds, **sizes), coordinates)
+        return KnownField(equations, NeuralField(len(components), seeds, **self.layers), coordinates)
 
 
 def entries() -> dict[str, type]:

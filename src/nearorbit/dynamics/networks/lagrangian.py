@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, NeuralField, check_layers, paired
+from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField, paired
 
 
 class LagrangianField(Ensemble):
@@ -44,7 +44,7 @@ class LagrangianField(Ensemble):
 
 
 @dataclass(frozen=True)
-class Lagrangian:
+class Lagrangian(Layers):
     r"""A field that follows from a learned Lagrangian; half of the components are the velocities of the others.
 
     .. math::
@@ -61,15 +61,9 @@ class Lagrangian:
     Arguments:
         pairs: The pairs of a position and its velocity, as names of components: ``[[x, vx], [y, vy]]``; None pairs the
             first half with the second.
-        width: The width of the hidden layers of L.
-        depth: The number of its hidden layers.
-        activation: The activation: silu, tanh, gelu or softplus.
     """
 
     pairs: Sequence[Sequence[str]] | None = None
-    width: int = 64
-    depth: int = 3
-    activation: str = "silu"
     equations: ClassVar[str] = (
         "of the components, names in the order of the file, those of the pairs are positions q and velocities v; "
         "eta = rate[e] * y_v + drift[e]; h = y; for every hidden layer n: h = activation(h @ lagrangian.weights.n[e] + "
@@ -77,9 +71,6 @@ class Lagrangian:
         "lagrangian.biases.n[e]; L = L0 + |eta|^2 / 2, a function of y_q and eta; a = (d2L/deta2)^-1 (dL/dq - "
         "d2L/detadq eta); g(y) is eta for the positions and a / rate[e] for the velocities"
     )
-
-    def __post_init__(self):
-        check_layers(self.width, self.depth, self.activation)
 
     def check(self, components: Sequence[str]) -> None:
         """Refuse components that are not paired; see :class:`nearorbit.dynamics.networks.base.Network`."""
@@ -89,8 +80,7 @@ class Lagrangian:
         """Make an ensemble; see :class:`nearorbit.dynamics.networks.base.Network`."""
         q, v = paired(components, self.pairs)
         unit = 1 / (coordinates.scale[:, q] * coordinates.rate)
-        sizes = {"width": self.width, "depth": self.depth, "activation": self.activation}
-        network = NeuralField(len(components), seeds, **sizes, outputs=1)
+        network = NeuralField(len(components), seeds, **self.layers, outputs=1)
         return LagrangianField(network, q, v, unit * coordinates.scale[:, v], unit * coordinates.mean[:, v])
 
 

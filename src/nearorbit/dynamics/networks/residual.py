@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import NeuralField, check_layers
+from nearorbit.dynamics.networks.base import Layers, NeuralField
 
 
 class ResidualField(NeuralField):
@@ -47,35 +47,23 @@ class ResidualField(NeuralField):
 
 
 @dataclass(frozen=True)
-class Residual:
+class Residual(Layers):
     r"""A residual network, :math:`h_1 = \sigma(W_1 y + b_1)`, :math:`h_{n+1} = h_n + \sigma(W_{n+1} h_n + b_{n+1})`.
 
     References:
         | Deep residual learning for image recognition (He, Zhang, Ren and Sun, CVPR 2016)
 
-    Arguments:
-        width: The width of the hidden layers.
-        depth: The number of hidden layers.
-        activation: The activation: silu, tanh, gelu or softplus.
+    Its settings are those of :class:`nearorbit.dynamics.networks.base.Layers`.
     """
 
-    width: int = 64
-    depth: int = 3
-    activation: str = "silu"
     equations: ClassVar[str] = (
         "h = activation(y @ weights.0[e] + biases.0[e]); for every further hidden layer n: h = h + activation(h @ "
         "weights.n[e] + biases.n[e]); last layer without activation: g(y) = h @ weights.n[e] + biases.n[e]"
     )
 
-    def __post_init__(self):
-        check_layers(self.width, self.depth, self.activation)
-
-    def check(self, components: Sequence[str]) -> None:
-        """Take every system; see :class:`nearorbit.dynamics.networks.base.Network`."""
-
     def make(self, components: Sequence[str], seeds: Sequence[int], coordinates: Coordinates) -> ResidualField:
         """Make an ensemble; see :class:`nearorbit.dynamics.networks.base.Network`."""
-        return ResidualField(len(components), seeds, width=self.width, depth=self.depth, activation=self.activation)
+        return ResidualField(len(components), seeds, **self.layers)
 
 
 def entries() -> dict[str, type]:
