@@ -4,8 +4,9 @@ import torch
 from lorenz63 import Lorenz, orbit
 from scipy.integrate import solve_ivp
 
+from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import TrueField
-from nearorbit.dynamics.flow import Drive, adaptive_rollout, propagate, rollout, tangent_rollout
+from nearorbit.dynamics.flow import adaptive_rollout, propagate, rollout, tangent_rollout
 from nearorbit.dynamics.networks.base import NeuralField
 
 

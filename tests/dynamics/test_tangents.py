@@ -6,8 +6,9 @@ from lorenz63 import Lorenz
 from lorenz63 import jacobian as true_jacobian
 
 from nearorbit.dynamics.activations import ACTIVATIONS
+from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField, jacobian
-from nearorbit.dynamics.flow import Drive, rollout, tangent_rollout, taylor_rollout
+from nearorbit.dynamics.flow import rollout, tangent_rollout, taylor_rollout
 from nearorbit.dynamics.networks.base import NeuralField
 
 

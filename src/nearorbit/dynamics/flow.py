@@ -14,7 +14,6 @@ References:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
@@ -22,25 +21,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field, Pairs, identity
-
-
-@dataclass(frozen=True)
-class Drive:
-    r"""A coupling :math:`\kappa (\bar{x}(t) - x)` that is added to the field and pulls a rollout toward a given orbit.
-
-    Arguments:
-        values: The given orbit at the times of the stages of the classical Runge-Kutta method (the steps' ends and
-            middles), with shape (*, 2 * steps + 1, D).
-        strength: The strength :math:`\kappa`, per unit of the rollout's time; a number or a tensor without dimensions.
-    """
-
-    values: Tensor
-    strength: Tensor | float
-
-    def __call__(self, x: Tensor, stage: int) -> Tensor:
-        """Compute the coupling at states x, with shape (*, D), in a stage."""
-        return self.strength * (self.values[..., stage, :] - x)
 
 
 def rollout(
@@ -70,11 +52,8 @@ def rollout(
         The states at all times, the first included, with shape (*, T, D).
     """
     assert drive is None or order == 4
-
-    def rate(stage: int, x: Tensor) -> tuple[Tensor]:
-        return (field(x) if drive is None else field(x) + drive(x, stage),)
-
-    return _integrate(rate, (start,), times, substeps, recompute, order)[0]
+    scheme = SCHEMES[order] if drive is None else (drive.lengths, drive.step)
+    return _integrate(lambda x: (field(x),), (start,), times, substeps, recompute, scheme)[0]
 
 
 def tangent_rollout(
@@ -103,7 +82,7 @@ def tangent_rollout(
         The states at all times with shape (*, T, D), and the tangents with shape (*, T, K, D).
     """
     tangents = identity(start) if tangents is None else tangents
-    return _integrate(lambda _, x, v: field.push_forward(x, v), (start, tangents), times, substeps, recompute, order)
+    return _integrate(field.push_forward, (start, tangents), times, substeps, recompute, SCHEMES[order])
 
 
 def taylor_rollout(
@@ -140,12 +119,12 @@ def taylor_rollout(
     pairs = tuple(torch.triu_indices(count, count, device=start.device)) if pairs is None else pairs
     second = torch.zeros_like(tangents[..., pairs[0], :])
     return _integrate(
-        lambda _, x, v, w: field.push_forward_second(x, v, w, pairs),
+        lambda x, v, w: field.push_forward_second(x, v, w, pairs),
         (start, tangents, second),
         times,
         substeps,
         recompute,
-        order=4,
+        SCHEMES[4],
     )
 
 
@@ -196,12 +175,11 @@ def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float =
 
 
 def _integrate(
-    rate: Callable, start: tuple[Tensor, ...], times: Tensor, substeps: int, recompute: bool, order: int
+    rate: Callable, start: tuple[Tensor, ...], times: Tensor, substeps: int, recompute: bool, scheme: tuple
 ) -> tuple[Tensor, ...]:
     """Follow states, and what goes along with them, over times with shape (*, T), the stage of each step counted."""
-    h = times.diff(dim=-1).unsqueeze(-1) / substeps
-    lengths = h, h / 2, h / 6
-    make_step = {4: _runge_kutta, 8: _dormand_prince}[order]
+    compute_lengths, make_step = scheme
+    lengths = compute_lengths(times.diff(dim=-1).unsqueeze(-1) / substeps)
 
     def advance(sample: int, *y: Tensor) -> tuple[Tensor, ...]:
         steps = tuple(length[..., sample, :] for length in lengths)
@@ -212,31 +190,31 @@ def _integrate(
     if recompute:
         advance = partial(checkpoint, advance, use_reentrant=False, preserve_rng_state=False)
     rows = [start]
-    for sample in range(h.shape[-2]):
+    for sample in range(times.shape[-1] - 1):
         rows.append(advance(sample, *rows[-1]))
     # Time goes before the components, of a state (*, D) as of tangents (*, K, D).
     return tuple(torch.stack(column, start[0].dim() - 1) for column in zip(*rows, strict=True))
 
 
-def _runge_kutta(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:
+def _runge_kutta(rate: Callable, _: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:
     """Make one step of the classical Runge-Kutta method for a tuple of tensors; trailing dimensions may differ."""
     h, half, sixth = ([_expand(length, y_i, y[0]) for y_i in y] for length in lengths)
-    k1 = rate(stage, *y)
-    k2 = rate(stage + 1, *map(torch.addcmul, y, half, k1))
-    k3 = rate(stage + 1, *map(torch.addcmul, y, half, k2))
-    k4 = rate(stage + 2, *map(torch.addcmul, y, h, k3))
+    k1 = rate(*y)
+    k2 = rate(*map(torch.addcmul, y, half, k1))
+    k3 = rate(*map(torch.addcmul, y, half, k2))
+    k4 = rate(*map(torch.addcmul, y, h, k3))
     slopes = [torch.add(a + d, b + c, alpha=2) for a, b, c, d in zip(k1, k2, k3, k4, strict=True)]
     return tuple(map(torch.addcmul, y, sixth, slopes))
 
 
-def _dormand_prince(rate: Callable, stage: int, y: tuple[Tensor, ...], lengths: tuple[Tensor, Tensor, Tensor]) -> tuple:
+def _dormand_prince(rate: Callable, _: int, y: tuple[Tensor, ...], lengths: tuple[Tensor]) -> tuple:
     """Make one step of the method of order 8 for a tuple of tensors; trailing dimensions may differ."""
     h = [_expand(lengths[0], y_i, y[0]) for y_i in y]
     begin = [y_i.reshape(-1) for y_i in y]
     slopes = [y_i.new_empty(0, len(y_i)) for y_i in begin]  # times h, a row for each stage
     moved = y
     for row in _order_8(y[0].dtype, y[0].device):
-        new = [(slope * h_i).reshape(1, -1) for slope, h_i in zip(rate(stage, *moved), h, strict=True)]
+        new = [(slope * h_i).reshape(1, -1) for slope, h_i in zip(rate(*moved), h, strict=True)]
         slopes = [torch.cat(pair) for pair in zip(slopes, new, strict=True)]
         moved = [torch.addmv(b, k.mT, row).view_as(y_i) for b, k, y_i in zip(begin, slopes, y, strict=True)]
     return tuple(moved)
@@ -254,3 +232,7 @@ def _order_8(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
 
 def _expand(length: Tensor, y: Tensor, states: Tensor) -> Tensor:
     return length.unsqueeze(-2) if y.dim() > states.dim() else length
+
+
+# By the order of a method: what it makes of the lengths of the steps, and a step.
+SCHEMES = {4: (lambda h: (h, h / 2, h / 6), _runge_kutta), 8: (lambda h: (h,), _dormand_prince)}

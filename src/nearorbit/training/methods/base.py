@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field
-from nearorbit.dynamics.flow import Drive, rollout, tangent_rollout, taylor_rollout
+from nearorbit.dynamics.flow import rollout, tangent_rollout, taylor_rollout
 from nearorbit.study import catalogue
 
 

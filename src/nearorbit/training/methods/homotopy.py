@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field
-from nearorbit.dynamics.flow import Drive
 from nearorbit.training.methods.base import Batch, trajectory_error
 
 
