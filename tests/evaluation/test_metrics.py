@@ -7,9 +7,6 @@ from nearorbit.evaluation.metrics.base import median_stderr
 from nearorbit.evaluation.metrics.spectral_hellinger import hellinger, spectrum
 from nearorbit.study.catalogue import entries, names
 
-OF_THE_ATTRACTOR = {"state_space_divergence", "spectral_hellinger", "wasserstein"}
-OF_THE_SPECTRUM = {"lyapunov_distance", "leading_exponent_error", "kaplan_yorke_error"}
-
 
 @pytest.fixture(scope="module")
 def truth():
@@ -43,8 +40,7 @@ def test_the_truth_against_itself_is_best_and_a_wrong_field_is_worse(name, truth
 def test_a_diverged_seed_is_undefined_where_it_has_no_attractor_and_touches_no_other_seed(name, truth, forecast):
     whole, broken = compute(name, truth, forecast), compute(name, truth, synthetic.diverged(forecast, 1))
     np.testing.assert_array_equal(whole[[0, 2]], broken[[0, 2]])
-    undefined = name in OF_THE_ATTRACTOR | OF_THE_SPECTRUM | {"extrapolation_error"}
-    assert bool(broken[1].isnull()) == undefined
+    assert bool(broken[1].isnull()) == bool(entries("metrics")[name].needs & {"attractor", "spectrum", "future"})
 
 
 @pytest.mark.parametrize("name", [name for name, metric in entries("metrics").items() if metric.stderr])
@@ -53,11 +49,6 @@ def test_a_standard_error_is_a_positive_number_for_each_seed_and_a_blank_where_t
     assert errors.dims == ("seed",) and (errors > 0).all() and np.isfinite(errors).all(), errors.values
     np.testing.assert_allclose(errors[[0, 2]], broken[[0, 2]])
     assert not (compute(name, truth, synthetic.diverged(forecast, 1)).isnull() & broken.notnull()).any()
-
-
-def test_only_windows_that_overlap_and_single_steps_have_no_standard_error():
-    without = {name for name, metric in entries("metrics").items() if metric.stderr is None}
-    assert without == {"interpolation_error", "extrapolation_error", "steps_to_best"}
 
 
 @pytest.mark.parametrize("shift", [2.0, 5.0])
@@ -169,9 +160,10 @@ def test_distances_of_spectra_are_those_computed_by_hand(truth):
 @pytest.mark.parametrize("motion", ["quasi-periodic or regular", "periodic", "fixed point", "not converged"])
 def test_what_is_measured_in_lyapunov_times_is_blank_where_there_is_none(truth, forecast, motion):
     regular = truth.assign_attrs(motion=motion)  # its leading exponent is positive, as a short average of one may be
-    for name in ("leading_exponent_error", "valid_prediction_time"):
-        assert compute(name, regular, forecast).isnull().all() and stderr(name, regular, forecast).isnull().all()
-        assert compute(name, truth, forecast).notnull().all()
+    for name, metric in entries("metrics").items():
+        blank = compute(name, regular, forecast).isnull()
+        assert blank.all() if "chaos" in metric.needs else blank.equals(compute(name, truth, forecast).isnull()), name
+        assert metric.stderr is None or stderr(name, regular, forecast).where(blank).isnull().all()
 
 
 def test_the_spectrum_of_a_sine_is_at_distance_zero_of_itself_and_one_of_a_far_one():

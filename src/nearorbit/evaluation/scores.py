@@ -70,7 +70,9 @@ def _judged(
     stderr = metric.stderr(truth, forecast) if metric.stderr else xr.full_like(value, np.nan)
     columns = {"value": value, "stderr": stderr.where(value.notnull()), **common}
     rows = pd.DataFrame({name: column.reset_coords(drop=True).to_series() for name, column in columns.items()})
-    return rows.assign(converged=rows["converged"].astype(float) if metric.of_spectrum else np.nan).reset_index()
+    return rows.assign(
+        converged=rows["converged"].astype(float) if "spectrum" in metric.needs else np.nan
+    ).reset_index()
 
 
 def status(forecast: xr.Dataset) -> xr.DataArray:

@@ -26,6 +26,13 @@ import xarray as xr
 
 Compute = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
 
+NEEDS = {  # what a metric may need, and what that is
+    "attractor": "long orbits that never leave",
+    "spectrum": "Lyapunov exponents; the tables mark those that have not converged",
+    "future": "orbits that do not leave beyond the training window",
+    "chaos": "a true Lyapunov time",
+}
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -39,7 +46,7 @@ class Metric:
         better: Whether ``"lower"`` or ``"higher"`` is better.
         stderr: The function of truth and forecast, to the standard errors of these numbers, with shape (seed); None
             where no honest one is known.
-        of_spectrum: Whether the numbers rest on the Lyapunov spectra, which may not have converged.
+        needs: What of a learned field there has to be, among NEEDS, for the number of a seed to be defined.
     """
 
     name: str
@@ -48,7 +55,11 @@ class Metric:
     compute: Compute
     better: Literal["lower", "higher"] = "lower"
     stderr: Compute | None = None
-    of_spectrum: bool = False
+    needs: frozenset[str] = frozenset()
+
+    def __post_init__(self):
+        if unknown := self.needs - NEEDS.keys():
+            raise ValueError(f"metric '{self.name}' needs {', '.join(unknown)}; it may need {', '.join(NEEDS)}")
 
     @property
     def title(self) -> str:

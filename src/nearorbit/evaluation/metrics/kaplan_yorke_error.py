@@ -43,5 +43,5 @@ def _variance(exponents: np.ndarray, stderr: np.ndarray) -> np.ndarray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    label = "error of the Kaplan-Yorke dimension"
-    return catalogued(Metric("kaplan_yorke_error", label, "1", kaplan_yorke_error, stderr=stderr, of_spectrum=True))
+    label, needs = "error of the Kaplan-Yorke dimension", frozenset({"spectrum"})
+    return catalogued(Metric("kaplan_yorke_error", label, "1", kaplan_yorke_error, stderr=stderr, needs=needs))

@@ -25,7 +25,5 @@ def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    label = "error of the leading exponent"
-    return catalogued(
-        Metric("leading_exponent_error", label, "1", leading_exponent_error, stderr=stderr, of_spectrum=True)
-    )
+    label, needs = "error of the leading exponent", frozenset({"spectrum", "chaos"})
+    return catalogued(Metric("leading_exponent_error", label, "1", leading_exponent_error, stderr=stderr, needs=needs))

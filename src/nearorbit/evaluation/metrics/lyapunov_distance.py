@@ -31,5 +31,5 @@ def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    label, unit = "distance of Lyapunov spectra", "1/time"
-    return catalogued(Metric("lyapunov_distance", label, unit, lyapunov_distance, stderr=stderr, of_spectrum=True))
+    label, unit, needs = "distance of Lyapunov spectra", "1/time", frozenset({"spectrum"})
+    return catalogued(Metric("lyapunov_distance", label, unit, lyapunov_distance, stderr=stderr, needs=needs))

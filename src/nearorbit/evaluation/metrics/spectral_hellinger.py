@@ -56,4 +56,5 @@ def hellinger(F: np.ndarray, G: np.ndarray) -> float:
 def entries() -> dict[str, Metric]:
     """Export the metric."""
     label, stderr = "Hellinger distance of spectra", jackknife(spectral_hellinger)
-    return catalogued(Metric("spectral_hellinger", label, "1", spectral_hellinger, stderr=stderr))
+    needs = frozenset({"attractor"})
+    return catalogued(Metric("spectral_hellinger", label, "1", spectral_hellinger, stderr=stderr, needs=needs))

@@ -159,7 +159,7 @@ def _log_density(x: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    stderr = jackknife(state_space_divergence)
+    label, stderr, needs = "state-space divergence", jackknife(state_space_divergence), frozenset({"attractor"})
     return catalogued(
-        Metric("state_space_divergence", "state-space divergence", "nats", state_space_divergence, stderr=stderr)
+        Metric("state_space_divergence", label, "nats", state_space_divergence, stderr=stderr, needs=needs)
     )

@@ -39,7 +39,14 @@ def stderr(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    label, unit = "valid prediction time", "Lyapunov times"
     return catalogued(
-        Metric("valid_prediction_time", label, unit, valid_prediction_time, better="higher", stderr=stderr)
+        Metric(
+            "valid_prediction_time",
+            "valid prediction time",
+            "Lyapunov times",
+            valid_prediction_time,
+            better="higher",
+            stderr=stderr,
+            needs=frozenset({"chaos"}),
+        )
     )

@@ -26,5 +26,5 @@ def _sorted(table: xr.Dataset) -> xr.DataArray:
 
 def entries() -> dict[str, Metric]:
     """Export the metric."""
-    stderr = jackknife(wasserstein)
-    return catalogued(Metric("wasserstein", "Wasserstein distance", "deviations", wasserstein, stderr=stderr))
+    label, stderr, needs = "Wasserstein distance", jackknife(wasserstein), frozenset({"attractor"})
+    return catalogued(Metric("wasserstein", label, "deviations", wasserstein, stderr=stderr, needs=needs))

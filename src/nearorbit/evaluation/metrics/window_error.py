@@ -42,5 +42,7 @@ def entries() -> dict[str, Metric]:
     """Export the two metrics."""
     return catalogued(
         Metric("interpolation_error", "interpolation error", "variance", interpolation_error),
-        Metric("extrapolation_error", "extrapolation error", "variance", extrapolation_error),
+        Metric(
+            "extrapolation_error", "extrapolation error", "variance", extrapolation_error, needs=frozenset({"future"})
+        ),
     )

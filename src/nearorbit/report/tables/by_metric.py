@@ -49,7 +49,7 @@ class ByMetric:
         title = metric.title[0].upper() + metric.title[1:]
         return (
             f"{title}, {metric.better} is better: mean ± standard deviation over the seeds whose value is defined. "
-            f"Failed seeds diverged or collapsed. {MARKS + ' ' if metric.of_spectrum else ''}{FLOOR} "
+            f"Failed seeds diverged or collapsed. {MARKS + ' ' if 'spectrum' in metric.needs else ''}{FLOOR} "
             "Bold, of the methods without a failed seed: fewest undefined values, then best mean."
         )
 

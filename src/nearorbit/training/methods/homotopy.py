@@ -1,13 +1,13 @@
 """Homotopy: long rollouts, held to the data by a coupling that fades; synchronization alone, where it does not."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field
+from nearorbit.study import catalogue
 from nearorbit.training.methods.base import Batch, trajectory_error
 
 
@@ -17,9 +17,10 @@ class Homotopy:
 
     .. math:: \dot{x} = f_\theta(x) + \lambda \kappa (\bar{x}(t) - x), \qquad \lambda: 1 \to 0,
 
-    with :math:`\bar{x}` the cubic smoothing spline of the data. A coupled rollout cannot run away from the data, so
-    that the loss is smooth over segments much longer than the Lyapunov time. :math:`\lambda` falls from 1 to 0 in
-    ``steps`` decrements, each ``ratio`` times the one before; every level of it takes an equal share of the training.
+    with :math:`\bar{x}` the cubic smoothing spline of the data, or what else ``toward`` names. A coupled rollout cannot
+    run away from the data, so that the loss is smooth over segments much longer than the Lyapunov time. :math:`\lambda`
+    falls from 1 to 0 in ``steps`` decrements, each ``ratio`` times the one before; every level of it takes an equal
+    share of the training.
 
     References:
         | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko, Koh, Park and Jhe, NeurIPS 2023)
@@ -31,6 +32,7 @@ class Homotopy:
         steps: The number of decrements of :math:`\lambda`.
         ratio: The ratio of a decrement to the one before.
         constant: Keep :math:`\lambda = 1`: synchronization alone.
+        toward: What rollouts are coupled to: the name of a need that is an orbit at the Runge-Kutta stages.
     """
 
     coupling: float = 2.0
@@ -38,7 +40,7 @@ class Homotopy:
     steps: int = 8
     ratio: float = 0.6
     constant: bool = False
-    needs: ClassVar[frozenset[str]] = frozenset({"spline"})
+    toward: str = "spline"
 
     def __post_init__(self):
         if self.coupling < 0 or self.segment < 1 or self.steps < 1 or not 0 < self.ratio < 1:
@@ -46,11 +48,22 @@ class Homotopy:
                 f"coupling ({self.coupling}) must not be negative, segment ({self.segment}) and steps ({self.steps}) "
                 f"must be at least 1, and ratio ({self.ratio}) between 0 and 1"
             )
+        orbits = [name for name, need in catalogue.entries("needs").items() if need.stages]
+        if self.toward not in orbits:
+            raise ValueError(
+                f"toward: '{self.toward}' is no orbit to be coupled to{catalogue.hint(self.toward, orbits)}; "
+                f"there are {', '.join(orbits)}"
+            )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What it has to be given; see :class:`nearorbit.training.methods.base.Method`."""
+        return frozenset({self.toward})
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         strength = self.coupling if self.constant else self.coupling * self.fade(progress)
-        drive = Drive(batch["spline"], strength)
+        drive = Drive(batch[self.toward], strength)
         return trajectory_error(batch.rollout(field, drive), batch)
 
     def fade(self, progress: Tensor) -> Tensor:

@@ -179,12 +179,14 @@ class Need:
         settings: The settings of a method that it is made by.
         privilege: Its name in the tables if it goes beyond the data.
         margin: How many samples of its orbit a segment has to have before its start, and after it.
+        stages: Whether a rollout can be coupled to it: an orbit, (E, B, 2 * substeps * (T - 1) + 1, D).
     """
 
     file: ClassVar[str] = "observations"
     settings: ClassVar[tuple[str, ...]] = ()
     privilege: ClassVar[str] = ""
     margin: tuple[int, int] = (0, 0)
+    stages: ClassVar[bool] = False
 
     def __init__(self, source: Source):
         """Make it, once, on the device.
@@ -201,6 +203,26 @@ class Need:
     def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
         """Tell what it asks of the rest of a study in vain, when this method needs it; each with place and way out."""
         yield from ()
+
+
+class AtStages(Need):
+    """A need that is an orbit at the Runge-Kutta stages: subclasses say which, once for all of the data."""
+
+    stages = True
+
+    def __init__(self, source: Source):
+        self._fine, self._states = source.fine, source.tensor(self.orbits(source)).flatten(1, 2)
+
+    def orbits(self, source: Source) -> np.ndarray:
+        """Compute the orbits at the samples and between them, ``source.fine`` parts of an interval, as (E, O, S, D)."""
+        raise NotImplementedError
+
+    def gather(self, draw: Draw) -> Tensor:
+        """Gather the segments; see :class:`Need`."""
+        per_orbit = self._fine * (draw.samples - 1) + 1
+        first = draw.start // draw.samples * per_orbit + draw.start % draw.samples * self._fine
+        stages = torch.arange(self._fine * draw.segment + 1, device=first.device)
+        return draw.at(self._states, first.unsqueeze(-1) + stages)
 
 
 class OfNeighbors(Need):
