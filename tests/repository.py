@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,17 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(folder / "src")}
     command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def planned(folder: Path, *arguments: str, study: str = SMOKE) -> set[tuple[str, ...]]:
+    """The jobs that a dry run announces, as rule and labels."""
+    done = snakemake(folder, "--dry-run", *arguments, *(["--configfile", study] if study else []))
+    assert done.returncode == 0, done.stdout + done.stderr
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", done.stdout + done.stderr, re.MULTILINE)
+    return {
+        (rule, *re.findall(r"(?:system|data|neighbors|method|table|figure|name)=([^,\n]+)", body))
+        for rule, body in jobs
+    }
 
 
 def finished(base: Path) -> Path:

@@ -11,22 +11,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from repository import REPOSITORY, SMOKE, copy, snakemake
+from repository import REPOSITORY, SMOKE, copy, planned, snakemake
 
 from nearorbit.study.places import RESULTS
 
 METHODS = {"baseline", "homotopy", "jacobian", "neighborhood"}
-
-
-def planned(folder: Path, *arguments: str, study: str = SMOKE) -> set[tuple[str, ...]]:
-    """The jobs that a dry run announces, as rule and labels."""
-    done = snakemake(folder, "--dry-run", *arguments, *(["--configfile", study] if study else []))
-    assert done.returncode == 0, done.stdout + done.stderr
-    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", done.stdout + done.stderr, re.MULTILINE)
-    return {
-        (rule, *re.findall(r"(?:system|data|neighbors|method|table|figure|name)=([^,\n]+)", body))
-        for rule, body in jobs
-    }
 
 
 def rules(jobs: set[tuple[str, ...]]) -> set[str]:

@@ -27,7 +27,7 @@ class InvariantMeasure:
         weight: The weight w; the squared discrepancy has no unit and lies between 0 and 8.
     """
 
-    weight: float = 0.01
+    weight: float = 10.0
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self):

@@ -34,7 +34,7 @@ class LocalJacobian:
         cautious: Whether what a fit leaves unexplained is added to the ridge.
     """
 
-    weight: float = 0.001
+    weight: float = 0.01
     count: int = 25
     neighbors: str = "nearest"
     degree: int = 1

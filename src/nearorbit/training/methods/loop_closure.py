@@ -44,7 +44,7 @@ class LoopClosure:
         depth: The number of its hidden layers.
     """
 
-    weight: float = 0.1
+    weight: float = 1.0
     closure: float = 0.1
     match: float = 0.01
     width: int = 64

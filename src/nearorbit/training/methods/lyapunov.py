@@ -36,7 +36,7 @@ class Lyapunov:
         share: How many samples there are in the windows of a step, relative to those of its segments.
     """
 
-    weight: float = 0.001
+    weight: float = 0.01
     window: int = 80
     share: float = 1.0
     needs: ClassVar[frozenset[str]] = frozenset({"windows", "exponents"})

@@ -36,7 +36,7 @@ class MultipleShooting:
         segment: The length s of a segment, in samples; that of the study if None.
     """
 
-    weight: float = 100.0
+    weight: float = 1000.0
     segment: int | None = None
     needs: ClassVar[frozenset[str]] = frozenset()
 

@@ -71,7 +71,7 @@ class Neighborhood:
         instrument: How many samples earlier the instrument lies; 0 for none.
     """
 
-    weight: float = 1.0
+    weight: float = 10.0
     count: int = 25
     neighbors: str = "nearest"
     order: int = 1

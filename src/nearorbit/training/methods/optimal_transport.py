@@ -38,7 +38,7 @@ class OptimalTransport:
         diameter: The blur to begin with, in deviations of the data.
     """
 
-    weight: float = 1.0
+    weight: float = 1000.0
     statistics: str = "state"
     blur: float = 0.3
     scaling: float = 0.7

@@ -29,7 +29,7 @@ class RandomJacobian:
         weight: The weight w.
     """
 
-    weight: float = 100.0
+    weight: float = 10.0
     needs: ClassVar[frozenset[str]] = frozenset({"perturbed"})
 
     def __post_init__(self):

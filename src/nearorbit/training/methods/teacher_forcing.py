@@ -30,7 +30,7 @@ class TeacherForcing:
         segment: The length of the rollouts, in samples; the number of segments in a batch shrinks in proportion.
     """
 
-    strength: float = 0.9
+    strength: float = 0.45
     segment: int = 25
     needs: ClassVar[frozenset[str]] = frozenset()
 

@@ -5,7 +5,8 @@ of ``np``, the same code gives arrays, tensors with gradients, or symbolic expre
 :class:`Vector` of its components, so that a batch of states passes through code that was written for a single one.
 
 The parameters, periods and starts are those of ``dysts``, which were chosen for chaos, and a study can set each of the
-parameters; the period is then estimated anew. Three kinds of systems are named here but refused: those with delays,
+parameters, and the ``start``; the period is then estimated anew. A start matters where it chooses among attractors, or
+in conservative flows (``HenonHeiles``) the energy. Three kinds of systems are named here but refused: those with delays,
 those whose equations contain the time itself, and those with a component that is a phase and grows without bound, as in
 ``Duffing``. ``Lorenz`` has beta = 2.667, not 8/3, and
 ``Lorenz96`` is the one of ``dysts`` with four components; ``lorenz96`` has any size.
@@ -184,7 +185,8 @@ def _factory(name: str) -> Callable[..., DystsFlow]:
         return _build(name, data, {key: _checked(key, value, data) for key, value in settings.items()})
 
     keyword = inspect.Parameter.KEYWORD_ONLY
-    parameters = [inspect.Parameter(key, keyword, default=value) for key, value in data["parameters"].items()]
+    defaults = data["parameters"] | {"start": data["initial_conditions"]}
+    parameters = [inspect.Parameter(key, keyword, default=value) for key, value in defaults.items()]
     factory.__signature__ = inspect.Signature(parameters, return_annotation=DystsFlow)
     factory.__doc__ = f"{data['description']} {data['citation']}"
     return factory
@@ -199,12 +201,15 @@ def _build(name: str, data: Mapping[str, Any], settings: Mapping[str, Any]) -> D
             f"its component {' and '.join(phases)} is a phase that grows without bound, so that noise, standardization "
             f"and neighbors relative to its spread would mean nothing; take a system without"
         )
+    default = data["parameters"] | {"start": data["initial_conditions"]}
+    parameters = default | settings
+    start = parameters.pop("start")
     flow = DystsFlow(
         name=name,
         components=components,
-        parameters={**data["parameters"], **settings},
-        start=np.array(data["initial_conditions"], dtype=float),
-        period=data["period"] if all(np.array_equal(data["parameters"][k], v) for k, v in settings.items()) else None,
+        parameters=parameters,
+        start=np.array(start, dtype=float),
+        period=data["period"] if all(np.array_equal(default[k], v) for k, v in settings.items()) else None,
         smooth=not any(NON_SMOOTH & set(function.__code__.co_names) for function in _functions(name).values()),
     )
     if not np.array_equal(flow.at_time(flow.start, 0.0), flow.at_time(flow.start, 0.7)):
@@ -220,8 +225,8 @@ def _components(name: str, dimension: int) -> tuple[str, ...]:
 
 
 def _checked(key: str, value: Any, data: Mapping[str, Any]) -> Any:
-    """A parameter's value, of the shape that ``dysts`` gives it."""
-    shape = np.shape(data["parameters"][key])
+    """The value of a parameter or start, of the shape that ``dysts`` gives it."""
+    shape = np.shape(data["initial_conditions"] if key == "start" else data["parameters"][key])
     try:
         fits = np.shape(value) == shape and bool(np.all(np.isfinite(np.asarray(value, dtype=float))))
     except (TypeError, ValueError):
