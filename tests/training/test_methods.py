@@ -19,6 +19,7 @@ from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study import catalogue
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
+from nearorbit.training.cost import step_of
 from nearorbit.training.methods.base import given, own_parameters
 from nearorbit.training.methods.baseline import Baseline
 from nearorbit.training.methods.homotopy import Homotopy
@@ -145,6 +146,17 @@ def test_gradients_are_finite_at_initialization(side, noise):
     method.loss(field, batch, now(), *modules).sum().backward()
     assert all(p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in field.weights)
     assert all(p.grad.isfinite().all() for module in modules for p in module.parameters())
+
+
+@pytest.mark.parametrize("network", catalogue.names("networks"))
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_every_network(name, network):
+    # four components, of which two are taken for positions; each network's weights begin at random
+    system = {"system": "HenonHeiles"}
+    sizes = {"dimension": 4, "components": ["x", "y", "px", "py"], "system": system, "network": {"network": network}}
+    sizes |= {"seeds": 2, "batch": 8, "segment": 5, "neighbors": 5}
+    step = step_of(catalogue.build("methods", name, {}), sizes, CPU)()
+    assert step.isfinite().all() and (step.abs().sum(1) > 0).all()
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -24,7 +24,7 @@ from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
 from nearorbit.dynamics.fields import Coordinates, TrueField, jacobian
 from nearorbit.dynamics.flow import propagate, rollout
-from nearorbit.dynamics.models import make
+from nearorbit.dynamics.models import make, with_equations
 from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import build
 from nearorbit.training.batches import Data, sizes
@@ -113,12 +113,13 @@ def estimate(
     settings = Training(**training)
     substeps = SUBSTEPS if settings.substeps == "auto" else settings.substeps
     device = pick_device(settings.device)
-    components = [build("systems", label, spec).components for label, spec in systems.items()]
-    dimensions = [len(names) for names in components]
+    components = {label: build("systems", label, spec).components for label, spec in systems.items()}
+    dimensions = [len(names) for names in components.values()]
     rows = []
     for dimension in sorted(set(dimensions)):
         cells, of = dimensions.count(dimension) * len(data), {"dimension": dimension, "seeds": seeds}
-        of["components"] = components[dimensions.index(dimension)]
+        first = [*systems][dimensions.index(dimension)]  # stands for all systems of this dimension
+        of |= {"components": components[first], "system": {"system": first, **systems[first]}}
         for label, spec in methods.items():
             method = build("methods", label, spec)
             segment, batch = sizes(method, settings)
@@ -164,8 +165,11 @@ def _field(sizes: Mapping[str, Any]) -> Ensemble:
     """Make untrained networks: those of the sizes, or perceptrons of their width and depth."""
     dimension, seeds = sizes["dimension"], range(sizes["seeds"])
     one = (torch.full((len(seeds), n), value).double() for n, value in ((dimension, 0.0), (dimension, 1.0), (1, 1.0)))
-    network = sizes.get("network") or {name: sizes[name] for name in ("width", "depth")}
-    return make(network, sizes.get("components", [f"x{i}" for i in range(dimension)]), seeds, Coordinates(*one))
+    network, equations = sizes.get("network") or {name: sizes[name] for name in ("width", "depth")}, None
+    if "system" in sizes:
+        network, equations = with_equations(network, sizes["system"], lambda line: build("systems", "known", line))
+    components = sizes.get("components", [f"x{i}" for i in range(dimension)])
+    return make(network, components, seeds, Coordinates(*one), equations)
 
 
 def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:

@@ -12,9 +12,15 @@ from nearorbit.dynamics.fields import Coordinates
 from nearorbit.dynamics.networks.base import Ensemble, uniform
 from nearorbit.study.seeds import generator
 
+GAIN = 20.0  # coefficients are weights times this
+
 
 class PolynomialField(Ensemble):
-    """Polynomials in the standardized components, with their coefficients as weights.
+    """Polynomials in the standardized components.
+
+    A step of Adam moves every weight by about the learning rate. The output of a perceptron moves by many times that,
+    since thousands of weights go together; that of a polynomial does not. Its coefficients are therefore GAIN times its
+    weights, so that one learning rate serves both.
 
     Arguments:
         dimension: The number of components, D.
@@ -32,7 +38,13 @@ class PolynomialField(Ensemble):
             self._factors.append(([rows[term[:-1]] for term in order], [term[-1] for term in order]))
         count = sum(map(len, terms))
         streams = [generator("weights", int(seed)) for seed in seeds]
-        self.coefficients = nn.ParameterList([uniform(streams, count**-0.5, (count, dimension))])
+        # Hardly a field: orbits of a random polynomial would leave within a segment, and nothing could be learned.
+        self.weights = nn.ParameterList([uniform(streams, 0.01 / GAIN, (count, dimension))])
+
+    @property
+    def coefficients(self) -> Tensor:
+        """The coefficients, monomials by components, with shape (E, M, D)."""
+        return GAIN * self.weights[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate each member at its own states; see :class:`nearorbit.dynamics.fields.Field`."""
@@ -40,7 +52,7 @@ class PolynomialField(Ensemble):
         orders = [torch.ones_like(y[..., :1])]
         for rows, components in self._factors:
             orders.append(orders[-1][..., rows] * y[..., components])
-        return torch.bmm(torch.cat(orders, -1), self.coefficients[0]).view(x.shape)
+        return torch.bmm(torch.cat(orders, -1), self.coefficients).view(x.shape)
 
     def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Push tangents forward by the product rule; see :class:`nearorbit.dynamics.fields.Field`."""
@@ -51,7 +63,7 @@ class PolynomialField(Ensemble):
             before, factor = orders[-1][..., rows], y[..., components]
             moves.append(moves[-1][..., rows] * factor + before * u[..., components])
             orders.append(before * factor)
-        f, action = (torch.bmm(torch.cat(parts, -1).flatten(1, 2), self.coefficients[0]) for parts in (orders, moves))
+        f, action = (torch.bmm(torch.cat(parts, -1).flatten(1, 2), self.coefficients) for parts in (orders, moves))
         return f.view(x.shape), action.view(v.shape)
 
 
@@ -68,7 +80,7 @@ class Polynomial:
     degree: int = 2
     equations: ClassVar[str] = (
         "the monomials of y of degrees 0, 1, 2, ... up to the degree, those of one degree in lexicographic order of "
-        "their components (y0 y0, y0 y1, ..., y1 y1, ...), are a row m; g(y) = m @ coefficients.0[e]"
+        "their components (y0 y0, y0 y1, ..., y1 y1, ...), are a row m; g(y) = 20 m @ weights.0[e]"
     )
 
     def __post_init__(self):

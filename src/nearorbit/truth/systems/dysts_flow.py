@@ -6,10 +6,10 @@ of ``np``, the same code gives arrays, tensors with gradients, or symbolic expre
 
 The parameters, periods and starts are those of ``dysts``, which were chosen for chaos, and a study can set each of the
 parameters, and the ``start``; the period is then estimated anew. A start matters where it chooses among attractors, or
-in conservative flows (``HenonHeiles``) the energy. Three kinds of systems are named here but refused: those with delays,
-those whose equations contain the time itself, and those with a component that is a phase and grows without bound, as in
-``Duffing``. ``Lorenz`` has beta = 2.667, not 8/3, and
-``Lorenz96`` is the one of ``dysts`` with four components; ``lorenz96`` has any size.
+in conservative flows (``HenonHeiles``) the energy. Three kinds of systems are named here but refused: those with
+delays, those whose equations contain the time itself, and those with a component that is a phase and grows without
+bound, as in ``Duffing``. ``Lorenz`` has beta = 2.667, not 8/3, and ``Lorenz96`` is the one of ``dysts`` with four
+components; ``lorenz96`` has any size.
 
 References:
     | Chaos as an interpretable benchmark for forecasting and data-driven modelling (Gilpin, NeurIPS 2021)
