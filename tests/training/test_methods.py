@@ -198,6 +198,11 @@ def test_what_a_method_is_given_is_said(name):
     assert given(method).startswith("data")
 
 
+def test_what_a_network_is_given_is_said():
+    assert given(Baseline(), {"network": "known", "parameters": {"rho": 3}}) == "data + equations in part"
+    assert given(Jacobian(), {"network": "mlp"}) == given(Jacobian()) == "data + true J"
+
+
 def test_the_jacobian_penalty_vanishes_at_the_truth():
     method = Jacobian(weight=1.0)
     truth, batch = prepare(method)

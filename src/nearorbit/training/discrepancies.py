@@ -19,7 +19,7 @@ from torch.nn.functional import pad
 
 WIDTHS = (0.2, 0.5, 0.9, 1.3)
 # A cloud is filled up to a multiple of this number of points, without weight: all pairs of a member then fill whole
-# vectors of 64 elements, and have the same bits in any ensemble (see nearorbit.dynamics.fields.VECTOR).
+# vectors of 64 elements, and have the same bits in any ensemble (see nearorbit.dynamics.networks.base.VECTOR).
 GRAIN = 8
 
 

@@ -95,7 +95,7 @@ def train(
         "network": network.get("network", "mlp"),
         "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "given": given(method),
+        "given": given(method, network),
         "seeds": len(seeds),
     }
     return field, coordinates, loop.histories(), costs

@@ -64,6 +64,8 @@ class Network(Protocol):
 
     # In words and formula, for a stranger with the file: g(y) of member e, in model coordinates y.
     equations: ClassVar[str]
+    # What it is called in the tables if it is given something beyond the data; most have no such attribute.
+    privilege: ClassVar[str]
 
     def check(self, components: Sequence[str]) -> None:
         """Refuse systems that it cannot be a field of.

@@ -56,6 +56,7 @@ class Known(Layers):
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
     system: Mapping[str, Any] | None = None
+    privilege: ClassVar[str] = "equations in part"
     equations: ClassVar[str] = (
         "F is the right-hand side of the system that the network names, with its parameters; h = y; for every hidden "
         "layer n: h = activation(h @ rest.weights.n[e] + rest.biases.n[e]); last layer without activation; g(y) = F(x) "

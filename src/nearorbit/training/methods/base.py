@@ -139,9 +139,11 @@ def check_weight(weight: float) -> None:
         raise ValueError(f"weight must not be negative, as {weight} is")
 
 
-def given(method: Method) -> str:
-    """Name what a method is given beyond the observations; ``"data"`` where it is nothing."""
-    privileges = (catalogue.entries("needs")[name].privilege for name in sorted(method.needs))
+def given(method: Method, network: Mapping[str, Any] | None = None) -> str:
+    """Name what a method, and its network as a line of a study, are given; ``"data"`` where there is nothing more."""
+    privileges = [catalogue.entries("needs")[name].privilege for name in sorted(method.needs)]
+    if network is not None:
+        privileges.append(getattr(catalogue.build("networks", "mlp", network), "privilege", ""))
     return " + ".join(["data", *filter(None, privileges)])
 
 
