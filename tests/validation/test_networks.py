@@ -50,7 +50,7 @@ def henon_heiles_energy(states: np.ndarray) -> np.ndarray:
 def drift(folder: Path, method: str) -> float:
     """How far the true energy goes from where it began along learned orbits of 100 periods: the median over orbits."""
     truth = read(folder / "HenonHeiles/clean/truth.nc", kind="truth")
-    field = load(folder / "HenonHeiles/clean" / method / "model.safetensors").double()
+    field = load(folder / "HenonHeiles/clean" / method / "model.safetensors")
     starts = torch.from_numpy(truth["attractor"].to_numpy()[:, :ORBITS, 0])  # (E, orbits, D)
     times = torch.arange(PERIODS * 20 + 1, dtype=torch.float64) * float(truth["period"]) / 20
     with torch.inference_mode():
