@@ -137,7 +137,7 @@ class Loop:
         self._field, self._data, self._method, self._settings, self._seeds = field, data, method, settings, seeds
         self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
         # What is trained: the ensemble, and what the method adds to it.
-        self.trained = nn.ModuleList([field, *(own.to(field.weights[0]) for own in self._own)])
+        self.trained = nn.ModuleList([field, *(own.to(next(field.parameters())) for own in self._own)])
         self._validation = data.validation()
         weights = flatten(self.trained)
         device, interval = weights.device, min(settings.validate_every, settings.steps)
