@@ -64,11 +64,17 @@ def members(package: str) -> list[str]:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """List all that a piece of source may import, wherever in it: modules, and names that may be modules."""
+    """List all that a piece of source may import, wherever in it: modules, and names that may be modules.
+
+    Raises:
+        ValueError: If an import is relative: of which module, the source alone does not tell.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            if node.module is None or node.level:
+                raise ValueError(f"'{ast.unparse(node)}': digests follow no relative imports; write the module's name")
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
