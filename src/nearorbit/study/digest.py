@@ -60,7 +60,7 @@ def closure(modules: Iterable[str]) -> set[str]:
 def members(package: str) -> list[str]:
     """List the modules of a catalogue, e.g. of ``"metrics"``."""
     home = CATALOGUES[package]
-    return sorted(f"{home}.{file.stem}" for file in locate(home).parent.glob("*.py"))
+    return sorted(f"{home}.{file.stem}" for file in ROOT.parent.joinpath(*home.split(".")).glob("*.py"))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -90,7 +90,9 @@ def locate(module: str) -> Path | None:
 @cache
 def source(module: str) -> str:
     """Read the source of a module of this package."""
-    return locate(module).read_text()
+    file = locate(module)
+    assert file is not None, module
+    return file.read_text()
 
 
 def _statements(stage: str) -> list[ast.stmt]:

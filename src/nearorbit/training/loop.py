@@ -18,10 +18,11 @@ References:
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
@@ -110,7 +111,7 @@ def substeps(observations: xr.Dataset, settings: Training) -> int:
     if settings.substeps != "auto":
         return settings.substeps
     if "integration_error" in observations:
-        errors = observations["integration_error"].transpose("seed", "substeps").to_numpy()
+        errors: Iterable[np.ndarray] = observations["integration_error"].transpose("seed", "substeps").to_numpy()
     else:
         errors = [fitted_errors(observations)]
     needed = sorted({least_steps(row, settings.accuracy) for row in errors})
