@@ -18,11 +18,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from nearorbit import __version__
 from nearorbit.study import catalogue
@@ -141,7 +141,7 @@ def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> N
         def prepared(paths: Path | list[Path], parameter: inspect.Parameter) -> Path | list[Path]:
             if _kind(parameter) != "output":
                 return paths
-            if _is_list(parameter):
+            if isinstance(paths, list):
                 return [stack.enter_context(replacing(path)) for path in paths]
             return stack.enter_context(replacing(paths))
 
@@ -195,7 +195,8 @@ def _kind(parameter: inspect.Parameter) -> str:
 
 
 def _is_list(parameter: inspect.Parameter) -> bool:
-    return any(get_origin(getattr(t, "__origin__", t)) is list or get_origin(t) is list for t in _types(parameter))
+    bare = (t.__origin__ if get_origin(t) is Annotated else t for t in _types(parameter))
+    return any(get_origin(t) in (list, Sequence) for t in bare)
 
 
 def _types(parameter: inspect.Parameter) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ resume from; a ``Folder`` is one that it writes many files to; and what comes af
 It is one module since it is a list: what is done stands in the rooms.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from math import prod
 from pathlib import Path
@@ -35,8 +35,8 @@ def exponents(exponents: Output, *, label: str, system: Settings, starts: int, h
     """Compute the Lyapunov spectrum and the statistics of the attractor of a true system."""
     from nearorbit.truth import attractors
 
-    system = build("systems", label, system)
-    spectrum = attractors.exponents(system, label=label, starts=starts, horizon=horizon, transient=transient)
+    built = build("systems", label, system)
+    spectrum = attractors.exponents(built, label=label, starts=starts, horizon=horizon, transient=transient)
     write(spectrum, exponents, kind="exponents")
 
 
@@ -44,8 +44,8 @@ def orbits(exponents: Path, orbits: Output, *, label: str, system: Settings, see
     """Simulate noiseless orbits for training and validation, fresh ones for every seed."""
     from nearorbit.truth import simulation
 
-    system, spectrum = build("systems", label, system), read(exponents, kind="exponents")
-    simulated = simulation.orbits(system, spectrum, label=label, seeds=seeds, data=data, window=window)
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    simulated = simulation.orbits(built, spectrum, label=label, seeds=seeds, data=data, window=window)
     write(simulated, orbits, kind="orbits")
 
 
@@ -53,8 +53,8 @@ def truth(orbits: Path, exponents: Path, truth: Output, *, label: str, system: S
     """Tabulate what the true system does where learned fields will be judged."""
     from nearorbit.truth import simulation
 
-    system, spectrum = build("systems", label, system), read(exponents, kind="exponents")
-    table = simulation.truth(system, read(orbits, kind="orbits"), spectrum, label=label, evaluation=evaluation)
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    table = simulation.truth(built, read(orbits, kind="orbits"), spectrum, label=label, evaluation=evaluation)
     write(table, truth, kind="truth")
 
 
@@ -95,8 +95,8 @@ def train(
     model: Outputs,
     history: Outputs,
     costs: Outputs,
-    neighbors: list[Path] = (),
-    supervision: list[Path] = (),
+    neighbors: Sequence[Path] = (),
+    supervision: Sequence[Path] = (),
     checkpoint: Scratch | None = None,
     *,
     label: str,
@@ -113,29 +113,30 @@ def train(
     from nearorbit.training.checkpoint import Checkpoint
     from nearorbit.training.loop import train as fit
 
-    given = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
+    inputs = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
     cells, built = len(observations), build("methods", label, method)
-    for name, paths in (given | {"model": model, "history": history, "costs": costs}).items():
+    for name, paths in (inputs | {"model": model, "history": history, "costs": costs}).items():
         if paths and len(paths) != cells:
             raise StudyError(f"train: --{name} has {len(paths)} files, --observations {cells}: give one for every cell")
+    resumable = None
     if checkpoint is not None:
         settings = {"method": method, "network": network, "training": training}
         looked_up = [home("methods", method.get("method", label)), home("networks", network.get("network", "mlp"))]
         looked_up += [home("needs", need) for need in built.needs]
         sources = digests("train", looked_up)
-        files = [path for paths in given.values() for path in paths]
-        checkpoint = Checkpoint(checkpoint, key(settings, sources, files))
-    files = {kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in given.items() if paths}
-    components = [str(name) for name in files["observations"]["component"].to_numpy()]
+        contents = [path for paths in inputs.values() for path in paths]
+        resumable = Checkpoint(checkpoint, key(settings, sources, contents))
+    given = {kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in inputs.items() if paths}
+    components = [str(name) for name in given["observations"]["component"].to_numpy()]
     network, equations = models.with_equations(network, system, lambda line: build("systems", "known", line))
     trained, coordinates, histories, spent = fit(
-        files.pop("observations"),
+        given.pop("observations"),
         built,
-        files=files,
+        files=given,
         network=network,
         training=training,
         equations=equations,
-        checkpoint=checkpoint,
+        checkpoint=resumable,
     )
     seeds = len(histories) // cells
     for cell in range(cells):
@@ -146,7 +147,7 @@ def train(
             costs[cell], index=False
         )
     if checkpoint is not None:
-        checkpoint.path.unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
 
 
 def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings):
@@ -165,8 +166,8 @@ def forecast_truth(truth: Path, forecast: Output, *, label: str, system: Setting
     from nearorbit.evaluation.forecast import forecast as tabulate
     from nearorbit.truth.integrators import compiled
 
-    system, true = build("systems", label, system), read(truth, kind="truth")
-    field = in_place_of_a_model(compiled(system), system.dimension)
+    built, true = build("systems", label, system), read(truth, kind="truth")
+    field = in_place_of_a_model(compiled(built), built.dimension)
     write(tabulate(field, None, true, evaluation=evaluation), forecast, kind="forecast")
 
 

@@ -1,5 +1,6 @@
 """A study is checked whole before anything runs, and each stage sees its slice of it."""
 
+import ast
 import copy
 import inspect
 import json
@@ -16,7 +17,7 @@ from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
 from nearorbit.study.catalogue import StudyError, misfits
 from nearorbit.study.digest import digests as digests_of
-from nearorbit.study.digest import source
+from nearorbit.study.digest import imports, source
 from nearorbit.study.files import table
 from nearorbit.study.places import LABELLED, RESULTS, reserved
 from nearorbit.study.schema import read
@@ -320,6 +321,12 @@ def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypa
     assert changed_by_editing("evaluation.scores") == {"score"}
     assert changed_by_editing("study.files") == set(before)
     assert changed_by_editing("data.local_fits") == set()
+
+
+@pytest.mark.parametrize("line", ["from . import base", "from .base import Method"])
+def test_a_relative_import_which_no_digest_would_follow_is_refused(line):
+    with pytest.raises(ValueError, match=line):
+        list(imports(ast.parse(line)))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from capturable import Capturable
-from lorenz63 import observations, supervision
+from lorenz63 import Lorenz, observations, supervision
 from safetensors.torch import load_file
 from test_methods import SIDES
 
@@ -149,6 +149,15 @@ def test_the_history_has_a_row_for_each_seed_and_validation(data):
     assert list(history.columns) == ["seed", "step", "loss", "validation", "skipped"]
     assert history.groupby("seed")["step"].apply(list).tolist() == [[0, 10, 20, 25]] * 3
     assert costs["samples_seen"] == 25 * 16 * 5 and costs["given"] == "data"
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if hasattr(catalogue.build("methods", name, {}), "own")])
+def test_a_method_with_parameters_of_its_own_trains_a_network_of_any_kind(data, method):
+    training, network = {"steps": 20, "batch": 16, "device": "cpu"}, {"network": "known", "width": 16}
+    built, files = catalogue.build("methods", method, {}), files_of(*data[1:])
+    _, _, histories, _ = train(data[0], built, network=network, training=training, files=files, equations=Lorenz())
+    for history in histories:
+        assert history["validation"].iloc[-1] < history["validation"].iloc[0], history
 
 
 def test_all_methods_see_as_many_samples(data):

@@ -24,7 +24,7 @@ References:
     | Measurement of the Lyapunov spectrum from a chaotic time series (Sano and Sawada, Phys. Rev. Lett. 1985)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -85,7 +85,7 @@ class Estimator:
         return count if self.spare is None else min(count, coefficients + self.spare)
 
 
-_QUADRATIC = {"degree": 2, "multiple": 3.0}
+_QUADRATIC = Estimator(degree=2, multiple=3.0)
 ESTIMATORS = {
     # The first two are as in the papers as far as these go with all components observed: no delays, no companion
     # matrices; and neighbors are Euclidean and outside a Theiler window. In the papers the maps serve exponents alone.
@@ -96,9 +96,9 @@ ESTIMATORS = {
     "linear_first_order": Estimator(logarithm=False),
     "linear": Estimator(),
     "linear_ridge": Estimator(ridge=0.03),
-    "quadratic": Estimator(**_QUADRATIC),
-    "quadratic_centered": Estimator(**_QUADRATIC, centered=True),
-    "quadratic_cautious": Estimator(**_QUADRATIC, centered=True, cautious=True),
+    "quadratic": _QUADRATIC,
+    "quadratic_centered": replace(_QUADRATIC, centered=True),
+    "quadratic_cautious": replace(_QUADRATIC, centered=True, cautious=True),
 }
 
 
@@ -201,7 +201,8 @@ def _estimate(
     orbits, samples, dimension = states.shape
     length, count = samples - estimator.span, estimator.count(dimension)
     if length < 1 or count > min(LARGEST, orbits * length - 2 * window - 1):
-        return tuple(np.full(shape, np.nan) for shape in ((*queries.shape, dimension), dimension, dimension))
+        unknown = np.full(dimension, np.nan)
+        return np.full((*queries.shape, dimension), np.nan), unknown, unknown
     # States that have a past and a future, what follows them, and what comes before: all with one numbering.
     begins = (estimator.span - estimator.ahead, estimator.span, 0)
     pieces = np.stack([states[:, begin : begin + length].reshape(-1, dimension) for begin in begins])

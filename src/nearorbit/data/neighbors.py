@@ -160,8 +160,8 @@ def nearest(
             exhausted = (distances[:, -1] > outer) | (asked == len(starts))
             if (few := exhausted & (found < least)).any():
                 first = few.argmax()
-                state = divmod(starts[chunk[first]], samples)
-                raise StudyError(_starvation(*state, found[first], least, window, inner, outer))
+                number, state = divmod(int(starts[chunk[first]]), samples)
+                raise StudyError(_starvation(number, state, found[first], least, window, inner, outer))
             # A stable sort brings the admissible candidates to the front and keeps their order of distance.
             chosen = np.argsort(~admissible, axis=1, kind="stable")[:, :count]
             present = np.take_along_axis(admissible, chosen, 1)

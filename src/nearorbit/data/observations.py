@@ -11,6 +11,7 @@ Exponents, Jacobians and horizons are reported in system units all the same
 """
 
 import hashlib
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -86,4 +87,6 @@ def speed(states: xr.DataArray, step: xr.DataArray) -> xr.DataArray:
         (states.shift(time=-lag) - states).pipe(lambda d: d * d).sum("component", skipna=False).mean(["orbit", "time"])
         for lag in (1, 2)
     )
-    return np.sqrt(np.maximum(second - first, first * 1e-3) / 3) / step
+    # NumPy's functions give back the kind of array that they get, and their types do not say so.
+    squares = cast(xr.DataArray, np.maximum(second - first, first * 1e-3))
+    return cast(xr.DataArray, np.sqrt(squares / 3)) / step

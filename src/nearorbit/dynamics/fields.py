@@ -7,21 +7,25 @@ A field evaluates itself and pushes tangents forward, :math:`(x, v) \mapsto (f(x
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 Pairs = tuple[Tensor, Tensor]  # indices i and j of pairs of tangents
+F = TypeVar("F", bound="Field", covariant=True)  # what is seen in other coordinates
 
 
 class Equations(Protocol):
     """The equations of a system, which any array namespace can evaluate."""
 
-    dimension: int
+    @property
+    def dimension(self) -> int:
+        """The number of components, D."""
+        ...
 
-    def __call__(self, x: Any, namespace: Any) -> Any:
+    def __call__(self, x: Any, namespace: Any, /) -> Any:
         """Evaluate the field at states with shape (*, D); returns the same shape."""
         ...
 
@@ -29,13 +33,16 @@ class Equations(Protocol):
 class Field(Protocol):
     """An autonomous vector field on torch."""
 
-    dimension: int
+    @property
+    def dimension(self) -> int:
+        """The number of components, D."""
+        ...
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, /) -> Tensor:
         """Evaluate the field at states with shape (*, D); returns the same shape."""
         ...
 
-    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def push_forward(self, x: Tensor, v: Tensor, /) -> tuple[Tensor, Tensor]:
         """Evaluate the field and the action of its Jacobian on tangents.
 
         Arguments:
@@ -47,7 +54,11 @@ class Field(Protocol):
         """
         ...
 
-    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+
+class TwiceDifferentiable(Field, Protocol):
+    """A field that pushes second derivatives forward, too."""
+
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs, /) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate the field, the action of its Jacobian J, and that of its second derivative H.
 
         Arguments:
@@ -85,13 +96,15 @@ def identity(x: Tensor) -> Tensor:
 class Differentiated:
     """What evaluates itself, and gets its tangents from automatic differentiation."""
 
+    __call__: Callable[..., Tensor]
+
     def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Push tangents forward by automatic differentiation; see :class:`Field`."""
-        f, action = torch.func.vmap(lambda t: torch.func.jvp(self, (x,), (t,)), in_dims=-2, out_dims=(0, -2))(v)
-        return f[0], action
+        pushed = torch.func.vmap(lambda t: torch.func.jvp(self, (x,), (t,)), in_dims=-2, out_dims=(0, -2))(v)
+        return pushed[0][0], pushed[1]
 
     def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Push second derivatives forward by automatic differentiation; see :class:`Field`."""
+        """Push second derivatives forward by automatic differentiation; see :class:`TwiceDifferentiable`."""
 
         def second(vi: Tensor, vj: Tensor) -> Tensor:
             return torch.func.jvp(lambda y: torch.func.jvp(self, (y,), (vi,))[1], (x,), (vj,))[1]
@@ -185,7 +198,7 @@ def aligned(values: Tensor, x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Transformed:
+class Transformed(Generic[F]):
     r"""A field :math:`f` seen in other coordinates, :math:`dy / d\tau = f(m + s y) / (r s)`.
 
     Arguments:
@@ -193,7 +206,7 @@ class Transformed:
         coordinates: The change from x to y.
     """
 
-    field: Field
+    field: F
     coordinates: Coordinates
 
     @property
@@ -201,7 +214,7 @@ class Transformed:
         """The number of components, D."""
         return self.field.dimension
 
-    def single(self) -> "Transformed":
+    def single(self) -> "Transformed[F]":
         """The same in single precision, twice as fast, if it is a network; compiled equations stay what they are."""
         if not isinstance(self.field, nn.Module):
             return self
@@ -219,15 +232,18 @@ class Transformed:
         speed = c.rate * c.scale
         return f / aligned(speed, f), action / aligned(speed, action)
 
-    def push_forward_second(self, y: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Push second derivatives forward; see :class:`Field`."""
+    def push_forward_second(
+        self: "Transformed[TwiceDifferentiable]", y: Tensor, v: Tensor, w: Tensor, pairs: Pairs
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Push second derivatives forward; see :class:`TwiceDifferentiable`."""
         c = self.coordinates
-        scaled = (aligned(c.scale, t) * t for t in (v, w))
-        pushed = self.field.push_forward_second(c.undo(y), *scaled, pairs)
-        return tuple(t / aligned(c.rate * c.scale, t) for t in pushed)
+        v, w = (aligned(c.scale, t) * t for t in (v, w))
+        pushed = self.field.push_forward_second(c.undo(y), v, w, pairs)
+        f, action, second = (t / aligned(c.rate * c.scale, t) for t in pushed)
+        return f, action, second
 
 
-def in_place_of_a_model(evaluate: Callable, dimension: int) -> Transformed:
+def in_place_of_a_model(evaluate: Callable, dimension: int) -> Transformed[CompiledField]:
     """See compiled equations as :func:`load` gives a model; for the arguments see :class:`CompiledField`."""
     same = Coordinates(*(torch.tensor([value], dtype=torch.float64) for value in (0.0, 1.0, 1.0)))
     return Transformed(CompiledField(evaluate, dimension), same)

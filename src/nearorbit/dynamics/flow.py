@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from nearorbit.dynamics.drive import Drive
-from nearorbit.dynamics.fields import Field, Pairs, identity
+from nearorbit.dynamics.fields import Field, Pairs, TwiceDifferentiable, identity
 
 
 def rollout(
-    field: Field,
+    field: Callable[[Tensor], Tensor],
     start: Tensor,
     times: Tensor,
     *,
@@ -38,7 +38,7 @@ def rollout(
     """Integrate states over given times.
 
     Arguments:
-        field: The field.
+        field: The field, of which no tangents are asked.
         start: The states at the first time, with shape (*, D).
         times: The times to report, with a shape (*, T) that broadcasts against the states; segments may differ in
             spacing.
@@ -82,11 +82,12 @@ def tangent_rollout(
         The states at all times with shape (*, T, D), and the tangents with shape (*, T, K, D).
     """
     tangents = identity(start) if tangents is None else tangents
-    return _integrate(field.push_forward, (start, tangents), times, substeps, recompute, SCHEMES[order])
+    states, moved = _integrate(field.push_forward, (start, tangents), times, substeps, recompute, SCHEMES[order])
+    return states, moved
 
 
 def taylor_rollout(
-    field: Field,
+    field: TwiceDifferentiable,
     start: Tensor,
     times: Tensor,
     *,
@@ -116,16 +117,17 @@ def taylor_rollout(
     """
     tangents = identity(start) if tangents is None else tangents
     count = tangents.shape[-2]
-    pairs = tuple(torch.triu_indices(count, count, device=start.device)) if pairs is None else pairs
-    second = torch.zeros_like(tangents[..., pairs[0], :])
-    return _integrate(
-        lambda x, v, w: field.push_forward_second(x, v, w, pairs),
+    i, j = torch.triu_indices(count, count, device=start.device) if pairs is None else pairs
+    second = torch.zeros_like(tangents[..., i, :])
+    states, first, second = _integrate(
+        lambda x, v, w: field.push_forward_second(x, v, w, (i, j)),
         (start, tangents, second),
         times,
         substeps,
         recompute,
         SCHEMES[4],
     )
+    return states, first, second
 
 
 def adaptive_rollout(field: Field, start: Tensor, times: Tensor, *, rtol: float = 1e-7, atol: float = 1e-9) -> Tensor:
@@ -216,8 +218,8 @@ def _dormand_prince(rate: Callable, _: int, y: tuple[Tensor, ...], lengths: tupl
     for row in _order_8(y[0].dtype, y[0].device):
         new = [(slope * h_i).reshape(1, -1) for slope, h_i in zip(rate(*moved), h, strict=True)]
         slopes = [torch.cat(pair) for pair in zip(slopes, new, strict=True)]
-        moved = [torch.addmv(b, k.mT, row).view_as(y_i) for b, k, y_i in zip(begin, slopes, y, strict=True)]
-    return tuple(moved)
+        moved = tuple(torch.addmv(b, k.mT, row).view_as(y_i) for b, k, y_i in zip(begin, slopes, y, strict=True))
+    return moved
 
 
 @cache

@@ -61,7 +61,7 @@ def least_steps(errors: np.ndarray, accuracy: float) -> int:
     Raises:
         StudyError: If none is.
     """
-    enough = np.flatnonzero(errors <= accuracy) if accuracy >= FINE else []
+    enough = np.flatnonzero((errors <= accuracy) & (accuracy >= FINE))
     if not len(enough):
         raise StudyError(
             f"training.accuracy: {accuracy:g} deviations are not reached by {len(errors)} Runge-Kutta steps between "

@@ -255,7 +255,7 @@ def _block(
     propagate: Propagate, x: np.ndarray, tangents: np.ndarray, interval: float, count: int, spread: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Follow `count` intervals: states (B, D), tangents (B, D, K) and log growth (B, K)."""
-    growth = 0.0
+    growth = np.zeros((len(x), tangents.shape[-1]))
     for _ in range(count):
         x, tangents, stretched = _advance(propagate, x, tangents, interval, spread)
         growth = growth + stretched

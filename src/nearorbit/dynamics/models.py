@@ -110,7 +110,7 @@ def load(
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
     equations: Build | None = None,
-) -> Transformed:
+) -> Transformed[Ensemble]:
     """Read a trained ensemble as a field in system units.
 
     Arguments:

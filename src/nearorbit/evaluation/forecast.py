@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from nearorbit.dynamics.fields import Transformed, aligned, jacobian
+from nearorbit.dynamics.fields import Field, Transformed, aligned, jacobian
 from nearorbit.dynamics.flow import propagate
 from nearorbit.dynamics.lyapunov import Spectrum, spectrum, standard_error
 from nearorbit.evaluation.judged import Judged
@@ -43,7 +43,7 @@ NARROW = 0.05  # of the true spread
 
 
 def forecast(
-    field: Transformed, history: pd.DataFrame | None, truth: xr.Dataset, *, evaluation: Mapping[str, Any]
+    field: Transformed[Field], history: pd.DataFrame | None, truth: xr.Dataset, *, evaluation: Mapping[str, Any]
 ) -> xr.Dataset:
     """Compute the table of a field, or an ensemble of them, that corresponds to the table of the truth.
 
@@ -70,7 +70,7 @@ def forecast(
         table["field"] = truth["field"].dims, field(points).cpu().numpy()
         table["jacobian"] = truth["jacobian"].dims, jacobian(field, points).cpu().numpy()
     drifting, died = ends(found, truth)
-    left = np.isnan(table["attractor"]).any(["run", "sample", "component"]) | np.isnan(found.exponents).any(-1)
+    left = table["attractor"].isnull().any(["run", "sample", "component"]) | np.isnan(found.exponents).any(-1)
     narrow = spread(table["attractor"], truth) < NARROW
     converged = found.converged & ~drifting & (accuracy.exponent_error <= found.stderr.min(-1) / 10)
     table = table.assign(

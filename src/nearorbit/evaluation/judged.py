@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from nearorbit.dynamics.fields import Transformed, aligned
+from nearorbit.dynamics.fields import Field, Transformed, aligned
 from nearorbit.dynamics.flow import rollout
 
 FAR = 10  # ranges of the attractor that an orbit may be away from it
@@ -23,7 +23,7 @@ class Judged:
         truth: The table of the truth.
     """
 
-    field: Transformed
+    field: Transformed[Field]
     truth: xr.Dataset
 
     @cached_property
@@ -84,11 +84,11 @@ class Judged:
         Returns:
             The states, with shape (E, B, T, D); NaN from where an orbit is not finite or too far from the attractor.
         """
-        model, start = self.field.coordinates.inverse, self.tensor(start)
-        clock = aligned(model.rate, start) * self.tensor(times)
+        model, begin = self.field.coordinates.inverse, self.tensor(start)
+        clock = aligned(model.rate, begin) * self.tensor(times)
         substeps = max(1, int(np.ceil((times[1] - times[0]) / longest - 1e-9))) if len(times) > 1 else 1
-        states = rollout(self.field.field, model(start), clock, substeps=substeps, order=8)
-        states = model.undo(states).double().cpu().numpy()
+        orbits = rollout(self.field.field, model(begin), clock, substeps=substeps, order=8)
+        states = model.undo(orbits).double().cpu().numpy()
         return np.where(np.logical_and.accumulate(self.near(states), -1)[..., None], states, np.nan)
 
     def settle(self, start: np.ndarray, periods: float, step: float) -> np.ndarray:

@@ -54,9 +54,10 @@ def scores(truth: xr.Dataset, forecast: xr.Dataset, **identity: Any) -> pd.DataF
     """
     with xr.set_options(arithmetic_join="exact"):  # a metric of what the two happen to share would be silently wrong
         common = {"status": status(forecast), "converged": (truth["converged"] > 0) & (forecast["converged"] > 0)}
+        metrics: Mapping[str, Metric] = entries("metrics")
         tables = [
             _judged(metric, truth, forecast, common).assign(metric=name, unit=metric.unit)
-            for name, metric in entries("metrics").items()
+            for name, metric in metrics.items()
         ]
     rows = _identified(pd.concat(tables, ignore_index=True), identity)
     return rows[[*identity, *COLUMNS["scores.csv"][len(CELL) :]]]

@@ -60,7 +60,8 @@ def find_steps(judged: Judged, *clouds: np.ndarray, small: float) -> Accuracy:
     # From where a field leaves at once, no step would be short enough.
     after = judged.orbits(states, np.array([0.0, judged.step]), longest=STAYING * judged.step)[:, :, -1]
     states = np.where(judged.near(after)[..., None], states, np.nan)
-    found, wrong = {}, judged.wrong()
+    found: dict[str, tuple[float, np.ndarray, np.ndarray]] = {}
+    wrong = judged.wrong()
     for step in STEPS:
         orbit_error, exponent_error = step_errors(judged, states, step)
         average = orbit_error <= AVERAGE_ERROR

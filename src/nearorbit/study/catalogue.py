@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from types import UnionType
 from typing import Any, get_args
@@ -42,19 +42,19 @@ def refuse(problems: Iterable[str]) -> None:
 
 
 @cache
-def entries(package: str) -> Mapping[str, Callable[..., Any]]:
+def entries(package: str) -> Mapping[str, Any]:
     """Collect the entries of a catalogue.
 
     Arguments:
         package: The name of the catalogue, e.g. ``"methods"``.
 
     Returns:
-        The factories by name, sorted by name.
+        The factories by name, sorted by name; metrics are there themselves.
 
     Raises:
         ValueError: If two modules export the same name.
     """
-    found: dict[str, Callable[..., Any]] = {}
+    found: dict[str, Any] = {}
     for module, exported in _modules(package).items():
         for name, factory in exported.items():
             if name in found:
@@ -176,7 +176,7 @@ def quotes(value: Any) -> str:
 
 
 @cache
-def _modules(package: str) -> Mapping[str, Mapping[str, Callable[..., Any]]]:
+def _modules(package: str) -> Mapping[str, Mapping[str, Any]]:
     parent = importlib.import_module(CATALOGUES[package])
     names = [f"{parent.__name__}.{info.name}" for info in pkgutil.iter_modules(parent.__path__)]
     return {name: getattr(importlib.import_module(name), "entries", dict)() for name in names}

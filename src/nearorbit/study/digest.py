@@ -60,15 +60,21 @@ def closure(modules: Iterable[str]) -> set[str]:
 def members(package: str) -> list[str]:
     """List the modules of a catalogue, e.g. of ``"metrics"``."""
     home = CATALOGUES[package]
-    return sorted(f"{home}.{file.stem}" for file in locate(home).parent.glob("*.py"))
+    return sorted(f"{home}.{file.stem}" for file in ROOT.parent.joinpath(*home.split(".")).glob("*.py"))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """List all that a piece of source may import, wherever in it: modules, and names that may be modules."""
+    """List all that a piece of source may import, wherever in it: modules, and names that may be modules.
+
+    Raises:
+        ValueError: If an import is relative: of which module, the source alone does not tell.
+    """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
+            if node.module is None or node.level:
+                raise ValueError(f"'{ast.unparse(node)}': digests follow no relative imports; write the module's name")
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
@@ -84,7 +90,9 @@ def locate(module: str) -> Path | None:
 @cache
 def source(module: str) -> str:
     """Read the source of a module of this package."""
-    return locate(module).read_text()
+    file = locate(module)
+    assert file is not None, module
+    return file.read_text()
 
 
 def _statements(stage: str) -> list[ast.stmt]:

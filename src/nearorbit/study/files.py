@@ -211,13 +211,13 @@ def _check_numbers(dataset: xr.Dataset, path: Path, kind: str) -> None:
                 f"{wrong.size}), expected {expected}; leave out or fill in what is missing, or {remedy(path, kind)}"
             )
     for name in VARYING.get(kind, ()):
-        values = dataset[name].transpose("seed", "component", ...)
-        samples = values.to_numpy().reshape(*values.shape[:2], -1)
+        orbits = dataset[name].transpose("seed", "component", ...)
+        samples = orbits.to_numpy().reshape(*orbits.shape[:2], -1)
         constant = np.ptp(samples, -1) <= LEAST * abs(samples).max(-1)
         if constant.any():
             first = tuple(np.argwhere(constant)[0])
             raise StudyError(
-                f"{path}: '{name}' does not vary{_place(values, first)}: every sample is {samples[first][0]}, which "
+                f"{path}: '{name}' does not vary{_place(orbits, first)}: every sample is {samples[first][0]}, which "
                 f"cannot be standardized; leave this component out, or take data in which it varies"
             )
 

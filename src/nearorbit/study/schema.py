@@ -118,8 +118,8 @@ def _explain(error: Any) -> Iterator[str]:
             trap = quotes(error.instance) if "string" in expected else _yaml_trap(error.instance)
             yield f"{at}expected {_kind(expected)}, not {error.instance!r}{trap}"
         case "enum":
-            known = ", ".join(error.validator_value)
-            yield f"{at}expected one of {known}, not {error.instance!r}{quotes(error.instance)}"
+            allowed = ", ".join(error.validator_value)
+            yield f"{at}expected one of {allowed}, not {error.instance!r}{quotes(error.instance)}"
         case "minProperties":
             yield f"{at}at least one is needed"
         case _:

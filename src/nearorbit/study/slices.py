@@ -3,7 +3,7 @@
 A job depends on its slice and on nothing else of the study, so that a change of one line runs again only what reads it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nearorbit.study.places import CELL
@@ -30,7 +30,7 @@ GROWTH = {  # around which sizes, and along which, the cost of a step is measure
     "rounds": 7,
 }
 # stage: the labels it runs for, and what it sees of a study for these labels
-SLICES = {
+SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "exponents": (
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),

@@ -5,6 +5,7 @@ batch is gathered there by indices, so that its size alone and not the length of
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -69,7 +70,8 @@ class Data:
         dtype: torch.dtype,
     ):
         self.segment, self.batch = sizes(method, settings)
-        self._integration = {"substeps": settings.substeps, "recompute": settings.recompute}
+        assert settings.substeps != "auto"  # found before there are batches
+        self._integrated = partial(Batch, substeps=settings.substeps, recompute=settings.recompute)
         files = {kind: _matching(file, kind, observations) for kind, file in (files or {}).items()}
         source = Source(observations, files, method, settings, self.segment, self.batch, device, dtype)
         self.members, self.orbits, self.samples, _ = source.orbits.shape
@@ -105,17 +107,12 @@ class Data:
         start = orbit + self._behind + moment * (self.samples - self._ahead - self._behind) // moments
         draw = Draw(self._states, start, orbit, moment, moments, self.samples, self.segment)
         given = {name: need.gather(draw) for name, need in self._needs.items()}
-        return Batch(
-            self._times(self.segment),
-            draw.at(self._states, draw.segments),
-            **self._integration,
-            index=start,
-            given=given,
-        )
+        states = draw.at(self._states, draw.segments)
+        return self._integrated(self._times(self.segment), states, index=start, given=given)
 
     def validation(self) -> Batch:
         """Give the segments of the validation orbits."""
-        return Batch(self._times(self._validation.shape[2] - 1), self._validation, **self._integration)
+        return self._integrated(self._times(self._validation.shape[2] - 1), self._validation)
 
     def _times(self, samples: int) -> Tensor:
         return self._step * torch.arange(samples + 1, device=self._step.device)

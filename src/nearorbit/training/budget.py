@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Training:
     keep: str = "best"
     validate_every: int = 50
     horizon: int = 25
-    substeps: int | str = "auto"
+    substeps: int | Literal["auto"] = "auto"
     accuracy: float = 1e-4
     recompute: bool = False
     device: str = "auto"

@@ -60,25 +60,25 @@ def growth(
     Returns:
         A row per point, with columns ``(method, axis, size, seconds, device)``: the median over the rounds, in float32.
     """
-    device = pick_device(device)
-    steps = {}
+    picked = pick_device(device)
+    steps: dict[tuple[str, str, int], Callable[[], Tensor]] = {}
     for label, spec in methods.items():
         method = build("methods", label, spec)
         for axis, tried in axes.items():
             if axis != "neighbors" or hasattr(method, "count"):
-                steps |= {(label, axis, size): step_of(method, {**reference, axis: size}, device) for size in tried}
+                steps |= {(label, axis, size): step_of(method, {**reference, axis: size}, picked) for size in tried}
     rows = []
     for turn in range(rounds + 1):
         for (label, axis, size), step in steps.items():
             began = time.perf_counter()
             step()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
+            if picked.type == "cuda":
+                torch.cuda.synchronize(picked)
             if turn:
                 rows.append((label, axis, size, time.perf_counter() - began))
     table = pd.DataFrame(rows, columns=["method", "axis", "size", "seconds"])
     medians = table.groupby(["method", "axis", "size"], sort=False)["seconds"].median().reset_index()
-    return medians.assign(device=_name(device))
+    return medians.assign(device=_name(picked))
 
 
 def estimate(
@@ -117,7 +117,8 @@ def estimate(
     dimensions = [len(names) for names in components.values()]
     rows = []
     for dimension in sorted(set(dimensions)):
-        cells, of = dimensions.count(dimension) * len(data), {"dimension": dimension, "seeds": seeds}
+        cells = dimensions.count(dimension) * len(data)
+        of: dict[str, Any] = {"dimension": dimension, "seeds": seeds}
         first = [*systems][dimensions.index(dimension)]  # stands for all systems of this dimension
         of |= {"components": components[first], "system": {"system": first, **systems[first]}}
         for label, spec in methods.items():
@@ -194,10 +195,11 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
     data = Data(files.pop("observations"), method, settings, files, device=device, dtype=torch.float32)
     batch = data.gather(next(data.starts(seeds, [1]))[0].to(device))
     own = own_parameters(method, seeds, data.orbits * data.samples, sizes["dimension"])
-    trained = nn.ModuleList([_field(sizes), *own]).to(device, torch.float32)
+    field = _field(sizes)
+    trained = nn.ModuleList([field, *own]).to(device, torch.float32)
     flatten(trained)
     progress = torch.zeros((), device=device)
-    return lambda: gradient(method.loss(trained[0], batch, progress, *trained[1:]).sum(), trained)
+    return lambda: gradient(method.loss(field, batch, progress, *own).sum(), trained)
 
 
 @cache
@@ -206,8 +208,8 @@ def _cell(dimension: int, samples: int, count: int, *, ahead: int, behind: int) 
 
     Of dimensions too small for Lorenz-96, it is the leading components of a larger one.
     """
-    truth = TrueField(build("systems", "lorenz96", {"size": max(dimension, 5)}))
-    start = torch.from_numpy(truth.system.start)
+    system = build("systems", "lorenz96", {"size": max(dimension, 5)})
+    truth, start = TrueField(system), torch.from_numpy(system.start)
     orbit = rollout(truth, start, STEP * torch.arange(2 * samples, dtype=start.dtype))[samples:]
     jacobians = jacobian(truth, orbit)[None, None, :, :dimension, :dimension].numpy()
     states = ("seed", "orbit", "time", "component"), orbit[None, None, :, :dimension].numpy()

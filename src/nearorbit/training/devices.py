@@ -10,7 +10,6 @@ import os
 import resource
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import IO
 
@@ -62,7 +61,8 @@ def place(gpus: Sequence[str], folder: Path | None = None) -> int:
     """
     folder = folder or Path(tempfile.gettempdir(), f"nearorbit-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
-    for turn in count():
+    turn = 0
+    while True:
         for index, gpu in enumerate(gpus):
             lock = (folder / f"{gpu}.{turn}").open("w")
             try:
@@ -72,6 +72,7 @@ def place(gpus: Sequence[str], folder: Path | None = None) -> int:
             else:
                 PLACES.append(lock)
                 return index
+        turn += 1
 
 
 def captured(function: Callable[[], None], state: Mapping[str, Tensor]) -> Callable[[], None]:

@@ -117,7 +117,7 @@ def _mmd(x: Tensor, y: Tensor, widths: tuple[float, ...]) -> Tensor:
 
 def _mean_kernel(x: Tensor, y: Tensor, widths: tuple[float, ...]) -> Tensor:
     squares = _squares(x, y)
-    kernel = sum(a * a / (a * a + squares) for a in widths)
+    kernel = sum((a * a / (a * a + squares) for a in widths), start=squares.new_zeros(()))
     return kernel[..., : x.shape[-2], : y.shape[-2]].flatten(-2).mean(-1)
 
 

@@ -18,10 +18,11 @@ References:
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
@@ -110,7 +111,7 @@ def substeps(observations: xr.Dataset, settings: Training) -> int:
     if settings.substeps != "auto":
         return settings.substeps
     if "integration_error" in observations:
-        errors = observations["integration_error"].transpose("seed", "substeps").to_numpy()
+        errors: Iterable[np.ndarray] = observations["integration_error"].transpose("seed", "substeps").to_numpy()
     else:
         errors = [fitted_errors(observations)]
     needed = sorted({least_steps(row, settings.accuracy) for row in errors})
@@ -137,7 +138,7 @@ class Loop:
         self._field, self._data, self._method, self._settings, self._seeds = field, data, method, settings, seeds
         self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
         # What is trained: the ensemble, and what the method adds to it.
-        self.trained = nn.ModuleList([field, *(own.to(field.weights[0]) for own in self._own)])
+        self.trained = nn.ModuleList([field, *(own.to(next(field.parameters())) for own in self._own)])
         self._validation = data.validation()
         weights = flatten(self.trained)
         device, interval = weights.device, min(settings.validate_every, settings.steps)

@@ -105,7 +105,7 @@ def dominant_period(system: System, simulate: Orbits) -> float:
         if not np.isfinite(states).all():
             return np.nan
         if (states.std(0) <= REST * np.abs(states).max()).all():
-            return scale
+            return float(scale)
         state = states[-1]
         scale = 2 * np.pi * np.linalg.norm(states - states.mean(0)) / np.linalg.norm(system(states))
         longest = max(longest, scale)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -110,7 +110,7 @@ def paired(components: Sequence[str], pairs: Sequence[Sequence[str]] | None) -> 
             f"its components have to be paired, each in one pair; there are {len(names)}, {', '.join(names)}, and the "
             f"pairs {', '.join('/'.join(map(str, pair)) for pair in pairs)}"
         )
-    return tuple([names.index(pair[side]) for pair in pairs] for side in (0, 1))
+    return [names.index(pair[0]) for pair in pairs], [names.index(pair[1]) for pair in pairs]
 
 
 def check_layers(width: int, depth: int, activation: str) -> None:
@@ -204,7 +204,8 @@ class NeuralField(Ensemble):
 
     def _layers(self) -> list[tuple[Tensor, Tensor]]:
         # Indexing a ParameterList costs as much as a product of small matrices.
-        return list(zip(self.biases._parameters.values(), self.weights._parameters.values(), strict=True))
+        biases, weights = (cast("dict[str, Tensor]", p._parameters) for p in (self.biases, self.weights))
+        return list(zip(biases.values(), weights.values(), strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate each member at its own states; see :class:`Field`.
@@ -242,7 +243,7 @@ class NeuralField(Ensemble):
         return self._output(last, h, x.shape), torch.bmm(u, last[1]).view(v.shape)
 
     def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Evaluate each member and push second derivatives through its layers; see :class:`Field`."""
+        """Evaluate each member and push second derivatives through its layers; see :class:`TwiceDifferentiable`."""
         h, tangents = self._aligned(x), v.shape[-2]
         u = torch.cat([v, w], -2)  # both go through the same products
         shape = self.members, v[..., 0, 0].numel() // self.members, u.shape[-2]
@@ -266,8 +267,8 @@ class NeuralField(Ensemble):
         """Compute the gradient of a scalar and its Hessian; returns shapes (E, *, D) and (E, *, D, D)."""
         return self._gradient(x, 2)
 
-    def _gradient(self, x: Tensor, order: int) -> tuple[Tensor, ...]:
-        """Go back through the layers, for the gradient; for the Hessian with the D unit tangents beside."""
+    def _gradient(self, x: Tensor, order: int) -> tuple[Tensor, Tensor]:
+        """Go back through the layers, for the gradient; at order 2 with the D unit tangents beside, for the Hessian."""
         h, count, D = self._aligned(x), x.shape[:-1].numel() // self.members, self.dimension
         u = torch.eye(D, dtype=x.dtype, device=x.device).repeat(self.members, count, 1) if order == 2 else h
         *hidden, (_, last) = self._layers()
@@ -279,19 +280,16 @@ class NeuralField(Ensemble):
                 slopes = [slopes[0], spread(slopes[0]), spread(slopes[1]) * u]
                 u = u * slopes[1]
             passed.append(slopes)
-        g, rows = last.mT.expand(-1, h.shape[1], -1), 0.0
+        g, rows = last.mT.expand(-1, h.shape[1], -1), last.new_zeros(())
         for (_, w), slopes in zip(reversed(hidden), reversed(passed), strict=True):
             if order == 2:
                 rows = torch.bmm(rows * slopes[1] + spread(g) * slopes[2], w.mT)
             g = torch.bmm(g * slopes[0], w.mT)
-        g = g[:, :count].reshape(x.shape)
-        return (g,) if order == 1 else (g, rows.reshape(*x.shape, D))
+        return g[:, :count].reshape(x.shape), rows.reshape(*x.shape, D) if order == 2 else rows
 
     def _output(self, layer: tuple[Tensor, Tensor], h: Tensor, shape: torch.Size) -> Tensor:
-        bias, weight = layer
-        return torch.baddbmm(bias, h, weight)[:, : shape[:-1].numel() // self.members].reshape(
-            *shape[:-1], weight.shape[-1]
-        )
+        (bias, weight), states = layer, shape[:-1].numel() // self.members
+        return torch.baddbmm(bias, h, weight)[:, :states].reshape(*shape[:-1], weight.shape[-1])
 
 
 def uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:

@@ -19,6 +19,8 @@ class HamiltonianField(Ensemble):
         symplectic: The matrices S, with shape (E, D, D).
     """
 
+    symplectic: Tensor
+
     def __init__(self, energy: NeuralField, symplectic: Tensor):
         super().__init__(energy.dimension, energy.members)
         self.energy = energy

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Coordinates, Equations, Transformed, TrueField
@@ -20,6 +19,10 @@ class KnownField(Ensemble):
         coordinates: The change from system units to model coordinates.
     """
 
+    mean: Tensor
+    scale: Tensor
+    rate: Tensor
+
     def __init__(self, equations: Equations, rest: NeuralField, coordinates: Coordinates):
         super().__init__(rest.dimension, rest.members)
         self.rest, self._equations = rest, equations
@@ -27,7 +30,7 @@ class KnownField(Ensemble):
             self.register_buffer(name, tensor.clone())
 
     @property
-    def _known(self) -> Transformed:
+    def _known(self) -> Transformed[TrueField]:
         return Transformed(TrueField(self._equations), Coordinates(self.mean, self.scale, self.rate))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,7 +39,8 @@ class KnownField(Ensemble):
 
     def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Push tangents forward through both; see :class:`nearorbit.dynamics.fields.Field`."""
-        return tuple(map(torch.add, self._known.push_forward(x, v), self.rest.push_forward(x, v)))
+        (f, action), (g, further) = self._known.push_forward(x, v), self.rest.push_forward(x, v)
+        return f + g, action + further
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ class LagrangianField(Ensemble):
         drift: That at a standardized velocity of zero, b, with shape (E, n).
     """
 
+    rate: Tensor
+    drift: Tensor
+
     def __init__(self, lagrangian: NeuralField, q: Sequence[int], v: Sequence[int], rate: Tensor, drift: Tensor):
         super().__init__(lagrangian.dimension, lagrangian.members)
         self.lagrangian, self._q, self._v = lagrangian, list(q), list(v)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from nearorbit.dynamics.fields import Coordinates
+from nearorbit.dynamics.fields import Coordinates, Pairs
 from nearorbit.dynamics.networks.base import Layers, NeuralField
 
 
@@ -41,8 +41,8 @@ class ResidualField(NeuralField):
             h, u = h + value, u + moved
         return self._output(last, h, x.shape), torch.bmm(u, last[1]).view(v.shape)
 
-    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-        """Push them forward by automatic differentiation; see :class:`nearorbit.dynamics.fields.Field`."""
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Push them by automatic differentiation; see :class:`nearorbit.dynamics.fields.TwiceDifferentiable`."""
         return super(NeuralField, self).push_forward_second(x, v, w, pairs)
 
 

@@ -11,7 +11,7 @@ and Ito, which the color-blind can tell apart. A dagger is a seed that diverged 
 dagger a spectrum that has not converged.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -25,6 +25,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
+from nearorbit.evaluation.metrics.base import Compute
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables import base as tables
 from nearorbit.study.catalogue import TRUTH
@@ -133,12 +134,12 @@ def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -
     ax.scatter(x, np.full(len(x), edge), transform=ax.get_xaxis_transform(), clip_on=False, s=14, zorder=3, **style)
 
 
-def by_cell(results: Results, quantity: Callable[..., np.ndarray]) -> pd.DataFrame:
+def by_cell(results: Results, quantity: Compute) -> pd.DataFrame:
     """Evaluate truth against forecast in every trained cell, as a long table.
 
     Arguments:
         results: The files of the study.
-        quantity: A function of truth and forecast that gives an array.
+        quantity: The function of truth and forecast, to an array of any shape.
 
     Returns:
         A row per value, with columns ``(system, data, noise, method, value)``.

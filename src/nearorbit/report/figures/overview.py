@@ -71,10 +71,9 @@ class Overview:
         ratio = -ratio if name in higher() else ratio
         ratio = ratio.mask(failed > 0, ratio.clip(lower=0)).assign(**{TRUTH: np.nan})
         ax.set_facecolor("0.85")
-        maps = ratio, text.fillna(MISSING)
+        colors, annotations = ratio, text.fillna(MISSING)
         if len(results.judged) > len(rows):
-            maps = (m.T for m in maps)
-        colors, annotations = maps
+            colors, annotations = colors.T, annotations.T
         style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "cbar": False, "linewidths": 0.5, "annot_kws": {"size": 6}}
         sns.heatmap(colors, annot=annotations, fmt="", ax=ax, **style)
         for y, x in np.argwhere(colors.isna()):  # where seaborn writes nothing

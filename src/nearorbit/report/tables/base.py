@@ -12,7 +12,7 @@ that did not fail (:func:`order`), and what rests on one is never the best. The 
 floor of each metric, and competes with none. It is one module since this rule runs from the summary to the print.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -81,7 +81,8 @@ def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
         place: The place of the table or figure in it, e.g. ``"tables.comparison"``.
         entry: The table or figure.
     """
-    if (reference := getattr(entry, "reference", None)) not in (None, *(known := study.methods)):
+    reference, known = getattr(entry, "reference", None), study.methods
+    if reference is not None and reference not in known:
         near = catalogue.hint(reference, known)
         yield f"{place}.reference: no method '{reference}'{near}; the study has {', '.join(known)}"
 
@@ -209,7 +210,7 @@ def texts(records: pd.DataFrame, index: Sequence[str], write: Callable[[pd.Serie
     return pd.Series([write(row) for _, row in records.iterrows()], index, dtype=object)
 
 
-def spread_out(values: pd.Series, columns: dict[str, str], rows: pd.Index | None = None) -> pd.DataFrame:
+def spread_out(values: pd.Series, columns: Mapping[Any, str], rows: pd.Index | None = None) -> pd.DataFrame:
     """Spread the last level of an index over columns.
 
     Arguments:

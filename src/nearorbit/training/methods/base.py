@@ -10,14 +10,14 @@ A method may declare parameters of its own besides the network's, ``own``; they 
 by the same optimizer, and are gone when the training ends: what is judged is always the network.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
 from nearorbit.dynamics.drive import Drive
-from nearorbit.dynamics.fields import Field
+from nearorbit.dynamics.fields import Field, TwiceDifferentiable
 from nearorbit.dynamics.flow import rollout, tangent_rollout, taylor_rollout
 from nearorbit.study import catalogue
 
@@ -56,7 +56,9 @@ class Batch:
         """The model time between two samples, with shape (E, 1, 1)."""
         return self.times[..., 1:2]
 
-    def rollout(self, field: Field, drive: Drive | None = None, *, start: Tensor | None = None) -> Tensor:
+    def rollout(
+        self, field: Callable[[Tensor], Tensor], drive: Drive | None = None, *, start: Tensor | None = None
+    ) -> Tensor:
         """Integrate a field from the starts of the segments, or from others with shape (E, B, *, D), over the same
         times; see :func:`nearorbit.dynamics.flow.rollout`."""
         start = self.start if start is None else start
@@ -67,7 +69,7 @@ class Batch:
         :func:`nearorbit.dynamics.flow.tangent_rollout`."""
         return tangent_rollout(field, self.start, self.times, tangents=tangents, **self._steps)
 
-    def taylor_rollout(self, field: Field) -> tuple[Tensor, Tensor, Tensor]:
+    def taylor_rollout(self, field: TwiceDifferentiable) -> tuple[Tensor, Tensor, Tensor]:
         """Integrate a field from the starts of the segments, with tangents and second derivatives; see
         :func:`nearorbit.dynamics.flow.taylor_rollout`."""
         return taylor_rollout(field, self.start, self.times, **self._steps)
@@ -102,9 +104,14 @@ class Method(Protocol):
     initial values of a member depend on its seed alone.
     """
 
-    needs: ClassVar[frozenset[str]]
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # of every dataclass
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor, *own: nn.Module) -> Tensor:
+    @property
+    def needs(self) -> frozenset[str]:
+        """The names of what it has to be given."""
+        ...
+
+    def loss(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor, *own: nn.Module) -> Tensor:
         """Compute the loss of each member.
 
         Arguments:

@@ -61,15 +61,16 @@ class LoopClosure:
 
     def own(self, seeds: Sequence[int], points: int, dimension: int) -> NeuralField:
         """Make the Jacobian network, with D x D outputs."""
-        sizes = {"width": self.width, "depth": self.depth, "outputs": dimension**2}
-        return NeuralField(dimension, seeds, **sizes, purpose="loop closure")
+        purpose, outputs = "loop closure", dimension**2
+        return NeuralField(dimension, seeds, width=self.width, depth=self.depth, outputs=outputs, purpose=purpose)
 
     def loss(self, field: Field, batch: Batch, progress: Tensor, own: NeuralField) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         slope, columns = field.push_forward(batch.start, identity(batch.start))
         path = PathIntegral(own, batch.start, slope)
         corners = [batch.start.roll(n, -2) for n in range(3)]
-        loop = sum(integral(own, a, b, LONG) for a, b in zip(corners, corners[1:] + corners[:1], strict=True))
+        sides = zip(corners, corners[1:] + corners[:1], strict=True)
+        loop = sum((integral(own, a, b, LONG) for a, b in sides), start=slope.new_zeros(()))
         match = (columns.mT - jacobians(own, batch.start)).square().sum((-2, -1)) / field.dimension
         penalty = (
             trajectory_error(batch.rollout(path), batch)
@@ -110,7 +111,7 @@ def jacobians(network: NeuralField, x: Tensor) -> Tensor:
 
 def integral(network: NeuralField, begin: Tensor, end: Tensor, nodes: int) -> Tensor:
     """Integrate a Jacobian network along straight lines between states with shape (E, B, D); returns that shape."""
-    way, mean = end - begin, 0.0
+    way, mean = end - begin, end.new_zeros(())
     for node, weight in zip(*np.polynomial.legendre.leggauss(nodes), strict=True):
         mean = mean + 0.5 * float(weight) * jacobians(network, begin + 0.5 * (1 + float(node)) * way)
     return (mean @ way.unsqueeze(-1)).squeeze(-1)

@@ -51,6 +51,7 @@ class MultipleShooting:
 
     def loss(self, field: Field, batch: Batch, progress: Tensor, own: nn.ParameterList) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+        assert batch.index is not None
         member = torch.arange(len(batch.index), device=batch.index.device).unsqueeze(-1)
         steps = batch.states.shape[-2] - 1
         offset, arrival = (STEP * own[0][member, batch.index + ahead] for ahead in (0, steps))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nearorbit.dynamics.fields import Field
+from nearorbit.dynamics.fields import TwiceDifferentiable
 from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
 
 RESIDUALS, WEIGHTING, DISPLACEMENTS = (
@@ -107,7 +107,7 @@ class Neighborhood:
         near = "smoothed_neighbors" if smoothed else "neighbors"
         return frozenset({near, *(need for need, wanted in optional.items() if wanted)})
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
+    def loss(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         smoothed = self.displacements == "smoothed"
         near = batch["smoothed_neighbors" if smoothed else "neighbors"]
@@ -125,7 +125,7 @@ class Neighborhood:
             penalty = penalty / (size if self.residual != "norm" else member_mean(_norm(before)))
         return trajectory_error(states, batch) + self.weight * penalty
 
-    def _displaced(self, field: Field, batch: Batch, displacements: Tensor) -> tuple[Tensor, Tensor]:
+    def _displaced(self, field: TwiceDifferentiable, batch: Batch, displacements: Tensor) -> tuple[Tensor, Tensor]:
         """Carry displacements (E, B, K, D) along the rollouts: the states (E, B, T, D), and (E, B, T, K, D)."""
         if self.order == 2:
             states, columns, second = batch.taylor_rollout(field)

@@ -55,7 +55,8 @@ class NeighborhoodMMD:
         pushed = batch.rollout(field, start=batch["neighbors"][..., 0, :])
         # A cloud for each start and time.
         model, data = (x[..., 1:, :].transpose(-2, -3) for x in (pushed, batch["neighbors"]))
-        penalty = member_mean(mmd(*(x / size(data) for x in (model, data))))
+        width = size(data)
+        penalty = member_mean(mmd(model / width, data / width))
         return trajectory_error(batch.rollout(field), batch) + self.weight * penalty
 
 

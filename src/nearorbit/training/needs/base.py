@@ -112,6 +112,7 @@ class Source:
     @property
     def fine(self) -> int:
         """How many parts of a sample interval the stages of the Runge-Kutta method divide it into."""
+        assert self.settings.substeps != "auto"  # found before anything is made
         return 2 * self.settings.substeps
 
     @cached_property
@@ -229,7 +230,7 @@ class OfNeighbors(Need):
     """A need that is made of the table of neighbors: segments begin where it knows some."""
 
     file = "neighbors"
-    settings = ("neighbors", "count")
+    settings: ClassVar[tuple[str, ...]] = ("neighbors", "count")
 
     def __init__(self, source: Source):
         self._table = source.neighbors

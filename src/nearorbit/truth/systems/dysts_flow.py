@@ -44,7 +44,7 @@ def entries() -> dict[str, Callable[..., "DystsFlow"]]:
 def metadata() -> Mapping[str, Mapping[str, Any]]:
     """What ``dysts`` ships about its flows (parameters, periods, starts, ...), by name."""
     package = find_spec("dysts")
-    if package is None:
+    if package is None or package.origin is None:
         return {}
     return json.loads((Path(package.origin).parent / "data" / "chaotic_attractors.json").read_text())
 
@@ -89,10 +89,10 @@ class Vector(np.ndarray):
     __array_priority__ = 2000  # above torch, whose tensors would otherwise refuse the operation
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=(), **settings):
-        inputs = [x.view(np.ndarray) if isinstance(x, Vector) else _element(x) for x in inputs]
+        arrays = [x.view(np.ndarray) if isinstance(x, Vector) else _element(x) for x in inputs]
         if out:
             settings["out"] = tuple(x.view(np.ndarray) for x in out)
-        result = getattr(ufunc, method)(*inputs, **settings)
+        result = getattr(ufunc, method)(*arrays, **settings)
         return result.view(Vector) if isinstance(result, np.ndarray) and result.dtype == object else result
 
 
@@ -119,7 +119,8 @@ class Overloads:
     """
 
     pi = np.pi
-    dot, hstack, matmul, sum = map(staticmethod, (np.dot, np.hstack, np.matmul, np.sum))
+    dot, hstack = staticmethod(np.dot), staticmethod(np.hstack)
+    matmul, sum = staticmethod(np.matmul), staticmethod(np.sum)
 
     def __init__(self, xp: Any):
         self.xp = xp
@@ -187,7 +188,8 @@ def _factory(name: str) -> Callable[..., DystsFlow]:
     keyword = inspect.Parameter.KEYWORD_ONLY
     defaults = data["parameters"] | {"start": data["initial_conditions"]}
     parameters = [inspect.Parameter(key, keyword, default=value) for key, value in defaults.items()]
-    factory.__signature__ = inspect.Signature(parameters, return_annotation=DystsFlow)
+    signature = inspect.Signature(parameters, return_annotation=DystsFlow)
+    factory.__signature__ = signature  # type: ignore[attr-defined]  # inspect reads it, and typeshed does not know
     factory.__doc__ = f"{data['description']} {data['citation']}"
     return factory
 

@@ -70,4 +70,6 @@ def operators(grid: int, length: float) -> tuple[np.ndarray, np.ndarray]:
     wave = 2 * np.pi / length * np.fft.fftfreq(grid, 1 / grid)
     odd = np.where(2 * np.abs(np.arange(grid)) == grid, 0, wave)  # the sawtooth mode has no odd derivative on the grid
     transform = np.fft.fft(np.eye(grid), axis=0)
-    return tuple(np.fft.ifft(symbol[:, None] * transform, axis=0).real for symbol in (wave**2 - wave**4, 1j * odd))
+    symbols = wave**2 - wave**4, 1j * odd
+    linear, gradient = (np.fft.ifft(symbol[:, None] * transform, axis=0).real for symbol in symbols)
+    return linear, gradient
