@@ -38,6 +38,7 @@ def test_names_are_listed_with_a_line_of_description_each(package, capsys):
     assert main(["names", package]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == catalogue.names(package)
+    assert not any("\\" in line or ":math:" in line for line in lines)
     assert all(len(line.split()) > 1 and ":math:" not in line for line in lines)
 
 

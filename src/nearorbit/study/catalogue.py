@@ -64,12 +64,13 @@ def entries(package: str) -> Mapping[str, Any]:
 
 
 def summary(entry: Any) -> str:
-    """Give the first sentence of the documentation of an entry, without markup; of a metric, what it is on axes."""
+    """Give the first sentence of an entry's documentation, without markup and formulas; a metric's name on axes."""
     if label := getattr(entry, "label", None):
         return str(label)
     entry = entry.func if isinstance(entry, partial) else entry
     text = inspect.getdoc(entry if inspect.isroutine(entry) or isinstance(entry, type) else type(entry)) or ""
     text = " ".join(text.split("\n\n")[0].split())
+    text = re.sub(r",? :math:`.*?`", "", text)  # formulas are for those who read the source
     return re.sub(r":\w+:`(.*?)`", r"\1", text).partition(". ")[0].rstrip(".")
 
 
