@@ -77,6 +77,7 @@ def test_nothing_runs_for_an_addition_but_what_is_new(folder, page):
     assert page != "figure" or jobs == {("figure", "error_and_cost"), ("all",)}
 
 
+@pytest.mark.slow
 def test_the_examples_run_and_are_found_by_the_tests_of_their_catalogues(folder):
     added(folder, *PAGES)
     done = snakemake(folder, *TARGETS, "--configfile", SMOKE)
@@ -90,8 +91,8 @@ def test_the_examples_run_and_are_found_by_the_tests_of_their_catalogues(folder)
     names = [Path(example(page)[0]).stem for page in PAGES]
     rooms = [folder / "tests" / room for room in ("truth", "training", "dynamics", "evaluation", "report")]
     environment = os.environ | {"PYTHONPATH": str(folder / "src")}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", " or ".join(names), *rooms]
-    command += [folder / "tests/test_layers.py", "-rN", "-v"]
+    command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", "-k", " or ".join(names), *rooms]
+    command += [folder / "tests/test_layers.py", "-rN"]
     tested = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert tested.returncode == 0, tested.stdout[-5000:] + tested.stderr[-5000:]
     for name in names:
