@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import factorial
 
 import torch
@@ -37,6 +38,11 @@ class Drive:
     values: Tensor
     strength: Tensor | float
 
+    @cached_property
+    def _pulls(self) -> Tensor:
+        r"""The coupling without its decay, :math:`\kappa \bar{x}`, in all stages at once."""
+        return self.strength * self.values
+
     def lengths(self, h: Tensor) -> tuple[Tensor, ...]:
         """Compute the weights of a step from its length h, with shape (*): two decays, and those of four slopes."""
         wide = h.double()  # since the weights are differences
@@ -50,13 +56,13 @@ class Drive:
         """Make a step of states, with shape (*, D), whose first stage is given."""
         (x,) = y
         half, decay, begun, first, middle, last = lengths
-        pulls = [self.strength * self.values[..., stage + i, :] for i in range(3)]
-        k1 = rate(x)[0] + pulls[0]
+        begin, half_way, end = self._pulls[..., stage : stage + 3, :].unbind(-2)
+        k1 = rate(x)[0] + begin
         held = half * x
         a = torch.addcmul(held, begun, k1)
-        k2 = rate(a)[0] + pulls[1]
-        k3 = rate(torch.addcmul(held, begun, k2))[0] + pulls[1]
-        k4 = rate(torch.addcmul(half * a, begun, 2 * k3 - k1))[0] + pulls[2]
+        k2 = rate(a)[0] + half_way
+        k3 = rate(torch.addcmul(held, begun, k2))[0] + half_way
+        k4 = rate(torch.addcmul(half * a, begun, 2 * k3 - k1))[0] + end
         return (torch.addcmul(torch.addcmul(decay * x + first * k1, middle, k2 + k3), last, k4),)
 
 

@@ -80,7 +80,7 @@ class Polynomial:
     degree: int = 2
     equations: ClassVar[str] = (
         "the monomials of y of degrees 0, 1, 2, ... up to the degree, those of one degree in lexicographic order of "
-        "their components (y0 y0, y0 y1, ..., y1 y1, ...), are a row m; g(y) = 20 m @ weights.0[e]"
+        f"their components (y0 y0, y0 y1, ..., y1 y1, ...), are a row m; g(y) = {GAIN:g} m @ weights.0[e]"
     )
 
     def __post_init__(self):

@@ -46,7 +46,7 @@ class Metric:
         better: Whether ``"lower"`` or ``"higher"`` is better.
         stderr: The function of truth and forecast, to the standard errors of these numbers, with shape (seed); None
             where no honest one is known.
-        needs: What of a learned field there has to be, among NEEDS, for the number of a seed to be defined.
+        needs: What there has to be, among NEEDS, for the number of a seed to be defined.
     """
 
     name: str
