@@ -87,3 +87,33 @@ def supervision(observed):
             "fingerprint": observed["fingerprint"],
         }
     )
+
+
+def table_of_truth(seeds=2, count=8, samples=300):
+    """The table of the truth, as ``truth.nc`` has it: so many orbits of a seed, each of so many samples."""
+    starts = orbit(np.random.default_rng(0).normal([1.0, 1.0, 25.0], 1.0, (seeds, count, 3)), 500)[..., -1, :]
+    runs = orbit(starts, samples)
+    clock = STEP * np.arange(samples)
+    points = runs[:, :, 30]
+    return xr.Dataset(
+        {
+            "forecasts": (("seed", "start", "lead", "component"), runs),
+            "attractor": (("seed", "run", "sample", "component"), runs[:, :3]),
+            "windows": (("seed", "window", "moment", "component"), runs[:, :2, :20]),
+            "region": (("window", "moment"), np.zeros((2, 20), np.int8)),
+            "points": (("seed", "point", "component"), points),
+            "field": (("seed", "point", "component"), Lorenz()(points)),
+            "jacobian": (("seed", "point", "component", "direction"), jacobian(points)),
+            "exponents": (("seed", "exponent"), np.tile([0.9056, 0.0, -14.572], (seeds, 1))),
+            "stderr": (("seed", "exponent"), np.zeros((seeds, 3))),
+            "converged": ("seed", np.ones(seeds, np.int8)),
+            "horizon": 100 * PERIOD,
+            "best_step": ("seed", np.zeros(seeds)),
+            "diverged": ("seed", np.zeros(seeds, np.int8)),
+            "collapsed": ("seed", np.zeros(seeds, np.int8)),
+            "step": STEP,
+            "period": PERIOD,
+        },
+        coords={"seed": np.arange(seeds), "lead": clock, "sample": clock},
+        attrs={"motion": "chaotic"},
+    )

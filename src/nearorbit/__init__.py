@@ -6,6 +6,9 @@ and in its room from the modules above it; each room says which it has. The orde
     study dynamics truth data training evaluation report stages __main__
 """
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
-__version__ = version("nearorbit")
+try:
+    __version__ = version("nearorbit")
+except PackageNotFoundError:  # a checkout that nobody has installed
+    __version__ = "0+source"

@@ -1,6 +1,5 @@
 """The gradient of a loss with respect to all weights, against the same loss and network elsewhere."""
 
-import copy
 import statistics
 import time
 from functools import cache
@@ -217,75 +216,3 @@ def test_distance_to_the_arithmetic_floor(name, report):
         times.append(time.perf_counter() - began)
     floor, own = statistics.median(floors), statistics.median(times)
     report(f"{name}: arithmetic floor (ours = {own / floor:.1f} times it; aim 2)", own, floor, floor / own, 0.5)
-
-
-cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-
-
-def on_gpu(step):
-    """Capture a function as the training loop does."""
-    from nearorbit.training.devices import captured
-
-    replay = captured(step, {"weights": torch.zeros(1, device="cuda")})
-
-    def run():
-        replay()
-        torch.cuda.synchronize()
-
-    return run
-
-
-def moved(data):
-    times, states, near = (t.cuda().contiguous() for t in (data.times, data.states, data["neighbors"]))
-    return Batch(times, states, given={"neighbors": near})
-
-
-@cuda
-def test_captured_step_against_eager_torchdiffeq(compare):
-    data, net = moved(batch()), copy.deepcopy(field()).cuda()
-    flatten(net)
-    method = build("methods", "baseline", {})
-    step = lambda: gradient(method.loss(net, data, NOW.cuda()).sum(), net)  # noqa: E731
-
-    def peer():
-        gradient(peers.baseline(net, data.times[0, 0], data.states[0]), net)
-        torch.cuda.synchronize()
-
-    compare("GPU, baseline: eager torchdiffeq rk4", on_gpu(step), peer, bar=15, rounds=25)
-
-
-@cuda
-def test_five_seeds_on_a_gpu_cost_little_more_than_one(compare):
-    method, runs, progress = build("methods", "baseline", {}), [], NOW.cuda()
-    for seeds in (5, 1):
-        net, data = copy.deepcopy(field(seeds, width=32)).cuda(), moved(batch(seeds, size=64))
-        flatten(net)
-        runs.append(on_gpu(lambda net=net, data=data: gradient(method.loss(net, data, progress).sum(), net)))
-    compare("GPU, five seeds: one seed (its time over ours, 1 / 1.3)", *runs, bar=1 / 1.3, rounds=25)
-
-
-@cuda
-@pytest.mark.parametrize("width", [128, 256, 512, 1024])
-def test_fraction_of_the_rate_of_a_gpu(width, report):
-    data, net, method = (
-        moved(batch(size=4096)),
-        untrained(width=width).cuda(),
-        build("methods", "baseline", {}),
-    )
-    flatten(net)
-    progress = NOW.cuda()
-    step = on_gpu(lambda: gradient(method.loss(net, data, progress).sum(), net))
-    operations = 3 * 2 * sum(w.shape[1] * w.shape[2] for w in net.weights) * 4096 * 4 * 5
-    a, b = torch.randn(8192, 8192, device="cuda"), torch.randn(8192, 8192, device="cuda")
-    times = {}
-    for name, function in (("floor", lambda: (a @ b, torch.cuda.synchronize())), ("own", step)):
-        rounds = []
-        for _ in range(10):
-            began = time.perf_counter()
-            function()
-            rounds.append(time.perf_counter() - began)
-        times[name] = statistics.median(rounds)
-    floor = times["floor"] / (2 * 8192**3) * operations
-    report(
-        f"GPU, width {width}: float32 products at the rate of large ones", times["own"], floor, floor / times["own"], 0
-    )

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import xarray as xr
-from lorenz63 import PERIOD, RHO, STEP, Lorenz, jacobian, orbit
+from lorenz63 import PERIOD, RHO, STEP, Lorenz, jacobian, table_of_truth
 from scipy.integrate import solve_ivp
 
 from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
@@ -21,32 +20,7 @@ HISTORY = pd.DataFrame({"seed": [0, 0, 1, 1], "step": [0, 50, 0, 50], "validatio
 
 @pytest.fixture(scope="module")
 def truth():
-    """The table of the truth for two seeds, as ``truth.nc`` has it."""
-    starts = orbit(np.random.default_rng(0).normal([1.0, 1.0, 25.0], 1.0, (2, 8, 3)), 500)[..., -1, :]
-    runs = orbit(starts, 300)
-    clock = STEP * np.arange(300)
-    return xr.Dataset(
-        {
-            "forecasts": (("seed", "start", "lead", "component"), runs),
-            "attractor": (("seed", "run", "sample", "component"), runs[:, :3]),
-            "windows": (("seed", "window", "moment", "component"), runs[:, :2, :20]),
-            "region": (("window", "moment"), np.zeros((2, 20), np.int8)),
-            "points": (("seed", "point", "component"), runs[:, :, 30]),
-            "field": (("seed", "point", "component"), Lorenz()(runs[:, :, 30])),
-            "jacobian": (("seed", "point", "component", "direction"), jacobian(runs[:, :, 30])),
-            "exponents": (("seed", "exponent"), np.tile([0.9056, 0.0, -14.572], (2, 1))),
-            "stderr": (("seed", "exponent"), np.zeros((2, 3))),
-            "converged": ("seed", np.ones(2, np.int8)),
-            "horizon": 100 * PERIOD,
-            "best_step": ("seed", np.zeros(2)),
-            "diverged": ("seed", np.zeros(2, np.int8)),
-            "collapsed": ("seed", np.zeros(2, np.int8)),
-            "step": STEP,
-            "period": PERIOD,
-        },
-        coords={"seed": [0, 1], "lead": clock, "sample": clock},
-        attrs={"motion": "chaotic"},
-    )
+    return table_of_truth()
 
 
 def field_of(function, derivative):

@@ -11,6 +11,7 @@ from functools import cache
 import pytest
 import torch
 from lorenz63 import Lorenz, observations, supervision
+from trainings import METHODS, SETTINGS, SIDES
 
 from nearorbit.data.neighbors import neighbors
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
@@ -30,25 +31,9 @@ from nearorbit.training.methods.neighborhood import Neighborhood
 from nearorbit.training.methods.teacher_forcing import TeacherForcing
 from nearorbit.training.optimizer import Adam, flatten, gradient
 
-METHODS = catalogue.names("methods")
 PENALIZED = [
     name for name, make in catalogue.entries("methods").items() if "weight" in inspect.signature(make).parameters
 ]
-SETTINGS = {  # of methods that have more sides than their defaults show
-    "neighborhood of second order": Neighborhood(order=2),
-    "neighborhood, norm": Neighborhood(residual="norm", weight=0.01),
-    "neighborhood, Huber": Neighborhood(residual="huber"),
-    "neighborhood, by distance": Neighborhood(weighting="distance"),
-    "neighborhood, by noise": Neighborhood(weighting="noise"),
-    # what splines and local fits leave at the truth is theirs: their weights are such that it is small
-    "neighborhood, smoothed": Neighborhood(displacements="smoothed", weight=1.0),
-    "neighborhood, instrument": Neighborhood(instrument=2),
-    "few neighbors": Neighborhood(count=2),
-    "synchronization": Homotopy(constant=True),
-    "Jacobian's norm": Jacobian(squared=False),
-}
-SIDES = {name: catalogue.build("methods", name, {}) for name in METHODS} | SETTINGS
-SIDES["local_jacobian"] = catalogue.build("methods", "local_jacobian", {"weight": 0.001})
 CPU = torch.device("cpu")
 
 

@@ -7,10 +7,12 @@ import torch
 from capturable import Capturable
 from lorenz63 import Lorenz, observations, supervision
 from safetensors.torch import load_file
-from test_methods import SIDES
+from trainings import EVEN, METHODS, SIDES, cell_of, files_of, fit
 
 from nearorbit.__main__ import main
 from nearorbit.data.neighbors import neighbors
+from nearorbit.dynamics.fields import Coordinates
+from nearorbit.dynamics.models import make
 from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
@@ -22,28 +24,12 @@ from nearorbit.training.devices import captured
 from nearorbit.training.loop import Loop, train
 from nearorbit.training.optimizer import Adam, clipped, flatten, gradient
 
-METHODS = catalogue.names("methods")
 INPUTS = ("observations", "neighbors")
 
 
 @pytest.fixture(scope="module")
 def data():
-    observed = observations(0.01, seeds=3)
-    return observed, neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3), supervision(observed)
-
-
-def files_of(table, truth):
-    return {kind: file for kind, file in (("neighbors", table), ("supervision", truth)) if file is not None}
-
-
-def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=None, **training):
-    network = {"width": 16, "depth": 2} if network is None else network
-    training = {"steps": 30, "batch": 16, "validate_every": 10, "device": "cpu", **training}
-    method = catalogue.build("methods", method, {})
-    field, coordinates, histories, costs = train(
-        observed, method, files=files_of(table, truth), network=network, training=training, checkpoint=checkpoint
-    )
-    return field, coordinates, pd.concat(histories, ignore_index=True), costs
+    return cell_of()
 
 
 @pytest.mark.parametrize(("method", "steps"), [("baseline", 300), *((method, 60) for method in METHODS)])
@@ -109,8 +95,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_the_training_starts_afres
 
 @pytest.mark.parametrize("method", METHODS)
 def test_cells_of_equal_shape_train_together_as_they_would_apart(data, method):
-    others = observations(0.05, seeds=3)
-    second = others, neighbors(others, count=25, theiler=0.5, ahead=5, behind=3), supervision(others)
+    second = cell_of(0.05)
     together, coordinates, *_ = fit(*(stacked(pair) for pair in zip(data, second, strict=True)), method)
     for cell, members in ((data, slice(0, 3)), (second, slice(3, 6))):
         apart, own, *_ = fit(*cell, method)
@@ -325,23 +310,26 @@ def test_a_graph_that_cannot_be_captured_is_the_function_itself():
     assert captured(function, {"weights": torch.zeros(1)}) is function
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_a_step_asks_no_tensor_for_its_value(data, side):
-    observed, table, truth = data
-    method, settings = SIDES[side], Training(steps=10, batch=16, validate_every=5, substeps=1)
-    given = Data(observed, method, settings, files_of(table, truth), device=torch.device("cpu"), dtype=torch.float32)
-    loop = Loop(NeuralField(3, range(3), width=32).float(), given, method, settings, range(3))
+def ask_nothing(method, field, observed, *given):
+    settings = Training(steps=10, batch=16, validate_every=5, substeps=1)
+    data = Data(observed, method, settings, files_of(*given), device=torch.device("cpu"), dtype=torch.float32)
+    loop = Loop(field.float(), data, method, settings, range(3))
     with Capturable():
         loop.step()
         loop.validate()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("method", METHODS)
-def test_a_captured_training_equals_one_whose_operations_are_launched_one_by_one(data, method, monkeypatch, capsys):
-    graph, *_ = fit(*data, method, device="cuda")
-    assert "no CUDA graph" not in capsys.readouterr().err
-    monkeypatch.setattr("nearorbit.training.loop.captured", lambda function, state: function)
-    eager, *_ = fit(*data, method, device="cuda")
-    for a, b in zip(graph.parameters(), eager.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
+@pytest.mark.parametrize("side", SIDES)
+def test_a_step_asks_no_tensor_for_its_value(data, side):
+    ask_nothing(SIDES[side], NeuralField(3, range(3), width=32), *data)
+
+
+@pytest.mark.parametrize("network", catalogue.names("networks"))
+@pytest.mark.parametrize("method", ["baseline", "neighborhood"])
+def test_nor_does_it_with_any_network(data, method, network):
+    observed, *given = (
+        file.isel(component=slice(2)) if network in EVEN and "component" in file.dims else file for file in data
+    )
+    change = Coordinates(*(torch.from_numpy(observed[n].to_numpy().reshape(3, -1)) for n in ("mean", "scale", "rate")))
+    field = make({"network": network}, ["x", "y", "z"][: observed.sizes["component"]], range(3), change, Lorenz())
+    ask_nothing(catalogue.build("methods", method, {}), field, observed, *given)

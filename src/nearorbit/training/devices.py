@@ -10,6 +10,7 @@ import os
 import resource
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -95,7 +96,7 @@ def captured(function: Callable[[], None], state: Mapping[str, Tensor]) -> Calla
         for name, tensor in state.items():
             tensor.copy_(before[name])
 
-    stream, graph = torch.cuda.Stream(device), torch.cuda.CUDAGraph()
+    stream, graph = _stream(device), torch.cuda.CUDAGraph()
     try:
         stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(stream):
@@ -103,13 +104,19 @@ def captured(function: Callable[[], None], state: Mapping[str, Tensor]) -> Calla
                 function()
                 undo()
         torch.cuda.current_stream(device).wait_stream(stream)
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):
             function()
     except RuntimeError as error:
         say(f"no CUDA graph, every operation is launched by itself: {error}")
         undo()
         return function
     return graph.replay
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream on which all is captured: libraries keep a workspace for every stream that they have seen."""
+    return torch.cuda.Stream(device)
 
 
 def peak_memory(device: torch.device) -> float:

@@ -143,11 +143,11 @@ class Loop:
         weights = flatten(self.trained)
         device, interval = weights.device, min(settings.validate_every, settings.steps)
         # The starts of the segments from one validation to the next, and the rates of all steps.
-        self._starts = torch.zeros(interval, data.members, data.batch, dtype=torch.int64, device=device)
+        self.starts = torch.zeros(interval, data.members, data.batch, dtype=torch.int64, device=device)
         self._rates = torch.tensor([settings.rate(step) for step in range(settings.steps)], device=device).double()
         self._adam = Adam(weights)
         nothing = torch.zeros(data.members, dtype=weights.dtype, device=device)
-        self._state = {
+        self.state = {
             "weights": weights,
             "kept": weights.clone(),
             "best": torch.full_like(nothing, math.inf),
@@ -161,7 +161,7 @@ class Loop:
 
     def run(self, checkpoint: Checkpoint | None) -> float:
         """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
-        state, settings, began = self._state, self._settings, time.perf_counter()
+        state, settings, began = self.state, self._settings, time.perf_counter()
         saved = checkpoint.read() if checkpoint else None
         spent = self._restore(saved) if saved else 0.0
         step, validate = captured(self.step, state), captured(self.validate, state)
@@ -174,7 +174,7 @@ class Loop:
         for end, starts in zip(ends, self._data.starts(self._seeds, lengths), strict=True):
             if end <= done:
                 continue  # drawn only to bring the streams forward
-            self._starts[: len(starts)].copy_(starts)
+            self.starts[: len(starts)].copy_(starts)
             for _ in range(len(starts)):
                 step()
             validate()
@@ -190,8 +190,8 @@ class Loop:
 
     def step(self) -> None:
         """Make one gradient step."""
-        state, settings = self._state, self._settings
-        start = self._starts.index_select(0, state["step"] % len(self._starts)).squeeze(0)
+        state, settings = self.state, self._settings
+        start = self.starts.index_select(0, state["step"] % len(self.starts)).squeeze(0)
         progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
         losses = self._method.loss(self._field, self._data.gather(start), progress, *self._own)
         gradients, broken = clipped(gradient(losses.sum(), self.trained), settings.clip)
@@ -203,7 +203,7 @@ class Loop:
     @torch.no_grad()
     def validate(self) -> None:
         """Validate, and keep the weights that are better than all before."""
-        state = self._state
+        state = self.state
         error = validation_error(self._field, self._validation)
         better = (error < state["best"]) & error.isfinite()
         state["validation"].copy_(error)
@@ -224,17 +224,17 @@ class Loop:
 
     def _write_row(self, share: float) -> Tensor:
         """Add a row to the history: loss, validation error and skipped steps, with shape (3, E)."""
-        state = self._state
+        state = self.state
         row = torch.stack([state["loss"] * share, state["validation"], state["skipped"]]).double().cpu()
         state["loss"].zero_()
         self._rows.append(row)
         return row
 
     def _restore(self, saved: dict[str, Tensor]) -> float:
-        for name, tensor in self._state.items():
+        for name, tensor in self.state.items():
             tensor.copy_(saved[name])
         self._rows = list(saved["history"])
-        say(f"resumed at step {int(self._state['step'])}")
+        say(f"resumed at step {int(self.state['step'])}")
         return saved["seconds"].item()
 
 

@@ -292,6 +292,14 @@ class NeuralField(Ensemble):
         return torch.baddbmm(bias, h, weight)[:, :states].reshape(*shape[:-1], weight.shape[-1])
 
 
+def places(indices: Sequence[int], members: int) -> Tensor:
+    """Lay out indices as a buffer, the same row for each member, with shape (E, n).
+
+    A list as an index is sent to the device anew each time, which a CUDA graph cannot hold.
+    """
+    return torch.tensor(indices).repeat(members, 1)
+
+
 def uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:
     """Draw the parameters of all members, uniform in +- a bound, each from its own stream; shape (E, *shape)."""
     values = np.stack([stream.uniform(-bound, bound, shape) for stream in streams])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField, paired
+from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField, paired, places
 
 
 class LagrangianField(Ensemble):
@@ -24,10 +24,16 @@ class LagrangianField(Ensemble):
 
     rate: Tensor
     drift: Tensor
+    _q: Tensor
+    _v: Tensor
+    _back: Tensor
 
     def __init__(self, lagrangian: NeuralField, q: Sequence[int], v: Sequence[int], rate: Tensor, drift: Tensor):
         super().__init__(lagrangian.dimension, lagrangian.members)
-        self.lagrangian, self._q, self._v = lagrangian, list(q), list(v)
+        self.lagrangian = lagrangian
+        order = [*q, *v]
+        for name, indices in (("_q", q), ("_v", v), ("_back", [order.index(i) for i in range(self.dimension)])):
+            self.register_buffer(name, places(indices, self.members), persistent=False)
         self.register_buffer("rate", rate)
         self.register_buffer("drift", drift)
 
@@ -35,15 +41,14 @@ class LagrangianField(Ensemble):
         """Evaluate each member at its own states; see :class:`nearorbit.dynamics.fields.Field`."""
         y = x.reshape(self.members, -1, self.dimension)
         rate, drift = self.rate.unsqueeze(1), self.drift.unsqueeze(1)
-        moved = rate * y[..., self._v] + drift
+        q, v, back = self._q[0], self._v[0], self._back[0]
+        moved = rate * y[..., v] + drift
         gradient, hessian = self.lagrangian.hessian(y)
-        rows = hessian[..., self._v, :] / rate.unsqueeze(-1)
-        mass = rows[..., self._v] / rate.unsqueeze(-2) + torch.eye(len(self._q), dtype=y.dtype, device=y.device)
-        force = gradient[..., self._q] - (rows[..., self._q] * moved.unsqueeze(-2)).sum(-1)
+        rows = hessian[..., v, :] / rate.unsqueeze(-1)
+        mass = rows[..., v] / rate.unsqueeze(-2) + torch.eye(len(q), dtype=y.dtype, device=y.device)
+        force = gradient[..., q] - (rows[..., q] * moved.unsqueeze(-2)).sum(-1)
         faster = torch.linalg.solve_ex(mass, force.unsqueeze(-1))[0].squeeze(-1) / rate
-        f = torch.cat([moved, faster], -1)
-        back = [self._q.index(i) if i in self._q else len(self._q) + self._v.index(i) for i in range(self.dimension)]
-        return f[..., back].view(x.shape)
+        return torch.cat([moved, faster], -1)[..., back].view(x.shape)
 
 
 @dataclass(frozen=True)

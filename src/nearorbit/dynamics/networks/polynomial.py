@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, uniform
+from nearorbit.dynamics.networks.base import Ensemble, places, uniform
 from nearorbit.study.seeds import generator
 
 GAIN = 20.0  # coefficients are weights times this
@@ -32,14 +32,21 @@ class PolynomialField(Ensemble):
         super().__init__(dimension, len(seeds))
         terms = [list(combinations_with_replacement(range(dimension), n)) for n in range(degree + 1)]
         # Each monomial of an order is one of the order below times a component.
-        self._factors = []
-        for below, order in pairwise(terms):
+        for n, (below, order) in enumerate(pairwise(terms), 1):
             rows = {term: row for row, term in enumerate(below)}
-            self._factors.append(([rows[term[:-1]] for term in order], [term[-1] for term in order]))
+            for name, indices in (("_row", [rows[t[:-1]] for t in order]), ("_component", [t[-1] for t in order])):
+                self.register_buffer(f"{name}{n}", places(indices, self.members), persistent=False)
+        self._degree = degree
         count = sum(map(len, terms))
         streams = [generator("weights", int(seed)) for seed in seeds]
         # Hardly a field: orbits of a random polynomial would leave within a segment, and nothing could be learned.
         self.weights = nn.ParameterList([uniform(streams, 0.01 / GAIN, (count, dimension))])
+
+    @property
+    def _factors(self) -> list[tuple[Tensor, Tensor]]:
+        """For each order, where its monomials find the one of the order below, and the component it is times."""
+        buffers = dict(self.named_buffers())
+        return [(buffers[f"_row{n}"][0], buffers[f"_component{n}"][0]) for n in range(1, self._degree + 1)]
 
     @property
     def coefficients(self) -> Tensor:

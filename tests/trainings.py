@@ -1,0 +1,61 @@
+"""Trainings of a few steps on Lorenz' system, by any method and network, on any device."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+from lorenz63 import observations, supervision
+
+from nearorbit.data.neighbors import neighbors
+from nearorbit.study import catalogue
+from nearorbit.training.loop import train
+from nearorbit.training.methods.base import Method
+from nearorbit.training.methods.homotopy import Homotopy
+from nearorbit.training.methods.jacobian import Jacobian
+from nearorbit.training.methods.neighborhood import Neighborhood
+
+METHODS = catalogue.names("methods")
+SETTINGS = {  # of methods that have more sides than their defaults show
+    "neighborhood of second order": Neighborhood(order=2),
+    "neighborhood, norm": Neighborhood(residual="norm", weight=0.01),
+    "neighborhood, Huber": Neighborhood(residual="huber"),
+    "neighborhood, by distance": Neighborhood(weighting="distance"),
+    "neighborhood, by noise": Neighborhood(weighting="noise"),
+    # what splines and local fits leave at the truth is theirs: their weights are such that it is small
+    "neighborhood, smoothed": Neighborhood(displacements="smoothed", weight=1.0),
+    "neighborhood, instrument": Neighborhood(instrument=2),
+    "few neighbors": Neighborhood(count=2),
+    "synchronization": Homotopy(constant=True),
+    "Jacobian's norm": Jacobian(squared=False),
+}
+SIDES: Mapping[str, Method] = {name: catalogue.build("methods", name, {}) for name in METHODS} | SETTINGS
+SIDES["local_jacobian"] = catalogue.build("methods", "local_jacobian", {"weight": 0.001})
+
+
+EVEN = ("hamiltonian", "lagrangian")  # networks whose components come in pairs
+
+
+def cell_of(noise=0.01, *, seeds=3, count=25, **settings):
+    """What a training may be given of a cell: observations, neighbors, supervision."""
+    observed = observations(noise, seeds=seeds, **settings)
+    return observed, neighbors(observed, count=count, theiler=0.5, ahead=5, behind=3), supervision(observed)
+
+
+def files_of(table, truth):
+    return {kind: file for kind, file in (("neighbors", table), ("supervision", truth)) if file is not None}
+
+
+def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=None, equations=None, **training: Any):
+    """Train, by a method or the name of one; returns the ensemble, its coordinates, its history and its costs."""
+    network = {"width": 16, "depth": 2} if network is None else network
+    training = {"steps": 30, "batch": 16, "validate_every": 10, "device": "cpu", **training}
+    field, coordinates, histories, costs = train(
+        observed,
+        catalogue.build("methods", method, {}) if isinstance(method, str) else method,
+        files=files_of(table, truth),
+        network=network,
+        training=training,
+        equations=equations,
+        checkpoint=checkpoint,
+    )
+    return field, coordinates, pd.concat(histories, ignore_index=True), costs
