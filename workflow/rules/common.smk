@@ -14,6 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
 AXES = ("system", "data", "neighbors", "method", "name", "table", "figure")  # wildcards that are labels of a study
+PICKED_BY_METHOD = ("needs", "networks")
 COLLECTED = {  # the long tables of a study, and what each is collected from
     "truth": ["results/{study}/{system}/exponents.nc"],
     "scores": ["results/{study}/{system}/{data}/{method}/scores.csv"],
@@ -77,14 +78,17 @@ def settings(stage):
 def sources(stage, *packages):
     """Make the params of the digests of what a stage runs, one for each room: the reason of a job names what changed.
 
-    Of each package it is the entry that the wildcards pick that counts, or all entries where they pick none.
+    Of each package it is the entry that the wildcards pick that counts, or all entries where they pick none. A room in
+    which nothing is picked has the same digests for all jobs; only those of the others are looked up for each job.
     """
-    looked_up = [module for package in packages for module in members(package)]
+    picked = {package for package in packages if package in PICKED_BY_METHOD or package.removesuffix("s") in AXES}
+    least = by_room(stage, tuple(m for package in packages if package not in picked for m in members(package)))
+    most = by_room(stage, tuple(m for package in packages for m in members(package)))
 
     def source(room):
         return lambda wildcards: by_room(stage, tuple(m for p in packages for m in modules(p, wildcards))).get(room, "")
 
-    return {f"{room}_sources": source(room) for room in by_room(stage, tuple(looked_up))}
+    return {f"{room}_sources": text if least.get(room) == text else source(room) for room, text in most.items()}
 
 
 @cache
@@ -121,7 +125,7 @@ home = told(catalogue.home)
 def modules(package, wildcards):
     """Find the modules that a job looks up in a catalogue."""
     kind = package.removesuffix("s")
-    if package in ("needs", "networks") and "method" in wildcards.keys():
+    if package in PICKED_BY_METHOD and "method" in wildcards.keys():
         return [home(package, name) for name in declared(wildcards.method)[package]]
     if kind not in wildcards.keys():
         return members(package)

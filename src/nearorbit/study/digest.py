@@ -53,14 +53,21 @@ def closure(modules: Iterable[str]) -> set[str]:
         name = waiting.pop()
         if name not in found and locate(name) is not None:
             found.add(name)
-            waiting |= set(imports(ast.parse(source(name)))) | {name.rpartition(".")[0]}
+            waiting |= _imported(name) | {name.rpartition(".")[0]}
     return found
 
 
-def members(package: str) -> list[str]:
+@cache
+def members(package: str) -> tuple[str, ...]:
     """List the modules of a catalogue, e.g. of ``"metrics"``."""
     home = CATALOGUES[package]
-    return sorted(f"{home}.{file.stem}" for file in ROOT.parent.joinpath(*home.split(".")).glob("*.py"))
+    return tuple(sorted(f"{home}.{file.stem}" for file in ROOT.parent.joinpath(*home.split(".")).glob("*.py")))
+
+
+@cache
+def _imported(module: str) -> frozenset[str]:
+    """Collect all that a module of this package may import."""
+    return frozenset(imports(ast.parse(source(module))))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
