@@ -33,5 +33,5 @@ rule all:
     input:
         rules.truth.input,
         rules.scores.input,
-        rules.tables.input,
-        rules.figures.input,
+        rules.tables.output,
+        rules.figures.output,

@@ -174,7 +174,9 @@ def write_study(
             files.write(estimators(truth), folder / system / label / "estimators.nc", kind="estimators")
             for method in results.judged:
                 made = change(forecast(system, label, method), method)
-                write_cell(folder / system / label / method, truth, made, system, label, method)
+                write_cell(folder / system / label / method, made, method)
+        of_system = scores.Results(folder, (system,), data, methods)
+        scores.judge(of_system).to_csv(folder / system / "scores.csv", index=False)
     growth().to_csv(folder / "growth.csv", index=False)
     collect(results)
     return results
@@ -182,7 +184,7 @@ def write_study(
 
 def collect(results):
     """Write the long tables of a study."""
-    for name, collected in scores.COLLECTORS.items():
+    for name, collected in (scores.COLLECTORS | {"scores": scores.judge}).items():
         collected(results).to_csv((results.gathered or results.folder) / f"{name}.csv", index=False)
 
 
@@ -222,12 +224,10 @@ def odd_study(name: str) -> scores.Results:
     return results
 
 
-def write_cell(folder, truth, made, system, data, method):
-    """Write what training, forecasting and scoring leave in the folder of a cell."""
+def write_cell(folder, made, method):
+    """Write what training and forecasting leave in the folder of a cell."""
     folder.mkdir()
     files.write(made, folder / "forecast.nc", kind="forecast")
-    judged = scores.scores(truth, made, system=system, data=data, noise=DATA[data], method=method)
-    judged.to_csv(folder / "scores.csv", index=False)
     if method == TRUTH:
         return
     history(method, made.sizes["seed"]).to_csv(folder / "history.csv", index=False)

@@ -137,8 +137,8 @@ def test_an_output_was_truncated(finished, expected, name):
     file = finished / CELL / "baseline" / name
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    later = {"forecast.nc": "scores.csv", "model.safetensors": "forecast.nc"}[name]
-    file.with_name(later).unlink()
+    later = {"forecast.nc": file.parents[2] / "scores.csv", "model.safetensors": file.with_name("forecast.nc")}[name]
+    later.unlink()
     code, log = snakemake(finished)
     again = f"{CELL}/baseline/{name}"  # as the message says
     assert code != 0 and f"--force {again}" in log and "Traceback" not in log, log[-5000:]
@@ -177,5 +177,5 @@ def test_the_clock_was_set_back(finished, expected):
     tomorrow = time.time() + 86_400
     for path in (finished / "results").rglob("*.nc"):
         os.utime(path, (tomorrow, tomorrow))
-    (finished / CELL / "baseline/scores.csv").unlink()
+    (finished / CELL).with_name("scores.csv").unlink()
     assert recovered(finished) == expected

@@ -136,13 +136,13 @@ def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> N
             _say(f"{file}: {' '.join(map(str, given if isinstance(given, list) else [given]))}")
     with ExitStack() as stack:
         # Imported here, so that asking for help stays quick.
-        from nearorbit.study.files import replacing
+        from nearorbit.study.files import replacing, replacing_all
 
         def prepared(paths: Path | list[Path], parameter: inspect.Parameter) -> Path | list[Path]:
             if _kind(parameter) != "output":
                 return paths
             if isinstance(paths, list):
-                return [stack.enter_context(replacing(path)) for path in paths]
+                return stack.enter_context(replacing_all(paths))
             return stack.enter_context(replacing(paths))
 
         paths = {file: prepared(options[file], parameter) for file, parameter in _files(stage).items()}

@@ -14,7 +14,6 @@ It is one module since it is a list: what is done stands in the rooms.
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from math import prod
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from typing import Annotated, Any
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, home
 from nearorbit.study.digest import digests, key
-from nearorbit.study.files import read, replacing, write
+from nearorbit.study.files import read, replacing, replacing_all, write
 
 Output = Annotated[Path, "output"]
 Outputs = Annotated[list[Path], "output"]
@@ -171,13 +170,18 @@ def forecast_truth(truth: Path, forecast: Output, *, label: str, system: Setting
     write(tabulate(field, None, true, evaluation=evaluation), forecast, kind="forecast")
 
 
-def score(truth: Path, forecast: Path, scores: Output, *, system: str, data: str, noise: float, method: str):
-    """Compute all metrics of a cell."""
+def score(truth: list[Path], forecast: list[Path], scores: Output, *, cells: Sequence[Settings]):
+    """Compute all metrics of cells."""
+    import pandas as pd
+
     from nearorbit.evaluation import scores as metrics
 
-    true, learned = read(truth, kind="truth"), read(forecast, kind="forecast")
-    table = metrics.scores(true, learned, system=system, data=data, noise=noise, method=method)
-    table.to_csv(scores, index=False)
+    counts = len(truth), len(forecast), len(cells)
+    if len(set(counts)) > 1:
+        raise StudyError("score: {} truths and {} forecasts of {} cells: give one of each".format(*counts))
+    given = zip(truth, forecast, cells, strict=True)
+    tables = [metrics.scores(read(t, kind="truth"), read(f, kind="forecast"), **cell) for t, f, cell in given]
+    pd.concat(tables, ignore_index=True).to_csv(scores, index=False)
 
 
 def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Settings, rounds: int, device: str):
@@ -218,8 +222,7 @@ def estimate(
         stage: prod(sizes[axis] for axis in axes) * wanted.get(stage, True)
         for stage, (axes, _) in SLICES.items()
         if axes and set(axes) <= set(sizes)
-    } | {"collect": 4, "table and figure": products}
-    jobs["score"] += jobs["forecast_truth"]  # the true field is judged like a method
+    } | {"collect": 4, "tables and figures": products}
     print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items() if count))
     print(f"{prod(sizes[axis] for axis in CELL)} cells of {seeds} seeds; measured on this machine:\n")
     print(f"{'stage':10} {'method':20} {'D':>4} {'cells':>6} {'min/cell':>9} {'hours':>8} {'MiB':>6}  device")
@@ -242,20 +245,26 @@ def collect(folder: Path, collected: Output, *, name: str, study: Settings):
     scores.COLLECTORS[name](scores.Results.of(folder, study)).to_csv(collected, index=False)
 
 
-def table(folder: Path, csv: Output, md: Output, tex: Output, *, label: str, table: Settings, study: Settings):
-    """Make a table of a study, as CSV, Markdown and LaTeX."""
+def tables(folder: Path, into: Folder, *, tables: Settings, study: Settings):
+    """Make the tables of a study, each as CSV, Markdown and LaTeX."""
     from nearorbit.evaluation.scores import Results
     from nearorbit.report.tables.base import save
 
-    save(build("tables", label, table).table(Results.of(folder, study)), csv, md, tex)
+    results = Results.of(folder, study)
+    for label, spec in tables.items():
+        with replacing_all(into / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
+            save(build("tables", label, spec).table(results), *paths)
 
 
-def figure(folder: Path, pdf: Output, png: Output, *, label: str, figure: Settings, study: Settings):
-    """Draw a figure of a study, as PDF and PNG."""
+def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
+    """Draw the figures of a study, each as PDF and PNG."""
     from nearorbit.evaluation.scores import Results
     from nearorbit.report.figures.base import save
 
-    save(build("figures", label, figure).draw(Results.of(folder, study)), pdf, png)
+    results = Results.of(folder, study)
+    for label, spec in figures.items():
+        with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
+            save(build("figures", label, spec).draw(results), *paths)
 
 
 def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
@@ -268,26 +277,23 @@ def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings,
 
     results = scores.Results.of(folder, study, partial)
     missing, cells = scores.missing(results), len(list(results.cells()))
-    scored = cells - (missing["file"] == "scores.csv").sum()
-    if not scored:
-        raise StudyError(f"{folder}: none of the {cells} cells of the study has scores yet")
+    judged = cells - (missing["file"] == "forecast.nc").sum()
+    if not judged:
+        raise StudyError(f"{folder}: none of the {cells} cells of the study has a forecast yet")
     with replacing(partial / "missing.csv") as path:
         missing.to_csv(path, index=False)
-    for name, collect in scores.COLLECTORS.items():
+    # Scores are made for whole systems: those of a system with a cell missing are not there yet.
+    for name, collect in (scores.COLLECTORS | {"scores": scores.judge}).items():
         with replacing(partial / f"{name}.csv") as path:
             collect(results).to_csv(path, index=False)
-    note = f"Partial: {scored} of {cells} cells."
+    note = f"Partial: {judged} of {cells} cells."
     for label, spec in tables.items():
-        with ExitStack() as stack:
-            names = [partial / "tables" / f"{label}.{kind}" for kind in ("csv", "md", "tex")]
+        with replacing_all(partial / "tables" / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
             table = build("tables", label, spec).table(results)
-            tabulation.save(
-                replace(table, caption=f"{note} {table.caption}"), *(stack.enter_context(replacing(n)) for n in names)
-            )
+            tabulation.save(replace(table, caption=f"{note} {table.caption}"), *paths)
     for label, spec in figures.items():
-        with ExitStack() as stack:
-            names = [partial / "figures" / f"{label}.{kind}" for kind in ("pdf", "png")]
+        with replacing_all(partial / "figures" / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
             figure = build("figures", label, spec).draw(results)
             figure.text(0.005, 0.005, note, fontsize=6)
-            drawing.save(figure, *(stack.enter_context(replacing(n)) for n in names))
+            drawing.save(figure, *paths)
     print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")

@@ -6,6 +6,7 @@ import pytest
 import synthetic
 from synthetic import DATA, GIVEN, SEEDS, SPECTRA
 
+from nearorbit.__main__ import main
 from nearorbit.evaluation import scores
 from nearorbit.study import places
 from nearorbit.study.catalogue import entries, names
@@ -88,16 +89,16 @@ def test_the_truth_is_a_cell_that_is_not_trained(tmp_path):
     results = scores.Results(tmp_path, ("A",), {"clean": 0.0}, ("m",))
     gone = scores.missing(results)
     assert gone.groupby("method")["file"].agg(list).to_dict() == {
-        "m": ["history.csv", "forecast.nc", "scores.csv"],
-        "truth": ["forecast.nc", "scores.csv"],
+        "m": ["history.csv", "forecast.nc"],
+        "truth": ["forecast.nc"],
     }
     assert [cell["method"] for cell in results.trained()] == ["m"]
 
 
 def test_labels_that_look_like_numbers_stay_labels(tmp_path):
-    (tmp_path / "007/1.0/NA").mkdir(parents=True)
+    (tmp_path / "007").mkdir()
     pd.DataFrame([{"system": "007", "data": "1.0", "method": "NA", "value": 2.5}]).to_csv(
-        tmp_path / "007/1.0/NA/scores.csv", index=False
+        tmp_path / "007/scores.csv", index=False
     )
     results = scores.Results(tmp_path, ("007",), {"1.0": 0.0}, ("NA",))
     scores.collect_scores(results).to_csv(tmp_path / "scores.csv", index=False)
@@ -118,8 +119,11 @@ def test_a_missing_cell_is_left_out_of_the_long_tables(tmp_path):
     whole = synthetic.study().table("scores.csv")
     gone = (whole["system"] == "Lorenz") & (whole["data"] == "clean") & (whole["method"] == "jacobian")
     expected = whole[~gone].reset_index(drop=True)
-    pd.testing.assert_frame_equal(scores.collect_scores(results), expected)
+    pd.testing.assert_frame_equal(scores.judge(results), expected)
     assert len(scores.collect_costs(results)) == len(synthetic.study().table("costs.csv")) - 1
+    shutil.rmtree(folder / "Lorenz")
+    of_others = whole[whole["system"] != "Lorenz"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(scores.collect_scores(results), of_others)
 
 
 def test_the_files_of_a_study_are_listed_by_their_place():
@@ -136,3 +140,9 @@ def test_the_files_of_a_study_are_listed_by_their_place():
         "r/B/d/m/history.csv",
         "r/scores.csv",
     ]
+
+
+def test_the_door_refuses_other_numbers_of_truths_forecasts_and_cells(tmp_path, capsys):
+    files = ["--truth", "a.nc", "--forecast", "b.nc", "c.nc", "--scores", str(tmp_path / "scores.csv")]
+    assert main(["score", "--settings", '{"cells": [{}, {}]}', *files]) == 2
+    assert "score: 1 truths and 2 forecasts of 2 cells: give one of each" in capsys.readouterr().err

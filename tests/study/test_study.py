@@ -33,8 +33,6 @@ CELL = {
     "neighbors": "nearest",
     "method": "jacobian",
     "name": "scores",
-    "table": "costs",
-    "figure": "overview",
 }
 
 
@@ -157,7 +155,7 @@ def test_the_table_of_results_has_all_that_the_workflow_writes():
     for axis, label in zip(("study", "system", "data", "method", ""), (*labels, ""), strict=True):
         above = labels[: labels.index(label)] if label else labels
         beside = {path[len(above)] for path in paths if path[: len(above)] == above and len(path) > len(above)}
-        known = reserved(axis) if axis else {*RESULTS[""][1], "training.log", "forecast.log", "scores.log"}
+        known = reserved(axis) if axis else {*RESULTS[""][1], "training.log", "forecast.log"}
         assert beside <= {*known, label}, f"{sorted(beside - known)} beside the labels of {axis}"
     assert set(RESULTS["system"][1]) >= {f"{name}.csv" for name in COLLECTORS}
 
@@ -288,9 +286,9 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
     ("path", "value", "stages"),
     [
         ("methods|jacobian|weight", 0.5, {"train"}),
-        ("methods|baseline", None, {"collect", "table", "figure"}),
+        ("methods|baseline", None, {"score", "collect", "tables", "figures"}),
         ("methods|homotopy|segment", 20, set()),
-        ("data|noisy|noise", 0.5, {"observe", "score", "collect", "table", "figure"}),
+        ("data|noisy|noise", 0.5, {"observe", "score", "collect", "tables", "figures"}),
         ("data|clean|samples", 900, set()),
         ("data|noisy|samples", 900, {"orbits"}),
         ("networks|mlp|width", 8, {"train"}),

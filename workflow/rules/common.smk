@@ -13,11 +13,11 @@ from nearorbit.study.digest import digests, members
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
-AXES = ("system", "data", "neighbors", "method", "name", "table", "figure")  # wildcards that are labels of a study
+AXES = ("system", "data", "neighbors", "method", "name")  # wildcards that are labels of a study
 PICKED_BY_METHOD = ("needs", "networks")
 COLLECTED = {  # the long tables of a study, and what each is collected from
     "truth": ["results/{study}/{system}/exponents.nc"],
-    "scores": ["results/{study}/{system}/{data}/{method}/scores.csv"],
+    "scores": ["results/{study}/{system}/scores.csv"],
     "exponents": ["results/{study}/{system}/{data}/{method}/forecast.nc"],
     "costs": ["results/{study}/{system}/{data}/{method}/costs.csv"],
 }
@@ -56,18 +56,16 @@ wildcard_constraints:
     data="|".join(map(re.escape, study.data)),
     neighbors="|".join(map(re.escape, study.neighbors)),
     method="|".join(map(re.escape, study.methods)),
-    table="|".join(map(re.escape, study.tables)),
-    figure="|".join(map(re.escape, study.figures)),
     name="|".join(COLLECTED),
 
 
+FOLDER = f"results/{study.study}"
 JUDGED = (catalogue.TRUTH, *study.methods)  # the true field, in a model's place, is one of them
 
 
 def over(patterns, methods=study.methods):
     """Expand patterns of paths over the labels of the study."""
-    axes = {"system": study.systems, "data": study.data, "method": methods}
-    return expand(patterns, study=study.study, table=study.tables, figure=study.figures, **axes)
+    return expand(patterns, study=study.study, system=study.systems, data=study.data, method=methods)
 
 
 def settings(stage):
@@ -161,9 +159,10 @@ def reads(package, label):
     return sorted(study.entry(package, label).reads)
 
 
-def read_by(package, label):
-    """List the files that a table or figure reads."""
-    return [str(path) for path in places.paths(Path("results", study.study), study, reads(package, label))]
+def read_by(package):
+    """List the files that the tables or figures of the study read."""
+    names = {name for label in getattr(study, package) for name in reads(package, label)}
+    return [str(path) for path in places.paths(Path(FOLDER), study, names)]
 
 
 @told
@@ -172,6 +171,15 @@ def about(package, label):
     return (type(study.entry(package, label)).__doc__ or "").split("\n\n")[0]
 
 
-def caption(package, kind):
-    """Make the params function of what the report says of a table or figure."""
-    return lambda wildcards: about(package, wildcards[kind])
+def products(section, *kinds):
+    """List the files of the tables or figures of a study."""
+    return [f"{FOLDER}/{section}/{label}.{kind}" for label in getattr(study, section) for kind in kinds]
+
+
+def shown(section, kind):
+    """List those of a kind that the report shows, with the first words of their documentation."""
+
+    def page(label, path):
+        return report(path, category=section.capitalize(), labels={section[:-1]: label, "shows": about(section, label)})
+
+    return list(map(page, getattr(study, section), products(section, kind)))

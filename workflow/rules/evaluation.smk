@@ -37,16 +37,17 @@ rule forecast_truth:
         " --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
+# All cells of a system: a process takes seconds to begin, and a cell tenths of one.
 rule score:
     input:
-        truth="results/{study}/{system}/{data}/truth.nc",
-        forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
+        truth=[f"results/{{study}}/{{system}}/{data}/truth.nc" for data in study.data for _ in JUDGED],
+        forecast=[
+            f"results/{{study}}/{{system}}/{data}/{method}/forecast.nc" for data in study.data for method in JUDGED
+        ],
     output:
-        scores="results/{study}/{system}/{data}/{method}/scores.csv",
+        scores="results/{study}/{system}/scores.csv",
     log:
-        "results/{study}/logs/{system}/{data}/{method}/scores.log",
-    wildcard_constraints:
-        method="|".join(map(re.escape, JUDGED)),
+        "results/{study}/logs/{system}/scores.log",
     conda:
         ENVIRONMENT
     params:

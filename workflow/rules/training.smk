@@ -26,7 +26,7 @@ rule train:
 
 # How the cost of a gradient step grows; no part of a study: snakemake --cores 1 performance
 
-FIGURE = {"label": "growth", "figure": {}, "study": {"systems": [], "data": {}, "methods": []}}
+FIGURE = {"figures": {"growth": {}}, "study": {"systems": [], "data": {}, "methods": []}}
 
 
 rule growth:
@@ -56,12 +56,11 @@ rule performance:
     conda:
         ENVIRONMENT
     params:
-        **sources("figure", "figures"),
+        **sources("figures", "figures"),
         settings=json.dumps(FIGURE),
         folder=subpath(output.pdf, parent=True),
     shell:
-        "python -m nearorbit figure --settings {params.settings:q} --folder {params.folder}"
-        " --pdf {output.pdf} --png {output.png} 2>&1 | tee {log}"
+        "python -m nearorbit figures --settings {params.settings:q} --folder {params.folder} --into {params.folder} 2>&1 | tee {log}"
 
 
 # What the study will take, before it is submitted.

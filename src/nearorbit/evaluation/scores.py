@@ -1,7 +1,7 @@
 """From the tables of one cell to the long tables of a study: a row per observation.
 
 A cell is one system, observed in one way, learned by one method, for all seeds. ``scores`` judges a cell; the functions
-``collect_*`` gather what the cells of a study have left into ``scores.csv``, ``exponents.csv``, ``costs.csv`` and
+``collect_*`` gather what the jobs of a study have left into ``scores.csv``, ``exponents.csv``, ``costs.csv`` and
 ``truth.csv``. A cell that is missing, because its job failed, is left out and stops nothing.
 
 The true field, put in a model's place, is judged like any method, under the label ``truth``: what it scores is the
@@ -154,9 +154,19 @@ class Results:
 
 
 def collect_scores(results: Results) -> pd.DataFrame:
-    """Gather the cells' ``scores.csv``."""
-    tables = (results.read("scores.csv", *_labels(cell)) for cell in results.cells())
-    return _gathered(tables, COLUMNS["scores.csv"])
+    """Gather the ``scores.csv`` of the systems."""
+    tables = (results.read("scores.csv", system) for system in results.systems)
+    return _gathered((table for table in tables if table is not None), COLUMNS["scores.csv"])
+
+
+def judge(results: Results) -> pd.DataFrame:
+    """Judge all cells that have a forecast, whether their systems have scores yet or not."""
+    tables = (
+        (cell, results.open("truth.nc", *_labels(cell)[:-1]), results.open("forecast.nc", *_labels(cell)))
+        for cell in results.cells()
+    )
+    judged = (scores(true, made, **cell) for cell, true, made in tables if true is not None and made is not None)
+    return _gathered(judged, COLUMNS["scores.csv"])
 
 
 def collect_exponents(results: Results) -> pd.DataFrame:
@@ -190,7 +200,7 @@ def missing(results: Results) -> pd.DataFrame:
     rows = [
         {**cell, "file": name}
         for cell in results.cells()
-        for name in ("history.csv", "forecast.nc", "scores.csv")
+        for name in ("history.csv", "forecast.nc")
         if not (cell["method"] == TRUTH and name == "history.csv")
         if not results.folder.joinpath(*_labels(cell), name).exists()
     ]

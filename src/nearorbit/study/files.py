@@ -8,8 +8,8 @@ of failing somewhere inside. Nobody is told to delete a file: it may hold the on
 
 import os
 import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +122,13 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_all(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    """Give temporary names beside several paths, as :func:`replacing` does for one."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(replacing(path)) for path in paths]
 
 
 def write(dataset: xr.Dataset, path: Path, *, kind: str) -> None:

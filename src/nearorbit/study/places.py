@@ -15,12 +15,12 @@ LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a 
 RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
     "study": ((), ("README.md", "performance")),
     "system": ((), (*LONG, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log")),
-    "data": (CELL[:1], ("exponents.nc",)),
+    "data": (CELL[:1], ("exponents.nc", "scores.csv")),
     "method": (
         CELL[:2],
         ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", "supervision.nc", "estimators.nc"),
     ),
-    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc", "scores.csv")),
+    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc")),
 }
 # The axes below which a file lies; a long table of the study lies below none.
 PLACES = {name: axes for axes, names in reversed(RESULTS.values()) for name in names}

@@ -6,6 +6,7 @@ A job depends on its slice and on nothing else of the study, so that a change of
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.places import CELL
 
 
@@ -79,12 +80,13 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         },
     ),
     "score": (
-        CELL,
-        lambda s, system, data, method: {
-            "system": system,
-            "data": data,
-            "noise": s.data[data]["noise"],
-            "method": method,
+        CELL[:1],
+        lambda s, system: {
+            "cells": [
+                {"system": system, "data": data, "noise": spec["noise"], "method": method}
+                for data, spec in s.data.items()
+                for method in (TRUTH, *s.methods)
+            ]
         },
     ),
     "growth": ((), lambda s: GROWTH | {"device": s.training["device"]}),
@@ -94,7 +96,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "training")},
             "networks": {method: s.networks[label] for method, label in s.networks_of.items()},
             "exponents": s.evaluation["exponents"],
-            "products": len(s.tables) + len(s.figures),
+            "products": bool(s.tables) + bool(s.figures),
             "estimators": any(
                 "estimators.nc" in s.entry(section, label).reads
                 for section in ("tables", "figures")
@@ -103,7 +105,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         },
     ),
     "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
-    "table": (("table",), lambda s, table: {"label": table, "table": s.tables[table], "study": s.axes}),
-    "figure": (("figure",), lambda s, figure: {"label": figure, "figure": s.figures[figure], "study": s.axes}),
+    "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
+    "figures": ((), lambda s: {"figures": s.figures, "study": s.axes}),
     "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),
 }

@@ -44,6 +44,10 @@ class Ensemble(Differentiated, nn.Module):
             raise ValueError("network: there must be a component and a seed")
         self.dimension, self.members = dimension, members
 
+    def place(self, name: str, indices: Sequence[int]) -> None:
+        """Keep indices on the device, a row for each member: a list goes there anew each time, which no graph holds."""
+        self.register_buffer(name, torch.tensor(indices).repeat(self.members, 1), persistent=False)
+
     def __getitem__(self, members: slice) -> "Ensemble":
         """Pick members; the weights are copied."""
         part = deepcopy(self)
@@ -90,14 +94,11 @@ class Network(Protocol):
 
 
 def paired(components: Sequence[str], pairs: Sequence[Sequence[str]] | None) -> tuple[list[int], list[int]]:
-    """Find the pairs of components, positions and what belongs to them.
+    """Find the indices of the first and of the second components of pairs, of positions and what belongs to them.
 
     Arguments:
         components: The names of the components.
         pairs: The pairs, by names; None pairs the first half of the components with the second.
-
-    Returns:
-        The indices of the first and of the second ones.
 
     Raises:
         ValueError: If not every component is in one pair.
@@ -290,14 +291,6 @@ class NeuralField(Ensemble):
     def _output(self, layer: tuple[Tensor, Tensor], h: Tensor, shape: torch.Size) -> Tensor:
         (bias, weight), states = layer, shape[:-1].numel() // self.members
         return torch.baddbmm(bias, h, weight)[:, :states].reshape(*shape[:-1], weight.shape[-1])
-
-
-def places(indices: Sequence[int], members: int) -> Tensor:
-    """Lay out indices as a buffer, the same row for each member, with shape (E, n).
-
-    A list as an index is sent to the device anew each time, which a CUDA graph cannot hold.
-    """
-    return torch.tensor(indices).repeat(members, 1)
 
 
 def uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField, paired, places
+from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField, paired
 
 
 class LagrangianField(Ensemble):
@@ -33,7 +33,7 @@ class LagrangianField(Ensemble):
         self.lagrangian = lagrangian
         order = [*q, *v]
         for name, indices in (("_q", q), ("_v", v), ("_back", [order.index(i) for i in range(self.dimension)])):
-            self.register_buffer(name, places(indices, self.members), persistent=False)
+            self.place(name, indices)
         self.register_buffer("rate", rate)
         self.register_buffer("drift", drift)
 

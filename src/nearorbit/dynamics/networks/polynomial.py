@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, places, uniform
+from nearorbit.dynamics.networks.base import Ensemble, uniform
 from nearorbit.study.seeds import generator
 
 GAIN = 20.0  # coefficients are weights times this
@@ -35,7 +35,7 @@ class PolynomialField(Ensemble):
         for n, (below, order) in enumerate(pairwise(terms), 1):
             rows = {term: row for row, term in enumerate(below)}
             for name, indices in (("_row", [rows[t[:-1]] for t in order]), ("_component", [t[-1] for t in order])):
-                self.register_buffer(f"{name}{n}", places(indices, self.members), persistent=False)
+                self.place(f"{name}{n}", indices)
         self._degree = degree
         count = sum(map(len, terms))
         streams = [generator("weights", int(seed)) for seed in seeds]
