@@ -28,6 +28,14 @@ include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/report.smk"
 
 
+# Snakemake's limit of jobs a second, where nobody has asked for another, makes it look at all ready jobs again a second
+# after it has looked, once more for every job that has ended: some hundred jobs later this takes a fifth of a core.
+onstart:
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 rule all:
     default_target: True
     input:
