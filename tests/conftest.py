@@ -1,6 +1,7 @@
 """One thread for all tests, as for jobs, set before torch is imported."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,3 +17,11 @@ def smoke(tmp_path_factory) -> Path:
     """A copy of the repository in which the smoke study has run, to copy."""
     base = tmp_path_factory.getbasetemp()
     return finished(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
+
+
+@pytest.fixture(autouse=True)
+def denormals():
+    """Take back what a training asks of its process: that denormal numbers are zero, which hypothesis refuses."""
+    yield
+    if torch := sys.modules.get("torch"):
+        torch.set_flush_denormal(False)
