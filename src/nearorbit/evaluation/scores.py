@@ -156,7 +156,7 @@ class Results:
 def collect_scores(results: Results) -> pd.DataFrame:
     """Gather the ``scores.csv`` of the systems."""
     tables = (results.read("scores.csv", system) for system in results.systems)
-    return _gathered((table for table in tables if table is not None), COLUMNS["scores.csv"])
+    return _gathered(tables, COLUMNS["scores.csv"])
 
 
 def judge(results: Results) -> pd.DataFrame:
