@@ -8,6 +8,7 @@ from lorenz63 import observations, supervision
 
 from nearorbit.data.neighbors import neighbors
 from nearorbit.study import catalogue
+from nearorbit.training.checkpoint import Checkpoint
 from nearorbit.training.loop import train
 from nearorbit.training.methods.base import Method
 from nearorbit.training.methods.homotopy import Homotopy
@@ -59,3 +60,20 @@ def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=N
         checkpoint=checkpoint,
     )
     return field, coordinates, pd.concat(histories, ignore_index=True), costs
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_after(monkeypatch, checkpoints):
+    """Let a training write a checkpoint at every validation, and end when some have been written."""
+    write, left = Checkpoint.write, iter(range(checkpoints))
+
+    def counted(self, tensors):
+        write(self, tensors)
+        if next(left, None) is None:
+            raise KilledError
+
+    monkeypatch.setattr("nearorbit.training.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(Checkpoint, "write", counted)

@@ -71,7 +71,7 @@ class Bench:
     def data(self, method: str, batch: int, segment: int, seeds: int, width: int = WIDTH):
         """The data of a cell of so many seeds, the method and an untrained ensemble."""
         built = build("methods", method, {})
-        observed, *given = (file if "seed" not in file.dims else file.isel(seed=[0] * seeds) for file in self.cell)
+        observed, *given = (file.isel(seed=[0] * seeds) for file in self.cell)
         settings = Training(steps=20_000, batch=batch, segment=segment, substeps=1)
         data = Data(observed, built, settings, files_of(*given), device=self.device, dtype=torch.float32)
         field = NeuralField(3, range(seeds), width=width, depth=DEPTH).to(self.device, torch.float32)
@@ -239,7 +239,8 @@ def tests(bench: Bench, report: Report) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     report["tests"] = {"summary": lines[-1] if lines else done.stderr[-500:], "seconds": time.perf_counter() - began}
-    report["tests"]["failed"] = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    report["tests"]["failed"] = failed or [f"pytest ended with {done.returncode}"] * bool(done.returncode)
     report["tests"]["output"] = done.stdout[-20_000:] if done.returncode else ""
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from lorenz63 import Lorenz, table_of_truth
-from trainings import EVEN, SIDES, cell_of, fit
+from trainings import EVEN, SIDES, KilledError, cell_of, fit, killed_after
 
 from nearorbit.dynamics.fields import Transformed
 from nearorbit.evaluation.forecast import forecast
@@ -74,25 +74,15 @@ def test_a_step_in_single_precision_is_as_right_as_on_a_cpu(data, side):
         np.testing.assert_allclose(single["cpu"][column], single[DEVICE][column], rtol=2e-4)
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize(("first", "second"), [("cpu", DEVICE), (DEVICE, "cpu")])
 def test_a_training_moves_from_one_device_to_the_other_with_its_checkpoint(
     data, first, second, tmp_path, monkeypatch, capsys
 ):
     settings = {"steps": 40, "precision": "float64"}
     whole, *_ = fit(*data, device=second, **settings)
-    checkpoint, write = Checkpoint(tmp_path / "checkpoint.safetensors", "key"), Checkpoint.write
-
-    def write_and_die(self, tensors):
-        write(self, tensors)
-        raise KilledError
-
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
     with monkeypatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr("nearorbit.training.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-        patch.setattr(Checkpoint, "write", write_and_die)
+        killed_after(patch, checkpoints=0)
         fit(*data, device=first, checkpoint=checkpoint, **settings)
     moved, *_ = fit(*data, device=second, checkpoint=checkpoint, **settings)
     assert "resumed at step 10" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import torch
 from capturable import Capturable
 from lorenz63 import Lorenz, observations, supervision
 from safetensors.torch import load_file
-from trainings import EVEN, METHODS, SIDES, cell_of, files_of, fit
+from trainings import EVEN, METHODS, SIDES, KilledError, cell_of, files_of, fit, killed_after
 
 from nearorbit.__main__ import main
 from nearorbit.data.neighbors import neighbors
@@ -43,23 +43,6 @@ def test_a_member_of_an_ensemble_equals_its_seed_trained_alone_to_the_bit(data, 
         for a, b in zip(together.parameters(), alone.parameters(), strict=True):
             assert torch.equal(a[e : e + 1], b), f"member {e} differs by up to {(a[e] - b[0]).abs().max():.1e}"
         pd.testing.assert_frame_equal(history[history.seed == e].reset_index(drop=True), own, check_exact=True)
-
-
-class KilledError(Exception):
-    pass
-
-
-def killed_after(monkeypatch, checkpoints):
-    """Let a training write a checkpoint at every validation, and end when some have been written."""
-    write, left = Checkpoint.write, iter(range(checkpoints))
-
-    def counted(self, tensors):
-        write(self, tensors)
-        if next(left, None) is None:
-            raise KilledError
-
-    monkeypatch.setattr("nearorbit.training.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(Checkpoint, "write", counted)
 
 
 @pytest.mark.parametrize("method", METHODS)

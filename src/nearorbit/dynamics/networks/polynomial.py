@@ -45,8 +45,8 @@ class PolynomialField(Ensemble):
     @property
     def _factors(self) -> list[tuple[Tensor, Tensor]]:
         """For each order, where its monomials find the one of the order below, and the component it is times."""
-        buffers = dict(self.named_buffers())
-        return [(buffers[f"_row{n}"][0], buffers[f"_component{n}"][0]) for n in range(1, self._degree + 1)]
+        orders = range(1, self._degree + 1)
+        return [(getattr(self, f"_row{n}")[0], getattr(self, f"_component{n}")[0]) for n in orders]
 
     @property
     def coefficients(self) -> Tensor:
