@@ -110,6 +110,8 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("training|substeps", True, "training.substeps: expected a whole number or a text, not True"),
         ("training|accuracy", 0, "training.accuracy: 0 is less than the minimum of"),
         ("networks|mlp|activation", False, "network 'mlp': 'activation' has to be a text, not False; YAML reads"),
+        ("methods|baseline", {"network": "polynomal"}, "methods.baseline.network: no network 'polynomal'; did you mean"),
+        ("methods|baseline", {"network": 3}, "methods.baseline.network: no network '3'; YAML reads this as no text"),
         ("study", 0.02, "study: expected a text, not 0.02; YAML reads this as no text unless it is in quotes"),
         ("systems|Lorenz|system", False, "YAML reads this as no text unless it is in quotes (python -m nearorbit"),
         ("methods|neighborhood|residual", False, "'residual' has to be a text, not False; YAML reads this as no text"),
@@ -131,6 +133,12 @@ def test_the_paper_study_is_as_large_as_it_says():
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
     assert message in complaint(changed(path, value))
+
+
+def test_a_method_may_name_a_network_of_the_catalogue_that_has_no_line():
+    study = parse(changed("methods|cubic", {"method": "baseline", "network": "polynomial"}))
+    assert study.settings("train", "Lorenz", "clean", "cubic")["network"] == {"network": "polynomial"}
+    assert study.networks_of["baseline"] == "mlp"
 
 
 @pytest.mark.parametrize("axis", ["study", "system", "data", "method"])

@@ -134,8 +134,11 @@ def parse(config: Any, *, where: str = "study") -> Study:
         )
     refuse([f"{where}: {problem}" for problem in violations(config)])
     sections = {key: _normalized(key, section) for key, section in config.items()}
-    first = next(iter(sections["networks"]))
-    chosen = {label: spec.pop("network", first) for label, spec in sections["methods"].items()}
+    labelled = sections["networks"]
+    chosen = {label: spec.pop("network", next(iter(labelled))) for label, spec in sections["methods"].items()}
+    for name in chosen.values():
+        if name not in labelled and name in catalogue.names("networks"):  # as it comes, without a line of its own
+            labelled[name] = {"network": name}
     study = Study(**sections, networks_of=chosen, where=where)
     refuse([f"{where}: {problem}" for problem in misfits(study)])
     return study
