@@ -48,13 +48,28 @@ def orbits(exponents: Path, orbits: Output, *, label: str, system: Settings, see
     write(simulated, orbits, kind="orbits")
 
 
-def truth(orbits: Path, exponents: Path, truth: Output, *, label: str, system: Settings, evaluation: Settings):
-    """Tabulate what the true system does where learned fields will be judged."""
+def truth(
+    orbits: Path,
+    exponents: Path,
+    truth: Output,
+    forecast: Output,
+    *,
+    label: str,
+    system: Settings,
+    evaluation: Settings,
+):
+    """Tabulate what the true system does where learned fields will be judged, and in the place of one of them."""
+    from nearorbit.dynamics.fields import in_place_of_a_model
+    from nearorbit.evaluation.forecast import forecast as tabulate
     from nearorbit.truth import simulation
+    from nearorbit.truth.integrators import compiled
 
     built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
     table = simulation.truth(built, read(orbits, kind="orbits"), spectrum, label=label, evaluation=evaluation)
     write(table, truth, kind="truth")
+    field = in_place_of_a_model(compiled(built), built.dimension)  # what it scores is the floor of every metric
+    judged = tabulate(field, None, read(truth, kind="truth"), evaluation=evaluation)
+    write(judged, forecast, kind="forecast")
 
 
 def observe(orbits: Path, exponents: Path, observations: Output, *, label: str, noise: float):
@@ -159,17 +174,6 @@ def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evalu
     write(tabulate(field, files.table(history), true, evaluation=evaluation), forecast, kind="forecast")
 
 
-def forecast_truth(truth: Path, forecast: Output, *, label: str, system: Settings, evaluation: Settings):
-    """Tabulate what the true field does in a model's place: the floor of every metric."""
-    from nearorbit.dynamics.fields import in_place_of_a_model
-    from nearorbit.evaluation.forecast import forecast as tabulate
-    from nearorbit.truth.integrators import compiled
-
-    built, true = build("systems", label, system), read(truth, kind="truth")
-    field = in_place_of_a_model(compiled(built), built.dimension)
-    write(tabulate(field, None, true, evaluation=evaluation), forecast, kind="forecast")
-
-
 def score(truth: list[Path], forecast: list[Path], scores: Output, *, cells: Sequence[Settings]):
     """Compute all metrics of cells."""
     import pandas as pd
@@ -222,7 +226,7 @@ def estimate(
         stage: prod(sizes[axis] for axis in axes) * wanted.get(stage, True)
         for stage, (axes, _) in SLICES.items()
         if axes and set(axes) <= set(sizes)
-    } | {"collect": 4, "tables and figures": products}
+    } | {"collect": 2, "tables and figures": products}
     print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items() if count))
     print(f"{prod(sizes[axis] for axis in CELL)} cells of {seeds} seeds; measured on this machine:\n")
     print(f"{'stage':10} {'method':20} {'D':>4} {'cells':>6} {'min/cell':>9} {'hours':>8} {'MiB':>6}  device")
@@ -238,11 +242,21 @@ def estimate(
     print(f"; peak memory {table['memory'].max():.0f} MiB. Truth, data, tables and figures are not in it.")
 
 
-def collect(folder: Path, collected: Output, *, name: str, study: Settings):
-    """Collect a long table of a whole study: its truth, scores, exponents or costs."""
-    from nearorbit.evaluation import scores
+def collect_truth(folder: Path, truth: Output, *, study: Settings):
+    """Collect the dimension, period, motion and exponents of all true systems of a study."""
+    from nearorbit.evaluation.scores import Results, collect_truth
 
-    scores.COLLECTORS[name](scores.Results.of(folder, study)).to_csv(collected, index=False)
+    collect_truth(Results.of(folder, study)).to_csv(truth, index=False)
+
+
+def collect(folder: Path, scores: Output, exponents: Output, costs: Output, *, study: Settings):
+    """Collect the scores, learned exponents and costs of a whole study."""
+    from nearorbit.evaluation.scores import Results, collect_costs, collect_exponents, collect_scores
+
+    results = Results.of(folder, study)
+    collect_scores(results).to_csv(scores, index=False)
+    collect_exponents(results).to_csv(exponents, index=False)
+    collect_costs(results).to_csv(costs, index=False)
 
 
 def tables(folder: Path, into: Folder, *, tables: Settings, study: Settings):

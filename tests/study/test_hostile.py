@@ -252,9 +252,9 @@ def test_it_is_the_missing_input_that_is_named_and_no_output(tmp_path, capsys):
 
 def test_a_folder_that_may_not_be_written_to_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    settings = json.dumps({"name": "truth", "study": {"systems": [], "data": {}, "methods": []}})
-    paths = ["--folder", str(tmp_path), "--collected", str(tmp_path / "file" / "truth.csv")]
-    assert main(["collect", "--settings", settings, *paths]) == 1
+    settings = json.dumps({"study": {"systems": [], "data": {}, "methods": []}})
+    paths = ["--folder", str(tmp_path), "--truth", str(tmp_path / "file" / "truth.csv")]
+    assert main(["collect_truth", "--settings", settings, *paths]) == 1
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -27,12 +27,12 @@ from nearorbit.study.study import load, parse
 REPOSITORY = Path(__file__).parents[2]
 FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
 DEFAULT = yaml.safe_load(FILES[0].read_text())
+WHOLE = ("collect_truth", "collect", "tables", "figures")  # stages of the whole study
 CELL = {
     "system": "Lorenz",
     "data": "noisy",
     "neighbors": "nearest",
     "method": "jacobian",
-    "name": "scores",
 }
 
 
@@ -111,7 +111,7 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("training|accuracy", 0, "training.accuracy: 0 is less than the minimum of"),
         ("networks|mlp|activation", False, "network 'mlp': 'activation' has to be a text, not False; YAML reads"),
         ("methods|baseline", {"network": "polynomal"}, "methods.baseline.network: no network 'polynomal'; did you mean"),
-        ("methods|baseline", {"network": 3}, "methods.baseline.network: no network '3'; YAML reads this as no text"),
+        ("methods|baseline", {"network": 3}, "methods.baseline.network: expected a text, not 3; YAML reads this as"),
         ("study", 0.02, "study: expected a text, not 0.02; YAML reads this as no text unless it is in quotes"),
         ("systems|Lorenz|system", False, "YAML reads this as no text unless it is in quotes (python -m nearorbit"),
         ("methods|neighborhood|residual", False, "'residual' has to be a text, not False; YAML reads this as no text"),
@@ -138,6 +138,7 @@ def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
 def test_a_method_may_name_a_network_of_the_catalogue_that_has_no_line():
     study = parse(changed("methods|cubic", {"method": "baseline", "network": "polynomial"}))
     assert study.settings("train", "Lorenz", "clean", "cubic")["network"] == {"network": "polynomial"}
+    study.check_catalogues()
     assert study.networks_of["baseline"] == "mlp"
 
 
@@ -294,14 +295,14 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
     ("path", "value", "stages"),
     [
         ("methods|jacobian|weight", 0.5, {"train"}),
-        ("methods|baseline", None, {"score", "collect", "tables", "figures"}),
+        ("methods|baseline", None, {"score", *WHOLE}),
         ("methods|homotopy|segment", 20, set()),
-        ("data|noisy|noise", 0.5, {"observe", "score", "collect", "tables", "figures"}),
+        ("data|noisy|noise", 0.5, {"observe", "score", *WHOLE}),
         ("data|clean|samples", 900, set()),
         ("data|noisy|samples", 900, {"orbits"}),
         ("networks|mlp|width", 8, {"train"}),
         ("evaluation|points", 8, {"truth"}),
-        ("evaluation|exponents|starts", 2, {"exponents", "forecast", "forecast_truth"}),
+        ("evaluation|exponents|starts", 2, {"exponents", "truth", "forecast"}),
         ("neighbors|nearest|theiler", 1.0, {"neighbors", "estimators"}),
         ("seeds", 4, {"orbits"}),
     ],

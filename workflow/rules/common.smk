@@ -13,15 +13,8 @@ from nearorbit.study.digest import digests, members
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
-AXES = ("system", "data", "neighbors", "method", "name")  # wildcards that are labels of a study
+AXES = ("system", "data", "neighbors", "method")  # wildcards that are labels of a study
 PICKED_BY_METHOD = ("needs", "networks")
-COLLECTED = {  # the long tables of a study, and what each is collected from
-    "truth": ["results/{study}/{system}/exponents.nc"],
-    "scores": ["results/{study}/{system}/scores.csv"],
-    "exponents": ["results/{study}/{system}/{data}/{method}/forecast.nc"],
-    "costs": ["results/{study}/{system}/{data}/{method}/costs.csv"],
-}
-JUDGED_TABLES = ("scores", "exponents")  # which have rows of the true field, too
 
 # Jobs run the sources that are digested below, with the interpreter that runs snakemake even where its environment is
 # not activated; --sdm conda activates its own. A prefix replaces Snakemake's own and with it bash's strict mode:
@@ -56,7 +49,6 @@ wildcard_constraints:
     data="|".join(map(re.escape, study.data)),
     neighbors="|".join(map(re.escape, study.neighbors)),
     method="|".join(map(re.escape, study.methods)),
-    name="|".join(COLLECTED),
 
 
 FOLDER = f"results/{study.study}"
@@ -139,8 +131,7 @@ def declared(method):
     places = {kind: f"{kind}.nc" for kind in inputs(entry)}
     if "neighbors" in places:
         places["neighbors"] = f"neighbors/{entry.neighbors}.nc"
-    network = study.networks[study.networks_of[method]]["network"]
-    return {"needs": sorted(entry.needs), "networks": [network], "files": places}
+    return {"needs": sorted(entry.needs), "networks": [study.network(method)["network"]], "files": places}
 
 
 def training_inputs(wildcards):

@@ -20,23 +20,6 @@ rule forecast:
         " --history {input.history} --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
-rule forecast_truth:
-    input:
-        truth="results/{study}/{system}/{data}/truth.nc",
-    output:
-        forecast="results/{study}/{system}/{data}/truth/forecast.nc",
-    log:
-        "results/{study}/logs/{system}/{data}/truth/forecast.log",
-    conda:
-        ENVIRONMENT
-    params:
-        **sources("forecast_truth", "systems"),
-        settings=settings("forecast_truth"),
-    shell:
-        "python -m nearorbit forecast_truth --settings {params.settings:q}"
-        " --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
-
-
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.
 rule score:
     input:
@@ -60,24 +43,25 @@ rule score:
 
 rule collect:
     input:
-        lambda wildcards: over(COLLECTED[wildcards.name], JUDGED if wildcards.name in JUDGED_TABLES else study.methods),
+        over("results/{study}/{system}/scores.csv"),
+        over("results/{study}/{system}/{data}/{method}/forecast.nc", JUDGED),
+        over("results/{study}/{system}/{data}/{method}/costs.csv"),
     output:
-        "results/{study}/{name}.csv",
+        scores=f"{FOLDER}/scores.csv",
+        exponents=f"{FOLDER}/exponents.csv",
+        costs=f"{FOLDER}/costs.csv",
     log:
-        "results/{study}/logs/{name}.log",
+        f"{FOLDER}/logs/scores.log",
     conda:
         ENVIRONMENT
     params:
         **sources("collect"),
         settings=settings("collect"),
-        folder=subpath(output[0], parent=True),
     shell:
-        "python -m nearorbit collect --settings {params.settings:q}"
-        " --folder {params.folder} --collected {output} 2>&1 | tee {log}"
+        f"python -m nearorbit collect --settings {{params.settings:q}} --folder {FOLDER} --scores {{output.scores}}"
+        " --exponents {output.exponents} --costs {output.costs} 2>&1 | tee {log}"
 
 
 rule scores:
     input:
-        over("results/{study}/scores.csv"),
-        over("results/{study}/exponents.csv"),
-        over("results/{study}/costs.csv"),
+        rules.collect.output,

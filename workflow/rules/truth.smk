@@ -16,9 +16,26 @@ rule exponents:
         " --exponents {output.exponents} 2>&1 | tee {log}"
 
 
+rule collect_truth:
+    input:
+        over("results/{study}/{system}/exponents.nc"),
+    output:
+        truth=f"{FOLDER}/truth.csv",
+    log:
+        f"{FOLDER}/logs/truth.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("collect_truth"),
+        settings=settings("collect_truth"),
+    shell:
+        f"python -m nearorbit collect_truth --settings {{params.settings:q}} --folder {FOLDER}"
+        " --truth {output.truth} 2>&1 | tee {log}"
+
+
 rule truth:
     input:
-        over("results/{study}/truth.csv"),
+        rules.collect_truth.output,
 
 
 rule orbits:
@@ -44,6 +61,7 @@ rule truth_table:
         exponents="results/{study}/{system}/exponents.nc",
     output:
         truth="results/{study}/{system}/{data}/truth.nc",
+        forecast="results/{study}/{system}/{data}/truth/forecast.nc",
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
     conda:
@@ -53,7 +71,8 @@ rule truth_table:
         settings=settings("truth"),
     shell:
         "python -m nearorbit truth --settings {params.settings:q}"
-        " --orbits {input.orbits} --exponents {input.exponents} --truth {output.truth} 2>&1 | tee {log}"
+        " --orbits {input.orbits} --exponents {input.exponents}"
+        " --truth {output.truth} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
 rule supervise:

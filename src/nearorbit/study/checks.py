@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from nearorbit.study.catalogue import hint, names, quotes
+from nearorbit.study.catalogue import quotes
 from nearorbit.study.places import LABELLED, reserved
 from nearorbit.study.selection import Selection
 
@@ -19,10 +19,8 @@ def misfits(study: Any) -> Iterator[str]:
         if label in reserved(axis):
             yield f"{place}: '{label}' is the name of a file or folder of results; take another label"
     for method, network in study.networks_of.items():
-        if network not in study.networks:
-            near = hint(network, [*study.networks, *names("networks")]) + quotes(network)
-            near += f"; the section networks has {', '.join(study.networks)}, the catalogue {', '.join(names('networks'))}"
-            yield f"methods.{method}.network: no network '{network}'{near}"
+        if not isinstance(network, str):
+            yield f"methods.{method}.network: expected a text, not {network!r}{quotes(network)}"
     for label, settings in study.neighbors.items():
         try:
             Selection(**settings)

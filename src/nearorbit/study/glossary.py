@@ -16,7 +16,6 @@ FILES = {
     "scores": "all metrics, a row for each cell, metric and seed (CSV)",
     "growth": "the seconds of a gradient step along the sizes of the problem (CSV)",
     "folder": "the folder of a study, results/{study}",
-    "collected": "the long table (CSV)",
     "into": "the folder that the tables or figures are written to",
     "partial": "where the tables and figures of what there is are written to",
 }
@@ -48,7 +47,6 @@ SETTINGS = {
     "exponents": "the settings of learned spectra",
     "products": "the number of jobs that make tables and figures",
     "estimators": "whether Jacobians are estimated without training, too",
-    "name": "which long table: truth, scores, exponents or costs",
     "study": "the labels of the study",
     "tables": "the tables, by label",
     "figures": "the figures, by label",

@@ -47,7 +47,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     ),
     "truth": (
         CELL[:2],
-        lambda s, system, data: {**_label_and_system(s, system), "evaluation": _without(s.evaluation, "exponents")},
+        lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
     ),
     "observe": (CELL[:2], lambda s, system, data: {"label": system, "noise": s.data[data]["noise"]}),
     "neighbors": (
@@ -62,7 +62,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             "label": method,
             "system": s.systems[system],  # for networks that build upon its equations
             "method": s.methods[method],
-            "network": s.networks[s.networks_of[method]],
+            "network": s.network(method),
             "training": s.training,
         },
     ),
@@ -70,13 +70,6 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         CELL,
         lambda s, system, data, method: {
             "evaluation": {"exponents": s.evaluation["exponents"]},  # the rest has shaped the truth
-        },
-    ),
-    "forecast_truth": (
-        CELL[:2],
-        lambda s, system, data: {
-            **_label_and_system(s, system),
-            "evaluation": {"exponents": s.evaluation["exponents"]},
         },
     ),
     "score": (
@@ -94,7 +87,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         (),
         lambda s: {
             **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "training")},
-            "networks": {method: s.networks[label] for method, label in s.networks_of.items()},
+            "networks": {method: s.network(method) for method in s.methods},
             "exponents": s.evaluation["exponents"],
             "products": bool(s.tables) + bool(s.figures),
             "estimators": any(
@@ -104,7 +97,8 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             ),
         },
     ),
-    "collect": (("name",), lambda s, name: {"name": name, "study": s.axes}),
+    "collect_truth": ((), lambda s: {"study": s.axes}),
+    "collect": ((), lambda s: {"study": s.axes}),
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
     "figures": ((), lambda s: {"figures": s.figures, "study": s.axes}),
     "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),

@@ -22,7 +22,7 @@ class Study:
     """A checked study; each attribute is the section of the file with that name.
 
     The lines of catalogues have their entry spelt out: ``Lorenz: {}`` has become ``Lorenz: {system: Lorenz}``. Which of
-    the networks a method trains, the first if its line names none, is in ``networks_of``, by the labels.
+    the networks a method trains, the first if its line names none, is in ``networks_of``, by its label or name.
     """
 
     study: str
@@ -44,6 +44,11 @@ class Study:
         """What a table or figure of the whole study has to know of it."""
         noise = {label: {"noise": spec["noise"]} for label, spec in self.data.items()}
         return {"systems": list(self.systems), "data": noise, "methods": list(self.methods)}
+
+    def network(self, method: str) -> Mapping[str, Any]:
+        """Give the line of the network that a method trains; an entry of the catalogue needs none to be taken as is."""
+        label = self.networks_of[method]
+        return self.networks.get(label, {CATALOGUED["networks"]: label})
 
     def settings(self, stage: str, *labels: str) -> dict[str, Any]:
         """Pick what a stage sees of the study.
@@ -134,11 +139,8 @@ def parse(config: Any, *, where: str = "study") -> Study:
         )
     refuse([f"{where}: {problem}" for problem in violations(config)])
     sections = {key: _normalized(key, section) for key, section in config.items()}
-    labelled = sections["networks"]
-    chosen = {label: spec.pop("network", next(iter(labelled))) for label, spec in sections["methods"].items()}
-    for name in chosen.values():
-        if name not in labelled and name in catalogue.names("networks"):  # as it comes, without a line of its own
-            labelled[name] = {"network": name}
+    first = next(iter(sections["networks"]))
+    chosen = {label: spec.pop("network", first) for label, spec in sections["methods"].items()}
     study = Study(**sections, networks_of=chosen, where=where)
     refuse([f"{where}: {problem}" for problem in misfits(study)])
     return study

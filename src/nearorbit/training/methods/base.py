@@ -183,15 +183,26 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
             yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {samples} samples"
     for need in needs.values():
         yield from need.misfits(study, place, method)
-    if label := study.networks_of.get(place.partition(".")[2]):
+    if (label := place.partition(".")[2]) in study.networks_of:
         yield from _network_misfits(study, place, label)
 
 
-def _network_misfits(study: Any, place: str, label: str) -> Iterator[str]:
-    """Tell the systems of a study that a network cannot be a field of."""
+def _network_misfits(study: Any, place: str, method: str) -> Iterator[str]:
+    """Tell whether there is the network that a method trains, and the systems that it cannot be a field of."""
+    label, labelled, names = study.networks_of[method], study.networks, catalogue.names("networks")
+    if label not in (known := [*labelled, *names]):
+        there = f"the section networks has {', '.join(labelled)}, the catalogue {', '.join(names)}"
+        yield f"{place}.network: no network '{label}'{catalogue.hint(label, known)}; {there}"
+        return
+    try:
+        network = catalogue.build("networks", label, study.network(method), where=f"{place}.network")
+    except catalogue.StudyError as error:
+        if label not in labelled:  # else it is said of its line
+            yield str(error)
+        return
     for system in study.systems:
         try:
-            network, learned = study.entry("networks", label), study.entry("systems", system)
+            learned = study.entry("systems", system)
         except catalogue.StudyError:
             continue  # said elsewhere
         try:
@@ -199,7 +210,7 @@ def _network_misfits(study: Any, place: str, label: str) -> Iterator[str]:
             if hasattr(network, "known"):
                 catalogue.build("systems", system, network.known(study.systems[system]), where="its equations")
         except ValueError as error:
-            yield f"{place}: networks.{label} is none for systems.{system}: {error}"
+            yield f"{place}: network {label} is none for systems.{system}: {error}"
 
 
 def member_mean(x: Tensor) -> Tensor:
