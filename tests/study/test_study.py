@@ -110,7 +110,7 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("training|substeps", True, "training.substeps: expected a whole number or a text, not True"),
         ("training|accuracy", 0, "training.accuracy: 0 is less than the minimum of"),
         ("networks|mlp|activation", False, "network 'mlp': 'activation' has to be a text, not False; YAML reads"),
-        ("methods|baseline", {"network": "polynomal"}, "methods.baseline.network: no network 'polynomal'; did you mean"),
+        ("methods|baseline", {"network": "polynomal"}, "methods.baseline.network: no network 'polynomal'; did"),
         ("methods|baseline", {"network": 3}, "methods.baseline.network: expected a text, not 3; YAML reads this as"),
         ("study", 0.02, "study: expected a text, not 0.02; YAML reads this as no text unless it is in quotes"),
         ("systems|Lorenz|system", False, "YAML reads this as no text unless it is in quotes (python -m nearorbit"),
