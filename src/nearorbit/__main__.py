@@ -56,11 +56,23 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
         return 1
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "alloc" not in str(error):  # torch's way to say it
+        if (told := _in_a_line(error)) is None:
             raise
-        _say(f"error: not enough memory: {str(error).splitlines()[0]}; make the study smaller")
+        _say(f"error: {told}")
         return 1
     return 0
+
+
+def _in_a_line(error: Exception) -> str | None:
+    """Say what a machine lacks, and the way out; None of an error that is none of these."""
+    first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if "out of memory" in first:  # of a GPU
+        return f"not enough memory: {first}; lower training.batch or seeds, or set training.recompute: true"
+    if isinstance(error, MemoryError) or "alloc" in str(error):  # torch's way to say it
+        return f"not enough memory: {first}; make the study smaller"
+    if "no kernel image" in first or "NVIDIA driver" in first:
+        return f"torch and this GPU do not fit: {first}; install the build of torch that does, or training.device: cpu"
+    return None
 
 
 def stages() -> dict[str, Callable[..., None]]:

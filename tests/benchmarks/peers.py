@@ -147,6 +147,31 @@ def diffrax_neighborhood(parameters, times, observed, neighbors, weight):
     return jax_penalized(states, moved, observed, neighbors, weight)
 
 
+def diffrax_neighbors(order, tolerance, parameters, times, observed, neighbors, weight):
+    """Neighbors one by one, moved by the flow expanded to an order, with steps as the states and tangents ask for."""
+    controller = diffrax.PIDController(rtol=tolerance, atol=tolerance / 100)
+    f = partial(mlp, parameters)
+
+    def along(x, v):
+        return jax.jvp(f, (x,), (v,))[1]
+
+    def rate(t, y, _):
+        x, *moved = y
+        change = [along(x, u) for u in moved]
+        if order == 2:  # w' = J w + H[v, v]
+            change[1] += jax.jvp(lambda z: along(z, moved[0]), (x,), (moved[0],))[1]
+        return (f(x), *change)
+
+    def solve(x, v):
+        states, *moved = jax_solve(rate, (x, v, jnp.zeros_like(v))[: order + 1], times, controller, times[1])
+        return states, moved[0] + moved[1] / 2 if order == 2 else moved[0]
+
+    states, moved = jax.vmap(jax.vmap(solve, (None, 0), (None, 0)))(
+        observed[:, 0], neighbors[:, :, 0] - observed[:, None, 0]
+    )
+    return jax_penalized(states, moved, observed, neighbors, weight)
+
+
 def handwritten_neighborhood(parameters, times, observed, neighbors, weight):
     """The classical Runge-Kutta method for states and fundamental matrices, tangents by linearization."""
     x = observed[:, 0]

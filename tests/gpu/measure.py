@@ -77,10 +77,12 @@ class Bench:
         field = NeuralField(3, range(seeds), width=width, depth=DEPTH).to(self.device, torch.float32)
         return data, built, field
 
-    def loop(self, method: str, batch: int, segment: int, seeds: int, width: int = WIDTH) -> Loop:
+    def loop(
+        self, method: str, batch: int, segment: int, seeds: int, width: int = WIDTH, *, compile: bool = False
+    ) -> Loop:
         """The training loop of such a cell, at its first step."""
         data, built, field = self.data(method, batch, segment, seeds, width)
-        loop = Loop(field, data, built, Training(steps=20_000, substeps=1), range(seeds))
+        loop = Loop(field, data, built, Training(steps=20_000, substeps=1, compile=compile), range(seeds))
         loop.starts.copy_(next(data.starts(range(seeds), [len(loop.starts)])))
         return loop
 
@@ -127,6 +129,24 @@ def ensembles(bench: Bench, report: Report) -> None:
                 (seconds,) = bench.compare(captured(loop.step, loop.state))
                 row = {"method": method, "batch": batch, "segment": segment, "seeds": seeds}
                 rows.append(row | {"step_ms": 1e3 * seconds, "us_per_seed": 1e6 * seconds / seeds})
+
+
+def compilation(bench: Bench, report: Report) -> None:
+    """What compiling the loss gives, on top of capture: seconds to compile, and milliseconds of a whole step."""
+    rows = report["compilation"] = []
+    for method in ("baseline", "neighborhood"):
+        for batch, segment in bench.shapes[-1:]:
+            rows.append(row := {"method": method, "batch": batch, "segment": segment})
+            with said(row):
+                plain = bench.loop(method, batch, segment, 1)
+                began = time.perf_counter()
+                fused = bench.loop(method, batch, segment, 1, compile=True)
+                steps = [captured(loop.step, loop.state) for loop in (plain, fused)]
+                for step in steps:
+                    step(), bench.sync()
+                row["compile_s"], row["compiled"] = time.perf_counter() - began, fused.compiled
+                row["plain_ms"], row["compiled_ms"] = (1e3 * s for s in bench.compare(*steps))
+                row["ratio"] = row["plain_ms"] / row["compiled_ms"]
 
 
 def rates(bench: Bench, report: Report) -> None:
@@ -258,6 +278,7 @@ PARTS = {
     "tests": tests,
     "steps": steps_of_methods,
     "ensembles": ensembles,
+    "compilation": compilation,
     "rates": rates,
     "peers": against_peers,
     "study": study,
@@ -277,6 +298,7 @@ def machine(device: torch.device) -> Report:
 COLUMNS = {
     "steps": ("method", "batch", "segment", "seeds", "graph_ms", "eager_ms", "captured", "error"),
     "ensembles": ("method", "batch", "segment", "seeds", "step_ms", "us_per_seed", "error"),
+    "compilation": ("method", "batch", "segment", "compile_s", "plain_ms", "compiled_ms", "ratio", "compiled", "error"),
     "rates": ("method", "width", "batch", "step_ms", "share", "error"),
     "peers": ("method", "batch", "segment", "peer", "ours_ms", "peer_ms", "ratio", "error"),
     "study": (

@@ -242,6 +242,34 @@ def test_a_study_too_large_for_the_memory_is_one_line(tmp_path, capsys, monkeypa
     assert last == "error: not enough memory: Unable to allocate 7 PiB; make the study smaller"
 
 
+@pytest.mark.parametrize(
+    ("said", "way"),
+    [
+        (
+            "CUDA out of memory. Tried to allocate 2.00 GiB.\nSee ...",
+            "lower training.batch or seeds, or set training.rec",
+        ),
+        (
+            "CUDA error: no kernel image is available for execution on the device\nCompile ...",
+            "or training.device: cpu",
+        ),
+        (
+            "The NVIDIA driver on your system is too old (found version 11040).\n...",
+            "install the build of torch that do",
+        ),
+    ],
+)
+def test_what_a_gpu_refuses_is_one_line(tmp_path, capsys, monkeypatch, said, way):
+    def refused(*_, **__):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr("nearorbit.truth.attractors.exponents", refused)
+    settings = {"label": "Lorenz", "system": {"system": "Lorenz"}, "starts": 1, "horizon": 1.0, "transient": 0.0}
+    assert main(["exponents", "--settings", json.dumps(settings), "--exponents", str(tmp_path / "e.nc")]) == 1
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith("error: ") and said.splitlines()[0] in last and way in last
+
+
 def test_it_is_the_missing_input_that_is_named_and_no_output(tmp_path, capsys):
     observed(tmp_path / "observations.nc")
     settings = json.dumps({"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}})

@@ -13,7 +13,7 @@ SNAKEFILE = SHIPPED / "Snakefile"
 CELL = ("system", "data", "method")
 LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
 RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
-    "study": ((), ("README.md", "performance")),
+    "study": ((), ("README.md", "performance", "compiled")),
     "system": ((), (*LONG, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log")),
     "data": (CELL[:1], ("exponents.nc", "scores.csv")),
     "method": (

@@ -24,6 +24,8 @@ class Training:
             (:mod:`nearorbit.dynamics.integration`).
         recompute: Whether gradients keep only the states at the samples, and compute what lies between again: less
             memory for a second forward pass.
+        compile: Whether steps are compiled, ``"auto"`` where that pays (:mod:`nearorbit.training.compilation`); members
+            of an ensemble have the bits of their seeds alone either way, but not those of the other way.
         device: ``"auto"`` takes CUDA where there is one; ``"cpu"``, ``"cuda"``, ``"cuda:1"``.
     """
 
@@ -39,6 +41,7 @@ class Training:
     substeps: int | Literal["auto"] = "auto"
     accuracy: float = 1e-4
     recompute: bool = False
+    compile: bool | Literal["auto"] = "auto"
     device: str = "auto"
 
     def rate(self, step: int) -> float:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import resource
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -33,21 +34,34 @@ def pick_device(name: str) -> torch.device:
     Raises:
         StudyError: If it does not exist here.
     """
+    available, reason = _gpus() if name.startswith(("auto", "cuda")) else (0, "")
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if available else "cpu"
+        if reason:
+            say(f"training on the CPU: {reason}")
     try:
         device = torch.device(name)
     except RuntimeError:
         raise StudyError(f"training.device: no device '{name}'; it is auto, cpu, cuda or cuda:1") from None
     if device.type not in ("cpu", "cuda"):
         raise StudyError(f"training.device: '{name}' asked for; it is auto, cpu, cuda or cuda:1")
-    available = torch.cuda.device_count() if device.type == "cuda" else 0
     if device.type == "cuda" and (device.index or 0) >= available:
-        raise StudyError(f"training.device: '{name}' asked for, but torch sees {available} CUDA devices")
+        seen = reason or f"torch sees {available} CUDA devices"
+        raise StudyError(f"training.device: '{name}' asked for, but {seen}")
     if device.type == "cuda" and device.index is None and available > 1:
         gpus = [str(torch.cuda.get_device_properties(index).uuid) for index in range(available)]
         return torch.device("cuda", place(gpus))
     return device
+
+
+def _gpus() -> tuple[int, str]:
+    """Count the GPUs that can be used; and say why none can, where there is one and it is not for want of it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    told = [str(w.message).strip().splitlines()[0].partition(" (Triggered")[0] for w in caught]
+    fit = "; install a build of torch that fits the driver, or a newer driver"
+    return available, f"{told[0].rstrip('.')}{fit}" if told and not available else ""
 
 
 def place(gpus: Sequence[str], folder: Path | None = None) -> int:

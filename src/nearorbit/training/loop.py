@@ -37,6 +37,7 @@ from nearorbit.study.catalogue import StudyError
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint
+from nearorbit.training.compilation import compiled, pays
 from nearorbit.training.devices import captured, peak_memory, pick_device
 from nearorbit.training.methods.base import Batch, Method, given, own_parameters, trajectory_error
 from nearorbit.training.optimizer import Adam, clipped, flatten, gradient
@@ -93,6 +94,7 @@ def train(
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
         "substeps": settings.substeps,
+        "compiled": int(loop.compiled),
         "network": network.get("network", "mlp"),
         "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -158,6 +160,12 @@ class Loop:
             **self._adam.state,
         }
         self._rows: list[Tensor] = []
+        example, wanted = (self.starts[0], weights.new_zeros(())), settings.compile
+        if wanted == "auto":
+            once = lambda: gradient(self.losses(*example).sum(), self.trained)  # noqa: E731
+            wanted = pays(once, steps=settings.steps, members=data.members)
+        fast = compiled(self.losses, *example) if wanted else None
+        self._losses, self.compiled = fast or self.losses, fast is not None
 
     def run(self, checkpoint: Checkpoint | None) -> float:
         """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
@@ -193,7 +201,7 @@ class Loop:
         state, settings = self.state, self._settings
         start = self.starts.index_select(0, state["step"] % len(self.starts)).squeeze(0)
         progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
-        losses = self._method.loss(self._field, self._data.gather(start), progress, *self._own)
+        losses = self._losses(start, progress)
         gradients, broken = clipped(gradient(losses.sum(), self.trained), settings.clip)
         state["skipped"] += broken
         state["loss"] += losses.detach()
@@ -209,6 +217,10 @@ class Loop:
         state["validation"].copy_(error)
         state["best"].copy_(torch.where(better, error, state["best"]))
         state["kept"].copy_(torch.where(better.unsqueeze(1), state["weights"], state["kept"]))
+
+    def losses(self, start: Tensor, progress: Tensor) -> Tensor:
+        """Compute the loss of each member on the segments that begin at given starts."""
+        return self._method.loss(self._field, self._data.gather(start), progress, *self._own)
 
     def histories(self) -> list[pd.DataFrame]:
         """Tell the history of each member."""

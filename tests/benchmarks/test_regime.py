@@ -1,0 +1,79 @@
+"""The regime of the question: 2048 segments of one step, 30 neighbors, three layers of 64; steps plain and compiled."""
+
+from functools import cache, partial
+
+import peers
+import pytest
+import torch
+from test_steps import WEIGHT, against_floor, batch, check, field, numpy_batch, ours, row, torch_peer, untrained
+
+from nearorbit.study.catalogue import build
+
+SETTINGS = {
+    "baseline": {},
+    "neighborhood": {"weight": WEIGHT, "count": 30},
+    "neighborhood, order 2": {"method": "neighborhood", "order": 2, "weight": WEIGHT, "count": 30},
+}
+
+
+@cache
+def segments():
+    return batch(size=2048, segment=1, neighbors=30)
+
+
+def step(name, net, data, *, compile):
+    """A step of a method, from the batch to the gradient."""
+    method = build("methods", name, SETTINGS[name])
+    if not compile:
+        return ours(method, net, data)
+
+    class Compiled:
+        loss = staticmethod(torch.compile(method.loss, dynamic=False))
+
+    return ours(Compiled, net, data)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_compiled_against_plain(compare, name):
+    data, net = segments(), field(width=64)
+    plain, compiled = (step(name, net, data, compile=c) for c in (False, True))
+    check(compiled, plain)
+    compare(f"2048 x 1, {name}: compiled, and plain", compiled, plain, bar=1.3)
+
+
+@pytest.mark.parametrize(("name", "bar"), [("baseline", 1.8), ("neighborhood", 2.2)])
+def test_distance_to_the_arithmetic_floor(report, name, bar):
+    data, net = segments(), field(width=64)
+    for way in ("plain", "compiled"):
+        mine = step(name, net, data, compile=way == "compiled")
+        own, floor = against_floor(mine, net, data, tangents=3 * (name != "baseline"))
+        report(f"2048 x 1, {name}, {way}: floor ({own / floor:.1f} times it)", own, floor, floor / own, 1 / bar)
+
+
+@pytest.mark.parametrize(
+    ("name", "peer", "bar", "tolerance"),
+    [
+        ("neighborhood", partial(peers.diffrax_neighbors, 1, 1e-4), 5, 5e-3),
+        ("neighborhood, order 2", partial(peers.diffrax_neighbors, 2, 1e-4), 5, 5e-3),
+        ("neighborhood", peers.handwritten_neighborhood, 1, 1e-4),
+    ],
+    ids=["diffrax order 1", "diffrax order 2", "jax by hand"],
+)
+def test_against_jax(compare, request, name, peer, bar, tolerance):
+    data = segments()
+    theirs = lambda net: peers.jax_gradient(peer, peers.jax_parameters(net), *numpy_batch(data), WEIGHT)  # noqa: E731
+    first = theirs(untrained(width=64))
+    check(step(name, untrained(width=64), data, compile=False), lambda: row(first()[1]), tolerance)
+    net = field(width=64)
+    mine = step(name, net, data, compile=True)
+    compare(f"2048 x 1, compiled: {request.node.callspec.id}", mine, theirs(net), bar=bar)
+
+
+def test_against_torchdiffeq(compare):
+    data, net = segments(), field(width=64)
+    peer = torch_peer(
+        peers.neighborhood_per_neighbor, net, data.times[0, 0], data.states[0], data["neighbors"][0], WEIGHT
+    )
+    mine = step("neighborhood", net, data, compile=True)
+    check(mine, peer)
+    compare("2048 x 1, compiled: torchdiffeq rk4, torch.func.jvp", mine, peer, bar=8, rounds=5)
