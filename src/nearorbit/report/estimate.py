@@ -8,6 +8,8 @@ training, and a validation, take as long as they have Runge-Kutta steps from sam
 
 *A forecast* is a number of steps, which the truth tells, times the seconds of one, which a network tells before it has
 learned anything. So it is that of a model as good as the truth.
+
+It is one module since what is tried, and what follows from it for the others, belong together.
 """
 
 import json
@@ -52,7 +54,7 @@ IMPORTS = "import nearorbit.evaluation.forecast, nearorbit.training.loop, nearor
 ENOUGH = 1.0  # seconds that the steps of a training are timed for, at least
 HOST = "one CPU core"
 NOT_COUNTED = (
-    "A model that is worse than the truth may drift or need shorter steps, and takes longer to judge. Of collect, "
+    "One model in five is taken to drift, and is judged twice or thrice; bad ones take longer. Of collect, "
     "tables and figures only the start is counted; the time of Snakemake itself, and queues, are not."
 )
 
@@ -113,14 +115,14 @@ class Pilot:
         self._study, self._first = study, next(iter(study.data))
         self.systems: dict[str, System] = {label: study.entry("systems", label) for label in study.systems}
         # Which system stands for those of a dimension: the first.
-        self.stands = {system.dimension: label for label, system in reversed(self.systems.items())}
+        self.stands = {system.dimension: label for label, system in reversed([*self.systems.items()])}
         picked = pick_device(study.training["device"])
         self._training, self.device = {**study.training, "device": str(picked)}, HOST
         self.memory: dict[tuple[int, str], float] = {}  # by dimension and stage
         self._timed: dict[tuple[str, ...], float] = {}  # the seconds of jobs, by stage and labels
         self._trainings: dict[tuple[str, str], tuple[float, float]] = {}  # of set-up and of all steps, likewise
         self._substeps: dict[tuple[str, str], int] = {}  # from sample to sample, by system and data
-        self._work: dict[str, np.ndarray] = {}  # the steps of a forecast, by system
+        self._work: dict[str, np.ndarray] = {}  # the steps of forecasts, of the truth and of models, by system
         self._pace: dict[tuple[str, str], np.ndarray] = {}  # and the seconds of one, by system and network
 
     def seconds(self, stage: str, *labels: str) -> float:
@@ -131,9 +133,9 @@ class Pilot:
             setup, steps = self._trainings[stand, labels[2]]
             return setup + steps * self._substeps[system, labels[1]] / self._substeps[stand, self._first]
         if stage == "forecast":
-            return float(self._work[system] @ self._pace[stand, self._study.networks_of[labels[2]]])
+            return float(self._work[system][1] @ self._pace[stand, self._study.networks_of[labels[2]]])
         if stage == "truth":
-            return self._timed["truth", system] + float(self._work[system] @ self._pace[stand, TRUTH])
+            return self._timed["truth", system] + float(self._work[system][0] @ self._pace[stand, TRUTH])
         if stage == "score":
             return self._timed["score", stand] * len(self._study.data) * (1 + len(self._study.methods))
         if stage in ("exponents", "orbits"):
@@ -145,7 +147,7 @@ class Pilot:
         settings = partial(_settings, self._study)
         spectrum, self._timed["exponents", label] = _spectrum(system, settings("exponents", label))
         simulated: dict[str, tuple[xr.Dataset, float]] = {}
-        for data in reversed(self._study.data):  # some differ by their noise alone
+        for data in reversed([*self._study.data]):  # some differ by their noise alone
             asked = settings("orbits", label, data)
             if (key := json.dumps(asked)) not in simulated:
                 simulated[key] = timed(simulation.orbits, system, spectrum, **asked)
@@ -192,13 +194,13 @@ class Pilot:
         validations: dict[str, float] = {}
         for name in study.methods:
             method, network = study.entry("methods", name), study.networks_of[name]
-            given = files | ({"neighbors": chosen[method.neighbors]} if hasattr(method, "neighbors") else {})
-            given = {kind: given[kind] for kind in inputs(method) - {"observations"}}
+            needed = inputs(method) - {"observations"}
+            given = {kind: chosen[method.neighbors] if kind == "neighbors" else files[kind] for kind in needed}
             line, equations = with_equations(
                 study.network(name), study.systems[label], lambda known: build("systems", "known", known)
             )
             fit = partial(train, observed, method, network=line, files=given, equations=equations)
-            (field, coordinates, _, costs), *self._trainings[label, name] = self._fitted(fit, validations, network)
+            (field, coordinates, _, costs), self._trainings[label, name] = self.fitted(fit, validations, network)
             self.device = HOST if costs["device"] == "cpu" else costs["device"]
             self.memory[system.dimension, "train"] = costs["peak_memory_mib"]
             if (label, network) not in self._pace:
@@ -206,11 +208,11 @@ class Pilot:
                 self._pace[label, network] = pace(Judged(model, judged.truth), self._exponents)
         self.memory[system.dimension, "forecast"] = peak_memory(pick_device("cpu"))
 
-    def _fitted(self, fit: Callable, validations: dict[str, float], network: str) -> tuple[Any, float, float]:
+    def fitted(self, fit: Callable, validations: dict[str, float], network: str) -> tuple[Any, tuple[float, float]]:
         """Train for a few steps, in ways that tell the set-up, a step and a validation apart.
 
         Returns:
-            What a training returns, the seconds of its set-up, and those of all steps and validations of the study.
+            What a training returns; the seconds of its set-up, and those of all steps and validations of the study.
         """
 
         def ran(steps: int, every: int) -> tuple[Any, float]:
@@ -224,7 +226,8 @@ class Pilot:
         if network not in validations:  # it is the same for all methods
             validations[network] = max(0.0, ran(few, 1)[1] - more) / (few - 1)
         validation = validations[network]
-        return result, max(0.0, one - step - 2 * validation), steps * step + (1 + ceil(steps / every)) * validation
+        setup = max(0.0, one - step - 2 * validation)
+        return result, (setup, steps * step + (1 + ceil(steps / every)) * validation)
 
 
 def _spectrum(system: System, asked: Mapping[str, Any]) -> tuple[xr.Dataset, float]:
@@ -233,12 +236,9 @@ def _spectrum(system: System, asked: Mapping[str, Any]) -> tuple[xr.Dataset, flo
     if found["converged"] or not system.smooth:
         return found, seconds
     found, again = timed(attractors.exponents, system, **asked, patience=2)
-    reached, period, horizon = (
-        float(found["horizon"]),
-        float(found["period"]),
-        asked["horizon"] * float(found["period"]),
-    )
     leading, stderr = (float(found[name][0]) for name in ("exponents", "stderr"))
+    reached, period = (float(found[name]) for name in ("horizon", "period"))
+    horizon = asked["horizon"] * period
     needed = reached * (stderr / max(attractors.RELATIVE * abs(leading), attractors.ABSOLUTE / period)) ** 2
     if leading > 3 * stderr:
         needed = max(needed, CHAOS / leading)

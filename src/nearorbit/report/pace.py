@@ -18,7 +18,9 @@ from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.steps import STEPS, TRIED, find_steps, step_errors
 
 STRETCH = 100  # steps of an integration that are timed
-SEARCHES = 3  # for steps, in a forecast, at least
+SEARCHES = 3  # for steps, in a forecast
+MARGIN = 4  # times as long as a standard error needs to be small: it scatters, and has to be small for every member
+AGAIN = 0.3  # how often a model drifts and starts anew, on average over those of methods.yaml: one in five, up to twice
 
 clock = time.perf_counter
 
@@ -31,7 +33,7 @@ def timed(function: Callable, *given: Any, **asked: Any) -> tuple[Any, float]:
 
 
 def work(judged: Judged, averaged: float, exponents: Mapping[str, Any]) -> np.ndarray:
-    """Count the steps of a forecast that is as good as the truth.
+    """Count the steps of a forecast: of the true field, and of models as good as it, some of which drift.
 
     Arguments:
         judged: The true field.
@@ -39,20 +41,23 @@ def work(judged: Judged, averaged: float, exponents: Mapping[str, Any]) -> np.nd
         exponents: The settings of learned spectra.
 
     Returns:
-        The number of steps of orbits in time, of averages and of tangents, and the number of steps that are tried.
+        The number of steps of orbits in time, of averages and of tangents, and the number of steps that are tried; of
+        the true field and of a model, with shape (2, 4).
     """
     truth, accuracy = judged.truth, exponents.get("accuracy", 0.01)
     steps = find_steps(judged, judged.visited, small=accuracy * judged.leading)
-    needed = averaged * (float(truth["stderr"][0, 0]) / (accuracy * judged.leading)) ** 2 / _count(judged, exponents)
+    error = float(truth["stderr"][0, 0]) / (accuracy * judged.leading)
+    needed = MARGIN * averaged * error**2 / _count(judged, exponents)
     horizon = exponents["horizon"] * judged.period
     horizon *= next((share for share in (1 / 2, 3 / 4) if share * horizon >= needed), 1.0)  # where a spectrum may end
     periods = judged.period / judged.step
     orbits = (truth.sizes["lead"] + truth.sizes["moment"]) / steps.orbit_step
-    settling = (LATE + exponents["transient"]) * periods / steps.average_step
-    average = truth.sizes["sample"] * ceil(1 / steps.average_step) + settling
+    average = truth.sizes["sample"] * ceil(1 / steps.average_step) + LATE * periods / steps.average_step
+    transient = exponents["transient"] * periods / steps.average_step
     tangents = (ALIGNMENT * periods + horizon / judged.step) / steps.spectrum_step
     shortest = min(steps.orbit_step, steps.average_step, steps.spectrum_step)
-    return np.array([orbits, average, tangents, SEARCHES * (1 + STEPS.index(shortest))])
+    tried = SEARCHES * (1 + STEPS.index(shortest))
+    return np.array([[orbits, average + n * transient, n * tangents, tried] for n in (1, 1 + AGAIN)])
 
 
 def pace(judged: Judged, exponents: Mapping[str, Any]) -> np.ndarray:
