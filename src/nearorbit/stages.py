@@ -14,7 +14,6 @@ It is one module since it is a list: what is done stands in the rooms.
 """
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -196,50 +195,16 @@ def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Sett
     table.to_csv(growth, index=False)
 
 
-def estimate(
-    *,
-    systems: Settings,
-    data: Settings,
-    methods: Settings,
-    seeds: int,
-    networks: Settings,
-    training: Settings,
-    exponents: Settings,
-    products: int,
-    estimators: bool,
-):
-    """Tell how many jobs a study has, and what they will take, from a few steps measured on this machine."""
-    from nearorbit.study.places import CELL
-    from nearorbit.study.slices import SLICES
-    from nearorbit.training import cost
-    from nearorbit.training.methods.base import inputs
+def estimate(*, content: Settings):
+    """Tell how many jobs a study has, and what they will take, from a pilot of it on this machine."""
+    from nearorbit.report import estimate as pilot
+    from nearorbit.study.study import parse
 
-    table = cost.estimate(
-        systems, data, methods, seeds=seeds, networks=networks, training=training, exponents=exponents
+    study = parse(content)
+    print(
+        "a pilot of the study: every system for a horizon, every method for a few steps; it takes minutes", flush=True
     )
-    built = [build("methods", label, spec) for label, spec in methods.items()]
-    needed = [inputs(method) for method in built]
-    selections = {method.neighbors for method, kinds in zip(built, needed, strict=True) if "neighbors" in kinds}
-    sizes = dict(zip(CELL, map(len, (systems, data, methods)), strict=True)) | {"neighbors": len(selections)}
-    wanted = {"supervise": any("supervision" in kinds for kinds in needed), "estimators": estimators}
-    jobs = {
-        stage: prod(sizes[axis] for axis in axes) * wanted.get(stage, True)
-        for stage, (axes, _) in SLICES.items()
-        if axes and set(axes) <= set(sizes)
-    } | {"collect": 2, "tables and figures": products}
-    print(f"{sum(jobs.values())} jobs: " + ", ".join(f"{count} {stage}" for stage, count in jobs.items() if count))
-    print(f"{prod(sizes[axis] for axis in CELL)} cells of {seeds} seeds; measured on this machine:\n")
-    print(f"{'stage':10} {'method':20} {'D':>4} {'cells':>6} {'min/cell':>9} {'hours':>8} {'MiB':>6}  device")
-    for row in table.itertuples():
-        minutes, hours = row.seconds / 60, row.cells * row.seconds / 3600
-        print(
-            f"{row.stage:10} {row.method:20} {row.dimension:4} {row.cells:6} {minutes:9.2f} {hours:8.1f} "
-            f"{row.memory:6.0f}  {row.device}"
-        )
-    hours = (table["cells"] * table["seconds"] / 3600).groupby([table["stage"], table["device"]], sort=False).sum()
-    for (stage, device), total in hours.items():
-        print(f"\n{stage}: {total:.1f} hours of {device}", end="")
-    print(f"; peak memory {table['memory'].max():.0f} MiB. Truth, data, tables and figures are not in it.")
+    print(pilot.told(study, pilot.estimate(study)))
 
 
 def collect_truth(folder: Path, truth: Output, *, study: Settings):

@@ -272,6 +272,12 @@ def test_a_bare_line_names_its_entry():
     assert study.systems["Lorenz96_N5"]["system"] == "lorenz96"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_study_can_be_handed_on_as_content(file):
+    study = load(file)
+    assert parse(json.loads(json.dumps(study.content)), where=study.where) == study
+
+
 def slices(config) -> dict[str, str]:
     study = parse(config)
     return {

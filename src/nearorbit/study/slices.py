@@ -83,20 +83,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         },
     ),
     "growth": ((), lambda s: GROWTH | {"device": s.training["device"]}),
-    "estimate": (
-        (),
-        lambda s: {
-            **{name: getattr(s, name) for name in ("systems", "data", "methods", "seeds", "training")},
-            "networks": {method: s.network(method) for method in s.methods},
-            "exponents": s.evaluation["exponents"],
-            "products": bool(s.tables) + bool(s.figures),
-            "estimators": any(
-                "estimators.nc" in s.entry(section, label).reads
-                for section in ("tables", "figures")
-                for label in getattr(s, section)
-            ),
-        },
-    ),
+    "estimate": ((), lambda s: {"content": s.content}),
     "collect_truth": ((), lambda s: {"study": s.axes}),
     "collect": ((), lambda s: {"study": s.axes}),
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),

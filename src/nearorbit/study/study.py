@@ -5,7 +5,7 @@ everything that is wrong with it is said at once.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,13 @@ class Study:
         """What a table or figure of the whole study has to know of it."""
         noise = {label: {"noise": spec["noise"]} for label, spec in self.data.items()}
         return {"systems": list(self.systems), "data": noise, "methods": list(self.methods)}
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The content of the file, as :func:`parse` takes it, with nothing left to defaults."""
+        sections = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("networks_of", "where")}
+        methods = {label: {**spec, "network": self.networks_of[label]} for label, spec in self.methods.items()}
+        return {**sections, "methods": methods}
 
     def network(self, method: str) -> Mapping[str, Any]:
         """Give the line of the network that a method trains; an entry of the catalogue needs none to be taken as is."""

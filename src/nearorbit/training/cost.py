@@ -4,8 +4,6 @@ Around one reference point each size is changed alone: the dimension D (Lorenz-9
 neighbors K, the length of the segments s, the width of the network, and the number of seeds E in the ensemble. A step
 is the gradient of a method's loss with respect to all weights; what it costs does not depend on what the network has
 learned. The points take turns, round after round, so that what else the machine does falls on all of them alike.
-
-The same steps, at the sizes of a study, tell beforehand what the study will cost on the machine that is asked.
 """
 
 import time
@@ -23,19 +21,17 @@ from torch import Tensor, nn
 from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
 from nearorbit.dynamics.fields import Coordinates, TrueField, jacobian
-from nearorbit.dynamics.flow import propagate, rollout
-from nearorbit.dynamics.models import make, with_equations
+from nearorbit.dynamics.flow import rollout
+from nearorbit.dynamics.models import make
 from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import build
-from nearorbit.training.batches import Data, sizes
+from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
-from nearorbit.training.devices import peak_memory, pick_device
+from nearorbit.training.devices import pick_device
 from nearorbit.training.methods.base import Method, own_parameters
 from nearorbit.training.optimizer import flatten, gradient
 
 STEP = 0.04  # the time between two samples of Lorenz-96
-TYPICAL = 40  # samples per period, where data give a spacing and the period is not known yet
-SUBSTEPS = 3  # of a training that takes as many as it needs, which is not known before there are data
 SAMPLES = 2000  # at least, of the orbit that segments are taken from, and as many before that are dropped
 
 
@@ -81,96 +77,16 @@ def growth(
     return medians.assign(device=_name(picked))
 
 
-def estimate(
-    systems: Mapping[str, Mapping[str, Any]],
-    data: Mapping[str, Mapping[str, Any]],
-    methods: Mapping[str, Mapping[str, Any]],
-    *,
-    seeds: int,
-    networks: Mapping[str, Mapping[str, Any]],
-    training: Mapping[str, Any],
-    exponents: Mapping[str, float],
-    rounds: int = 5,
-) -> pd.DataFrame:
-    """Estimate what the trainings and the learned spectra of a study take, from a few steps of each measured here.
-
-    Arguments:
-        systems: The systems of the study, of which only the dimension matters.
-        data: Its data, of which only the samples per period matter.
-        methods: Its methods.
-        seeds: Its number of seeds.
-        networks: The network of each method, as lines of a study.
-        training: The settings of the training.
-        exponents: The settings of learned spectra: ``starts``, and ``horizon`` and ``transient`` in periods.
-        rounds: How many times each kind of step is measured, after once for warming up.
-
-    Returns:
-        A row per stage, method and dimension, with columns ``(stage, method, dimension, cells, seconds, device,
-        memory)``: the seconds of one cell, and the peak memory in MiB of this process until then. Validation, a few
-        percent of a training, is not in it; trainings that take as many Runge-Kutta steps as they need are taken to
-        need three from sample to sample, and spectra their whole horizon, at one step of order 8 for a sample.
-    """
-    settings = Training(**training)
-    substeps = SUBSTEPS if settings.substeps == "auto" else settings.substeps
-    device = pick_device(settings.device)
-    components = {label: build("systems", label, spec).components for label, spec in systems.items()}
-    dimensions = [len(names) for names in components.values()]
-    rows = []
-    for dimension in sorted(set(dimensions)):
-        cells = dimensions.count(dimension) * len(data)
-        of: dict[str, Any] = {"dimension": dimension, "seeds": seeds}
-        first = [*systems][dimensions.index(dimension)]  # stands for all systems of this dimension
-        of |= {"components": components[first], "system": {"system": first, **systems[first]}}
-        for label, spec in methods.items():
-            method = build("methods", label, spec)
-            segment, batch = sizes(method, settings)
-            of |= {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1)}
-            of["network"] = networks[label]
-            step = step_of(method, of, device)
-            seconds = settings.steps * substeps * _median(step, rounds, device)
-            rows.append(("train", label, dimension, cells, seconds, _name(device), peak_memory(device)))
-        samples = np.mean([spec.get("samples_per_period", TYPICAL) for spec in data.values()])
-        steps = (exponents["horizon"] + exponents["transient"]) * samples
-        host = torch.device("cpu")
-        seconds = steps * _median(_tangent_step(of, int(exponents["starts"])), rounds, host)
-        rows.append(("forecast", "", dimension, cells * len(methods), seconds, _name(host), peak_memory(host)))
-    return pd.DataFrame(rows, columns=["stage", "method", "dimension", "cells", "seconds", "device", "memory"])
-
-
-def _median(step: Callable[[], object], rounds: int, device: torch.device) -> float:
-    seconds = []
-    for _ in range(rounds + 1):
-        began = time.perf_counter()
-        step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - began)
-    return float(np.median(seconds[1:]))
-
-
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU core"
 
 
-def _tangent_step(sizes: Mapping[str, Any], starts: int) -> Callable[[], object]:
-    """Make one step of the spectrum of an ensemble, states and all tangents."""
-    field, dimension, seeds = _field(sizes).double(), sizes["dimension"], sizes["seeds"]
-    states = np.random.default_rng(0).normal(size=(seeds * starts, dimension))
-    like = torch.from_numpy(states).view(seeds, starts, dimension)
-    advance = propagate(field, like=like, step=STEP)
-    tangents = np.broadcast_to(np.eye(dimension), (len(states), dimension, dimension)).copy()
-    return lambda: advance(states, tangents, STEP)
-
-
 def _field(sizes: Mapping[str, Any]) -> Ensemble:
-    """Make untrained networks: those of the sizes, or perceptrons of their width and depth."""
+    """Make untrained perceptrons."""
     dimension, seeds = sizes["dimension"], range(sizes["seeds"])
     one = (torch.full((len(seeds), n), value).double() for n, value in ((dimension, 0.0), (dimension, 1.0), (1, 1.0)))
-    network, equations = sizes.get("network") or {name: sizes[name] for name in ("width", "depth")}, None
-    if "system" in sizes:
-        network, equations = with_equations(network, sizes["system"], lambda line: build("systems", "known", line))
-    components = sizes.get("components", [f"x{i}" for i in range(dimension)])
-    return make(network, components, seeds, Coordinates(*one), equations)
+    network = {name: sizes[name] for name in ("width", "depth")}
+    return make(network, [f"x{i}" for i in range(dimension)], seeds, Coordinates(*one))
 
 
 def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:

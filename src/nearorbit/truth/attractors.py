@@ -14,15 +14,18 @@ from nearorbit.truth.systems.base import System, attributes
 SAMPLES_PER_PERIOD = 32  # of the reference orbits, for means and spectra
 NUDGE = 1e-6  # standard deviations: enough for orbits to part, too little to leave a thin basin (SprottJerk)
 PATIENCE = 300  # how many times the horizon a spectrum may take to converge
+RELATIVE, ABSOLUTE = 0.01, 0.001  # standard errors of the leading exponent that are small enough: of it, or a period
 REST = 1e-9  # a spread relative to the largest modulus, at which an orbit has come to rest
 
 
-def exponents(system: System, *, label: str, starts: int, horizon: float, transient: float) -> xr.Dataset:
+def exponents(
+    system: System, *, label: str, starts: int, horizon: float, transient: float, patience: int = PATIENCE
+) -> xr.Dataset:
     """Compute the Lyapunov spectrum of a system and the averages over its attractor, along the same orbits.
 
     The orbits go on beyond the horizon until the standard error of the leading exponent is 1 % of it, or 0.001 a period
-    where it is small, and until chaos can be told from shear, up to PATIENCE horizons (one, for a system with kinks);
-    `converged` says whether it is, and the attribute `motion` what kind of motion it is
+    where it is small, and until chaos can be told from shear, up to `patience` horizons (one, for a
+    system with kinks); `converged` says whether it is, and the attribute `motion` what kind of motion it is
     (:func:`nearorbit.dynamics.lyapunov.motion`). Where it is not chaotic, a line on standard error says so.
 
     Arguments:
@@ -31,6 +34,7 @@ def exponents(system: System, *, label: str, starts: int, horizon: float, transi
         starts: The number of orbits.
         horizon: The time that each orbit is averaged over, at first, in periods.
         transient: The time for the tangents to find their directions, in periods.
+        patience: The number of horizons that they may go on for.
 
     Returns:
         `exponents`, `stderr` (exponent), per unit of system time; `kaplan_yorke`; `divergence`, the mean of div f;
@@ -54,8 +58,9 @@ def exponents(system: System, *, label: str, starts: int, horizon: float, transi
         interval=period / 4,
         transient=transient * period,
         horizon=horizon * period,
-        longest=horizon * period * (PATIENCE if system.smooth else 1),
-        absolute=0.001 / period,
+        longest=horizon * period * (patience if system.smooth else 1),
+        relative=RELATIVE,
+        absolute=ABSOLUTE / period,
         growth=CHAOS,
         carried=1 + 2 * system.dimension,
     )

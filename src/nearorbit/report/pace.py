@@ -1,0 +1,84 @@
+"""What a forecast costs: the number of its steps, which the truth tells, and the seconds of one, which a network tells.
+
+A network that has learned nothing is as fast as one that has, but it goes elsewhere, and by other steps. So the steps
+are counted of the true field, with the lengths of :mod:`nearorbit.evaluation.forecast`, and timed of the network.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from nearorbit.dynamics.fields import aligned
+from nearorbit.dynamics.flow import propagate
+from nearorbit.evaluation.forecast import ALIGNMENT, LATE
+from nearorbit.evaluation.judged import Judged
+from nearorbit.evaluation.steps import STEPS, TRIED, find_steps, step_errors
+
+STRETCH = 100  # steps of an integration that are timed
+SEARCHES = 3  # for steps, in a forecast
+MARGIN = 4  # times as long as a standard error needs to be small: it scatters, and has to be small for every member
+AGAIN = 0.3  # how often a model drifts and starts anew, on average over those of methods.yaml: one in five, up to twice
+
+clock = time.perf_counter
+
+
+def timed(function: Callable, *given: Any, **asked: Any) -> tuple[Any, float]:
+    """Call a function; returns what it returns, and the seconds that it took."""
+    began = clock()
+    result = function(*given, **asked)
+    return result, clock() - began
+
+
+def work(judged: Judged, averaged: float, exponents: Mapping[str, Any]) -> np.ndarray:
+    """Count the steps of a forecast: of the true field, and of models as good as it, some of which drift.
+
+    Arguments:
+        judged: The true field.
+        averaged: The time that the exponents of the truth were averaged over, times the number of orbits.
+        exponents: The settings of learned spectra.
+
+    Returns:
+        The number of steps of orbits in time, of averages and of tangents, and the number of steps that are tried; of
+        the true field and of a model, with shape (2, 4).
+    """
+    truth, accuracy = judged.truth, exponents.get("accuracy", 0.01)
+    steps = find_steps(judged, judged.visited, small=accuracy * judged.leading)
+    error = float(truth["stderr"][0, 0]) / (accuracy * judged.leading)
+    needed = MARGIN * averaged * error**2 / _count(judged, exponents)
+    horizon = exponents["horizon"] * judged.period
+    horizon *= next((share for share in (1 / 2, 3 / 4) if share * horizon >= needed), 1.0)  # where a spectrum may end
+    periods = judged.period / judged.step
+    orbits = (truth.sizes["lead"] + truth.sizes["moment"]) / steps.orbit_step
+    average = truth.sizes["sample"] * ceil(1 / steps.average_step) + LATE * periods / steps.average_step
+    transient = exponents["transient"] * periods / steps.average_step
+    tangents = (ALIGNMENT * periods + horizon / judged.step) / steps.spectrum_step
+    shortest = min(steps.orbit_step, steps.average_step, steps.spectrum_step)
+    tried = SEARCHES * (1 + STEPS.index(shortest))
+    return np.array([[orbits, average + n * transient, n * tangents, tried] for n in (1, 1 + AGAIN)])
+
+
+def pace(judged: Judged, exponents: Mapping[str, Any]) -> np.ndarray:
+    """Time the steps that :func:`work` counts, in seconds, at a field that need not have learned anything."""
+    single, length, times = judged.single, judged.step, judged.step * np.arange(1 + STRETCH)
+    many, few = (judged.visited[:, :count] for count in (judged.truth.sizes["start"], _count(judged, exponents)))
+    model, like = single.field.coordinates.inverse, single.tensor(few)
+    advance = propagate(single.field.field, like=like, step=length, rate=aligned(model.rate, like))
+    states = model(like).double().cpu().numpy().reshape(-1, like.shape[-1])
+    tangents = np.broadcast_to(np.eye(like.shape[-1]), (len(states), *2 * like.shape[-1:]))
+    tried = judged.visited[:, : max(1, TRIED // like.shape[-1])]
+    parts: list[Callable[[], Any]] = [
+        lambda: judged.orbits(many, times, longest=length),
+        lambda: single.orbits(few, times, longest=length),
+        lambda: advance(states, tangents, STRETCH * length),
+        lambda: step_errors(judged, tried, 1.0),
+    ]
+    for part in parts:
+        part()  # to warm up
+    return np.array([timed(part)[1] for part in parts]) / [STRETCH, STRETCH, STRETCH, 1]
+
+
+def _count(judged: Judged, exponents: Mapping[str, Any]) -> int:
+    return max(exponents["starts"], judged.truth.sizes["run"])
