@@ -116,7 +116,8 @@ def _taylor_orbits(system: System) -> Orbits:
     def orbits(starts: np.ndarray, times: np.ndarray) -> np.ndarray:
         whole = np.unique(np.append(0.0, times))
         rows = starts.reshape(-1, D)
-        wanted = max(1, min(int(os.environ.get("OMP_NUM_THREADS", 1)), len(rows) // SHARE))
+        threads = int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0] or 1)  # it may be a list, by level
+        wanted = max(1, min(threads, len(rows) // SHARE))
         integrators.extend(deepcopy(integrators[0]) for _ in range(wanted - len(integrators)))
         states = _in_threads([partial(integrate, number, whole) for number in range(wanted)], rows)
         return states[:, -len(times) :].reshape(*starts.shape[:-1], len(times), D)
