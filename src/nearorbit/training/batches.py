@@ -120,7 +120,7 @@ class Data:
             place = drawn = orbit + self._behind + moment * (self.samples - self._ahead - self._behind) // moments
         draw = Draw(self._states, place, drawn, orbit, moment, moments, self.samples, self.segment)
         given = {name: need.gather(draw) for name, need in self._needs.items()}
-        states = draw.at(self._states, draw.segments)
+        states = draw.pieces(self._states, place)
         return self._integrated(self._times(self.segment), states, index=place, given=given)
 
     def validation(self) -> Batch:

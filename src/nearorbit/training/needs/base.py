@@ -48,19 +48,21 @@ class Draw:
     samples: int
     segment: int
 
-    @property
-    def segments(self) -> Tensor:
-        """All positions of the segments, with shape (E, B, T)."""
-        return self.after(self.start)
-
-    def after(self, start: Tensor) -> Tensor:
-        """Give the positions of a segment from starts with shape (*); returns shape (*, T)."""
-        return start.unsqueeze(-1) + torch.arange(self.segment + 1, device=start.device)
-
     def at(self, values: Tensor, index: Tensor) -> Tensor:
         """Take values with shape (E, N, *) at positions with shape (E, ...); returns shape (E, ..., *)."""
-        member = torch.arange(len(index), device=index.device)
-        return values[member.view(-1, *[1] * (index.dim() - 1)), index]
+        return self.pieces(values, index, 1).squeeze(index.dim())
+
+    def pieces(self, values: Tensor, start: Tensor, length: int | None = None) -> Tensor:
+        """Take pieces of values with shape (E, N, *) from starts with shape (E, ...); returns shape (E, ..., T, *).
+
+        A piece is as long as a segment, or as given, and lies in one place: taken as one row, that is several times as
+        fast as one by one.
+        """
+        length, width = length or self.segment + 1, values.shape[2:].numel()
+        rows = values.flatten().as_strided((len(values) * values.shape[1] - length + 1, length * width), (width, 1))
+        member = values.shape[1] * torch.arange(len(start), device=start.device)
+        places = start + member.view(-1, *[1] * (start.dim() - 1))
+        return rows.index_select(0, places.flatten()).view(*start.shape, length, *values.shape[2:])
 
 
 @dataclass(frozen=True)
@@ -226,8 +228,7 @@ class AtStages(Need):
         """Gather the segments; see :class:`Need`."""
         per_orbit = self._fine * (draw.samples - 1) + 1
         first = draw.start // draw.samples * per_orbit + draw.start % draw.samples * self._fine
-        stages = torch.arange(self._fine * draw.segment + 1, device=first.device)
-        return draw.at(self._states, first.unsqueeze(-1) + stages)
+        return draw.pieces(self._states, first, self._fine * draw.segment + 1)
 
 
 class OfNeighbors(Need):
