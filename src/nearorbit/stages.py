@@ -80,7 +80,7 @@ def observe(orbits: Path, exponents: Path, observations: Output, *, label: str, 
 
 
 def neighbors(observations: Path, neighbors: Output, *, selection: Settings, ahead: int):
-    """Find neighbors of every observed state, by one selection."""
+    """Find neighbors of every observed state, or of anchors among them, by one selection."""
     from nearorbit.data.neighbors import neighbors as find
 
     write(find(read(observations, kind="observations"), ahead=ahead, **selection), neighbors, kind="neighbors")

@@ -2,6 +2,7 @@ from functools import cache, partial
 
 import numpy as np
 import pytest
+import xarray as xr
 from lorenz63 import observations
 
 from nearorbit.data.neighbors import TREE_DIMENSION, nearest, neighbors, search, spread
@@ -176,6 +177,41 @@ def test_the_table_is_written_with_its_settings(tmp_path, settings):
     assert attributes.items() >= expected.items() and ("outer" in attributes) == ("outer" in settings), attributes
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"selection": "shell", "inner": 0.3, "behind": 5}, {"selection": "spread", "outer": 1.6, "smoothed": True}],
+    ids=str,
+)
+def test_anchors_have_the_rows_that_they_have_among_all_states(settings):
+    observed = lorenz(noise=0.1)
+    table, some = (neighbors(observed, count=4, ahead=3, anchors=anchors, **settings) for anchors in (None, 60))
+    anchor = some["anchor"].to_numpy()
+    assert anchor.shape == (2, 60) and (np.diff(anchor) > 0).all() and (anchor[0] != anchor[1]).any()
+    for name in ("index", "distance"):
+        expected = np.take_along_axis(table[name].to_numpy(), anchor[..., None], 1)
+        np.testing.assert_array_equal(some[name], expected)
+    assert (some["index"] >= 0).any("neighbor").all(), "an anchor cannot begin a segment"
+    alone = neighbors(observed.isel(seed=[1]), count=4, ahead=3, anchors=60, **settings)
+    assert alone.drop_vars("fingerprint").equals(some.isel(seed=[1]).drop_vars("fingerprint"))
+
+
+def test_as_many_anchors_as_states_are_all_of_them_and_more_are_refused():
+    observed = lorenz()
+    every = neighbors(observed, count=4, ahead=3, behind=2, anchors=2 * 195)
+    assert set(every["anchor"][0].to_numpy() % 200) == set(range(2, 197))
+    with pytest.raises(ValueError, match=r"391 anchors are more than the 390 states of seed 0 .*\(anchors\)"):
+        neighbors(observed, count=4, ahead=3, behind=2, anchors=391)
+
+
+@pytest.mark.parametrize("anchors", [None, 60])
+def test_the_table_of_many_states_is_half_as_large(monkeypatch, anchors):
+    table = neighbors(lorenz(), count=4, anchors=anchors)
+    monkeypatch.setattr("nearorbit.data.neighbors.MANY", 399)
+    small = neighbors(lorenz(), count=4, anchors=anchors)
+    assert (small["index"].dtype, small["distance"].dtype) == (np.int32, np.float32)
+    xr.testing.assert_allclose(small, table, rtol=1e-7)
+
+
 def test_a_window_that_starves_a_state_names_it_what_it_has_and_the_way_out():
     states = np.random.default_rng(0).standard_normal((1, 50, 3))
     message = r"state 0 of orbit 0 needs 10 neighbors .* window of 40 samples and has 4; .*\(count\).*\(theiler\)"
@@ -205,6 +241,8 @@ def test_orbits_too_short_for_any_segment_are_refused():
     [
         ({"selection": "shel"}, "no selection 'shel'; did you mean 'shell'"),
         ({"count": 0}, r"count \(0\)"),
+        ({"anchors": 0}, r"anchors \(0\)"),
+        ({"anchors": 0.5}, "anchors has to be an integer"),
         ({"candidates": 0}, r"candidates \(0\)"),
         ({"theiler": -0.1}, r"theiler \(-0.1\)"),
         ({"theiler": np.nan}, r"theiler \(nan\)"),

@@ -38,6 +38,15 @@ def test_the_mean_speed_is_one_in_model_time_whatever_the_noise(noise):
     np.testing.assert_allclose(observed["rate"], speed, rtol=0.05)
 
 
+def test_of_many_states_those_to_train_on_are_rounded(monkeypatch):
+    double = observations(0.05)
+    monkeypatch.setattr("nearorbit.data.observations.MANY", 599)
+    single = observations(0.05)
+    assert single["train"].dtype == np.float32 and single["validation"].dtype == np.float64
+    np.testing.assert_array_equal(single["train"], double["train"].astype(np.float32))
+    xr.testing.assert_identical(single.drop_vars(["train", "fingerprint"]), double.drop_vars(["train", "fingerprint"]))
+
+
 def test_negative_noise_is_refused():
     with pytest.raises(ValueError, match="noise must be at least 0"):
         observations(-0.1)

@@ -22,6 +22,7 @@ from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import Checkpoint
 from nearorbit.training.devices import captured
 from nearorbit.training.loop import Loop, train
+from nearorbit.training.methods.base import inputs
 from nearorbit.training.optimizer import Adam, clipped, flatten, gradient
 
 INPUTS = ("observations", "neighbors")
@@ -93,6 +94,9 @@ def test_cells_of_different_shapes_are_refused():
     observed = observations()
     with pytest.raises(StudyError, match="'behind': 2"):
         stacked([neighbors(observed, count=5, theiler=0.5, ahead=5, behind=behind) for behind in (0, 2)])
+    with pytest.raises(StudyError, match="'anchors': 40"):
+        stacked([anchored(observed), anchored(observed, None)])
+    assert stacked([anchored(observed), anchored(observed)]).sizes == {"seed": 4, "point": 40, "neighbor": 25}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -217,6 +221,46 @@ def test_segments_start_where_their_states_have_neighbors(data):
     index = given.gather(next(given.starts([0, 1, 2], [1]))[0]).index
     assert index.min() == 30 and index.max() == given.samples - 1 - 40
     assert max(seed.bincount().max() for seed in index) < 8, "starts are heaped on some states"
+
+
+def anchored(observed, anchors=40):
+    return neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3, anchors=anchors)
+
+
+@pytest.mark.parametrize("side", [side for side, method in SIDES.items() if "neighbors" in inputs(method)])
+def test_with_anchors_segments_start_at_them_and_have_what_they_have_among_all_states(data, side):
+    observed, table, truth = data
+    few, settings = anchored(observed), Training(batch=64, substeps=1)
+    some, every = (
+        Data(observed, SIDES[side], settings, files_of(t, truth), device=torch.device("cpu"), dtype=torch.float32)
+        for t in (few, table)
+    )
+    drawn = some.gather(next(some.starts([0, 1, 2], [1]))[0])
+    full = every.gather(torch.arange(every.samples - every.segment).expand(3, -1))
+    for e in range(3):
+        assert set(drawn.index[e].tolist()) <= set(few["anchor"][e].to_numpy().tolist())
+        at = torch.searchsorted(full.index[e].contiguous(), drawn.index[e].contiguous())
+        assert torch.equal(drawn.states[e], full.states[e, at])
+        for name, value in drawn.given.items():
+            expected = full[name][e] if name == "noise" else full[name][e, at]
+            assert value[e].isfinite().all() and torch.equal(value[e], expected), name
+    assert min(len(torch.unique(seed)) for seed in drawn.index) > 25
+
+
+def test_with_anchors_a_member_of_an_ensemble_equals_its_seed_trained_alone_to_the_bit(data):
+    observed, _, truth = data
+    together, _, history, _ = fit(observed, anchored(observed), truth, "neighborhood")
+    for e in range(3):
+        part, own = observed.isel(seed=[e]), truth.isel(seed=[e])
+        alone, _, rows, _ = fit(part, anchored(part), own, "neighborhood")
+        assert all(torch.equal(a[e : e + 1], b) for a, b in zip(together.parameters(), alone.parameters(), strict=True))
+        pd.testing.assert_frame_equal(history[history.seed == e].reset_index(drop=True), rows, check_exact=True)
+
+
+def test_who_needs_no_neighbors_draws_from_all_states_with_anchors_too(data):
+    observed, table, truth = data
+    ours, theirs = (fit(observed, t, truth)[0] for t in (anchored(observed), table))
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
 def test_windows_begin_all_over_an_orbit_hardly_longer_than_they_are():

@@ -122,6 +122,17 @@ def test_orbits_do_not_depend_on_their_neighbors_in_a_batch(lorenz):
     np.testing.assert_array_equal(together, alone)
 
 
+def test_orbits_have_the_same_bits_in_any_number_of_threads(lorenz, monkeypatch):
+    starts, times = lorenz.start + np.random.default_rng(0).standard_normal((43, 3)), np.linspace(0, 3, 5)
+    monkeypatch.setattr(integrators, "SHARE", 10)
+    found = []
+    for threads in ("1", "2", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(integrators.orbits_of(lorenz)(starts, times))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
 def test_orbit_that_leaves_for_infinity_is_nan_and_its_neighbors_are_not():
     system = build("SprottJerk")
     starts = np.stack([system.start, [-50.0, -50, -50]])
@@ -285,6 +296,20 @@ def test_states_are_moved_less_where_the_true_jacobian_would_not_be_defined():
     assert (moved > 0).all() and np.isfinite(truth["perturbed_jacobian"]).all()
     np.testing.assert_allclose(truth["perturbed_jacobian"].values[..., 0], -0.5 / np.sqrt(moved))
     assert np.median(abs(moved - states)) > 0.3 * float(observations["scale"].squeeze())
+
+
+def test_supervision_has_the_precision_of_the_observations_whatever_is_evaluated_at_once(
+    lorenz, exponents, monkeypatch
+):
+    orbits = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA | {"orbits": 3}, window=2)
+    scale, prints = orbits["train"].std(["orbit", "time"]), ("seed", np.arange(2))
+    observed = orbits.assign(train=orbits["train"].astype(np.float32), scale=scale, fingerprint=prints)
+    whole = simulation.supervision(lorenz, observed, exponents, label="Lorenz")
+    monkeypatch.setattr(simulation, "MANY", 128)
+    xr.testing.assert_identical(whole, simulation.supervision(lorenz, observed, exponents, label="Lorenz"))
+    assert {whole[name].dtype for name in ("field", "jacobian", "perturbed", "perturbed_jacobian")} == {np.dtype("f4")}
+    double = simulation.supervision(lorenz, observed.astype(np.float64), exponents, label="Lorenz")
+    np.testing.assert_allclose(whole["perturbed_jacobian"], double["perturbed_jacobian"], rtol=1e-6, atol=1e-5)
 
 
 def test_supervision_is_the_truth_at_the_observed_states(lorenz, exponents):

@@ -38,6 +38,7 @@ rule truth:
         rules.collect_truth.output,
 
 
+# Thousands of orbits are worth several cores, which do not change a bit of them.
 rule orbits:
     input:
         exponents="results/{study}/{system}/exponents.nc",
@@ -47,6 +48,7 @@ rule orbits:
         "results/{study}/logs/{system}/{data}/orbits.log",
     conda:
         ENVIRONMENT
+    threads: lambda wildcards: 4 if study.data[wildcards.data]["orbits"] >= 1000 else 1
     params:
         **sources("orbits", "systems"),
         settings=settings("orbits"),

@@ -19,6 +19,11 @@ smoothing splines of the orbits, and to choose among the states ``behind`` sampl
 instead of :math:`|x_j - x_i|`, whose noise is independent of that of the displacements now. (It is not if both are
 combined: a spline carries noise along.)
 
+Time and memory grow with the number of states that neighbors are found *for*. Among millions that is a number of
+*anchors*, drawn at random; their neighbors are those that they have in the table of all states.
+
+It is one module since the selections share one search.
+
 References:
     | Spurious dimension from correlation algorithms applied to limited time-series data (Theiler, Physical Review A,
       1986)
@@ -33,6 +38,8 @@ from scipy.spatial import cKDTree
 
 from nearorbit.data import smoothing
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.files import MANY
+from nearorbit.study.seeds import generator
 from nearorbit.study.selection import Selection
 
 SPARE = 16  # candidates asked for beyond the neighbors wanted; few points have more of them within the Theiler window
@@ -44,7 +51,7 @@ Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dataset:
-    """Find neighbors of every observed training state that a segment can start from.
+    """Find neighbors of every observed training state that a segment can start from, or of some drawn among them.
 
     Arguments:
         observations: The observed orbits, from :func:`nearorbit.data.observations.observe`.
@@ -55,11 +62,14 @@ def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dat
         ``index`` (seed, point, neighbor): neighbors as positions in the flattened (orbit, time), the same numbering as
         ``point``, from near to far, or with ``spread`` as they were chosen; -1 for states that fewer than ``ahead``
         samples follow or fewer than ``behind`` precede. ``distance`` of the same shape, in standardized coordinates,
-        between the states that were compared (so smoothed or earlier ones); NaN there. The settings are attributes,
-        and ``window`` is the Theiler window in samples.
+        between the states that were compared (so smoothed or earlier ones); NaN there. Of more than a million states
+        of a seed, indices are int32 and distances float32. With ``anchors`` there are only their rows, and ``anchor``
+        (seed, point) are their positions, which ascend. The settings are attributes, and ``window`` is the Theiler
+        window in samples.
 
     Raises:
-        StudyError: If a setting is out of range, or a state has too few admissible neighbors.
+        StudyError: If a setting is out of range, a state has too few admissible neighbors, or there are fewer states
+            than anchors.
     """
     try:
         selection = Selection(**settings)
@@ -69,20 +79,44 @@ def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dat
     states = ((observations["train"] - observations["mean"]) / observations["scale"]).transpose(
         "seed", "orbit", "time", "component"
     )
-    found = [_selected(orbits, selection, window, ahead) for orbits in states.to_numpy()]
+    seeds, (orbits, samples, _) = observations["seed"].to_numpy(), states.shape[1:]
+    drawn = [_anchors(int(seed), selection, orbits, samples, ahead) for seed in seeds]
+    found = [_selected(*of, selection, window, ahead) for of in zip(states.to_numpy(), drawn, strict=True)]
     index, distance = (np.stack(arrays) for arrays in zip(*found, strict=True))
     dimensions = ("seed", "point", "neighbor")
+    rows = {} if selection.anchors is None else {"anchor": (dimensions[:2], np.stack(drawn).astype(index.dtype))}
     # NetCDF has neither booleans nor None.
     recorded = {k: int(v) if k == "smoothed" else v for k, v in asdict(selection).items() if v is not None}
     return xr.Dataset(
-        {"index": (dimensions, index), "distance": (dimensions, distance), "fingerprint": observations["fingerprint"]},
+        {
+            "index": (dimensions, index),
+            "distance": (dimensions, distance),
+            **rows,
+            "fingerprint": observations["fingerprint"],
+        },
         coords={"seed": observations["seed"]},
         attrs={**observations.attrs, **recorded, "window": window, "ahead": ahead},
     )
 
 
-def _selected(states: np.ndarray, selection: Selection, window: int, ahead: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices and distances of the neighbors in orbits (O, T, D); see :func:`nearest`."""
+def _anchors(seed: int, selection: Selection, orbits: int, samples: int, ahead: int) -> np.ndarray:
+    """The positions of the states that neighbors are found for, all or as many as are asked for; they ascend."""
+    every = np.arange(orbits * samples)
+    if selection.anchors is None:
+        return every
+    starts = every[(every % samples >= selection.behind) & (every % samples < samples - ahead)]
+    if selection.anchors > len(starts):
+        raise StudyError(
+            f"neighbors: {selection.anchors} anchors are more than the {len(starts)} states of seed {seed} that can "
+            f"begin a segment; ask for fewer (anchors), leave them out for all states, or ask for more data"
+        )
+    return np.sort(generator("anchors", seed).choice(starts, selection.anchors, replace=False, shuffle=False))
+
+
+def _selected(
+    states: np.ndarray, anchors: np.ndarray, selection: Selection, window: int, ahead: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and distances of the neighbors of anchors (A) in orbits (O, T, D); see :func:`nearest`."""
     if selection.smoothed:
         states = smoothing.smoothed(states, refinement=1)
     index, distance = nearest(
@@ -94,13 +128,14 @@ def _selected(states: np.ndarray, selection: Selection, window: int, ahead: int)
         behind=selection.behind,
         inner=selection.inner,
         outer=selection.farthest,
+        anchors=anchors,
     )
     if selection.selection != "spread":
         return index, distance
     points = states.reshape(-1, states.shape[-1])
-    chosen = np.zeros((len(index), selection.count), int)
+    chosen = np.zeros((len(index), selection.count), index.dtype)
     for rows in _chunks(np.flatnonzero(index[:, 0] >= 0), CHUNK):
-        displacements = points[index[rows] - selection.behind] - points[rows - selection.behind, None]
+        displacements = points[index[rows] - selection.behind] - points[anchors[rows] - selection.behind, None]
         displacements[index[rows] < 0] = np.nan
         chosen[rows] = spread(displacements, selection.count)
     return np.take_along_axis(index, chosen, 1), np.take_along_axis(distance, chosen, 1)
@@ -116,6 +151,7 @@ def nearest(
     behind: int = 0,
     inner: float = 0.0,
     outer: float = np.inf,
+    anchors: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the nearest neighbors of the states of some orbits; exact.
 
@@ -128,10 +164,12 @@ def nearest(
         behind: How many samples must precede them; the distance is that of the states so much earlier.
         inner: The least distance of a neighbor.
         outer: The largest distance of a neighbor.
+        anchors: The positions in the flattened (O, T), with shape (A,), that they are found for; all if not given.
 
     Returns:
-        Indices into the flattened (O, T) and distances, both with shape (O * T, K); -1 and NaN in the rows of states
-        that fewer than ``ahead`` samples follow or fewer than ``behind`` precede, and beyond the last neighbor.
+        Indices into the flattened (O, T) and distances, both with shape (A, K); -1 and NaN in the rows of states that
+        fewer than ``ahead`` samples follow or fewer than ``behind`` precede, and beyond the last neighbor. Of more than
+        a million states int32 and float32.
 
     Raises:
         StudyError: If no state has so many samples around it, or one has fewer than ``least`` admissible neighbors.
@@ -143,30 +181,33 @@ def nearest(
     starts = np.flatnonzero((time >= behind) & (time < samples - ahead))
     if not len(starts):
         raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
-    points = states.reshape(-1, dimension)[starts - behind]
-    find = search(points)
-    index = np.full((orbits * samples, count), -1)
-    distance = np.full((orbits * samples, count), np.nan)
-    rows, asked = np.arange(len(starts)), count + SPARE
+    points = states.reshape(-1, dimension)
+    find = search(points[starts - behind])
+    anchors = np.arange(len(points)) if anchors is None else anchors
+    single = len(points) > MANY
+    index = np.full((len(anchors), count), -1, np.int32 if single else np.int64)
+    distance = np.full((len(anchors), count), np.nan, np.float32 if single else np.float64)
+    rows, asked = np.flatnonzero(np.isin(anchors, starts)), count + SPARE
     while len(rows):
         asked = min(asked, len(starts))
         starved = []
         for chunk in _chunks(rows, min(CHUNK, CANDIDATES // asked + 1)):
-            distances, near = find(points[chunk], asked)
-            here, there = starts[chunk][:, None], starts[near]
+            here = anchors[chunk][:, None]
+            distances, near = find(points[here[:, 0] - behind], asked)
+            there = starts[near]
             admissible = (orbit[here] != orbit[there]) | (abs(time[here] - time[there]) > window)
             admissible &= (inner <= distances) & (distances <= outer)
             found = admissible.sum(1)
             exhausted = (distances[:, -1] > outer) | (asked == len(starts))
             if (few := exhausted & (found < least)).any():
                 first = few.argmax()
-                number, state = divmod(int(starts[chunk[first]]), samples)
+                number, state = divmod(int(here[first, 0]), samples)
                 raise StudyError(_starvation(number, state, found[first], least, window, inner, outer))
             # A stable sort brings the admissible candidates to the front and keeps their order of distance.
             chosen = np.argsort(~admissible, axis=1, kind="stable")[:, :count]
             present = np.take_along_axis(admissible, chosen, 1)
             done = exhausted | (found >= count)
-            fed, width = starts[chunk[done]], chosen.shape[1]
+            fed, width = chunk[done], chosen.shape[1]
             index[fed, :width] = np.where(present, np.take_along_axis(there, chosen, 1), -1)[done]
             distance[fed, :width] = np.where(present, np.take_along_axis(distances, chosen, 1), np.nan)[done]
             starved.append(chunk[~done])

@@ -93,6 +93,7 @@ POSITIVE = {
     "truth": ("step", "period"),
 }
 VARYING = {"observations": ("train",)}
+MANY = 1_000_000  # observed states of a seed, beyond which single precision is kept of what is computed along them
 LEAST = 1e-10  # of the largest modulus of a component: what varies less is rounding
 
 

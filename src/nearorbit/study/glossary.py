@@ -5,7 +5,7 @@ FILES = {
     "orbits": "noiseless orbits of a true system, for training and validation (NetCDF)",
     "truth": "what a true system does where learned fields are judged (NetCDF); to score, one for each forecast",
     "observations": "noisy orbits, and the coordinates they are learned in (NetCDF); of several cells, a list",
-    "neighbors": "the neighbors of every observed state (NetCDF)",
+    "neighbors": "the neighbors of every observed state, or of the anchors among them (NetCDF)",
     "supervision": "the truth at the observed states, for methods that are given it (NetCDF)",
     "estimators": "Jacobians and exponents estimated from the observations alone (NetCDF)",
     "model": "trained networks of all seeds, with the equations to evaluate them (safetensors)",

@@ -24,6 +24,7 @@ class Selection:
         candidates: How many times K of the nearest the selection ``spread`` chooses from, or of as many as there are.
         behind: How many samples before a state and its neighbors the states lie that are compared.
         smoothed: Whether smoothing splines of the orbits are compared instead of the observed states.
+        anchors: The number of states, drawn at random, that neighbors are found for, among all; None for all of them.
 
     Raises:
         ValueError: If there is no such selection, or a setting is out of range or of no use to it.
@@ -37,16 +38,19 @@ class Selection:
     candidates: int = 4
     behind: int = 0
     smoothed: bool = False
+    anchors: int | None = None
 
     def __post_init__(self):
         if self.selection not in SELECTIONS:
             known = ", ".join(SELECTIONS)
             raise ValueError(f"no selection '{self.selection}'{hint(self.selection, SELECTIONS)}; there are {known}")
-        for name in ("count", "candidates", "behind"):
+        for name in ("count", "candidates", "behind", *(["anchors"] if self.anchors is not None else [])):
             if type(value := getattr(self, name)) is not int:
                 raise ValueError(f"{name} has to be an integer, not {value!r}")
         if self.count < 1 or self.candidates < 1:
             raise ValueError(f"count ({self.count}) and candidates ({self.candidates}) have to be at least 1")
+        if self.anchors is not None and self.anchors < 1:
+            raise ValueError(f"anchors ({self.anchors}) have to be at least 1: leave them out for all states")
         if not 0 <= self.theiler < math.inf or self.behind < 0:
             raise ValueError(f"theiler ({self.theiler}) and behind ({self.behind}) must not be negative, nor infinite")
         if not 0 <= self.inner < self.farthest:

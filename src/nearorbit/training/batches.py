@@ -2,6 +2,9 @@ r"""Batches: the observed orbits of an ensemble on the device, and the segments 
 
 All that a step of training reads lies on the device before the first one: the states, and what else the method needs. A
 batch is gathered there by indices, so that its size alone and not the length of the orbits is what a step costs.
+
+All methods of a study see the same batches, drawn from all states, except for those with a need that restricts the
+starts: with anchors of neighbors (``anchors`` of a selection) they draw from these, and see others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +35,7 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
     """
     shapes = [
         {name: size for name, size in cell.sizes.items() if name != "seed"}
-        | {name: cell.attrs[name] for name in ("ahead", "behind") if name in cell.attrs}
+        | {name: cell.attrs[name] for name in ("ahead", "behind", "anchors") if name in cell.attrs}
         for cell in cells
     ]
     for number, shape in enumerate(shapes):
@@ -86,29 +89,39 @@ class Data:
         self._needs = {name: entries("needs")[name](source) for name in sorted(method.needs)}
         margins = [(0, self.segment), *(need.margin for need in self._needs.values())]
         self._behind, self._ahead = (max(sides) for sides in zip(*margins, strict=True))
+        restricted = [need.starts for need in self._needs.values() if need.starts is not None]
+        self._restricted = restricted[0] if restricted else None
+        assert all(torch.equal(restricted[0], starts) for starts in restricted)  # a method has one table
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
 
-        A start is a position in the flattened (orbit, time). They are drawn for each seed from a stream of its own:
-        members of an ensemble see the batches that they would see alone.
+        A start is a position in the flattened (orbit, time), or the number of one of the starts that a need restricts
+        them to. They are drawn for each seed from a stream of its own: members of an ensemble see the batches that they
+        would see alone.
         """
         per_orbit = self.samples - self.segment
+        among = self.orbits * per_orbit if self._restricted is None else self._restricted.shape[1]
         streams = [generator("batches", seed) for seed in seeds]
         for steps in lengths:
             shape = (steps, self.batch)
-            drawn = np.stack([stream.integers(0, self.orbits * per_orbit, shape) for stream in streams], 1)
-            yield torch.from_numpy(drawn // per_orbit * self.samples + drawn % per_orbit)
+            drawn = np.stack([stream.integers(0, among, shape) for stream in streams], 1)
+            if self._restricted is None:
+                drawn = drawn // per_orbit * self.samples + drawn % per_orbit
+            yield torch.from_numpy(drawn)
 
-    def gather(self, start: Tensor) -> Batch:
-        """Gather the segments that begin at given starts, with shape (E, B), and what the method needs of them."""
-        moment, moments = start % self.samples, self.samples - self.segment
-        orbit = start - moment
-        start = orbit + self._behind + moment * (self.samples - self._ahead - self._behind) // moments
-        draw = Draw(self._states, start, orbit, moment, moments, self.samples, self.segment)
+    def gather(self, drawn: Tensor) -> Batch:
+        """Gather the segments of starts that were drawn, with shape (E, B), and what the method needs of them."""
+        moments = self.samples - self.segment
+        place = drawn if self._restricted is None else self._restricted.gather(1, drawn)
+        moment = place % self.samples
+        orbit = place - moment
+        if self._restricted is None:
+            place = drawn = orbit + self._behind + moment * (self.samples - self._ahead - self._behind) // moments
+        draw = Draw(self._states, place, drawn, orbit, moment, moments, self.samples, self.segment)
         given = {name: need.gather(draw) for name, need in self._needs.items()}
-        states = draw.at(self._states, draw.segments)
-        return self._integrated(self._times(self.segment), states, index=start, given=given)
+        states = draw.pieces(self._states, place)
+        return self._integrated(self._times(self.segment), states, index=place, given=given)
 
     def validation(self) -> Batch:
         """Give the segments of the validation orbits."""

@@ -6,13 +6,20 @@ orbit. Systems with kinks (absolute values, steps) go through scipy's DOP853 at 
 of f itself (not of its derivatives) tangents would jump too, which the variational equation does not know, so the
 exponents of ``SprottMore`` are those between jumps.
 
+Orbits of smooth systems are shared among as many threads as ``OMP_NUM_THREADS`` says, which Snakemake sets to those of
+a rule; every batch is integrated by itself, so that their number changes no bit.
+
 Times are in units of system time, states in system units. An orbit that leaves for infinity is NaN from there on.
 
 References:
     | Revisiting high-order Taylor methods for astrodynamics and celestial mechanics (Biscani and Izzo, MNRAS 2021)
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from functools import partial
 from types import SimpleNamespace
 
 import heyoka as hy
@@ -21,9 +28,12 @@ import numpy as np
 from nearorbit.dynamics.lyapunov import Propagate
 from nearorbit.truth.systems.base import System
 
+Evaluate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # states (*, D) -> f (*, D), J (*, D, D)
 Orbits = Callable[[np.ndarray, np.ndarray], np.ndarray]  # starts (*, D), times (T,) -> states (*, T, D)
+Integrate = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # a batch (WIDTH, D) -> its states, what is lost
 
 WIDTH = 8  # orbits that are integrated side by side
+SHARE = 256  # orbits, at least, that another thread is worth
 STEPS = 2000  # of the integrator per sample, on average; an orbit that needs more is on its way to infinity
 
 
@@ -48,7 +58,7 @@ def expressions(system: System) -> tuple[list[hy.expression], list[hy.expression
     return state, [value + hy.expression(0.0) for value in values]
 
 
-def compiled(system: System) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def compiled(system: System) -> Evaluate:
     """Compile the field and its exact Jacobian.
 
     Arguments:
@@ -92,11 +102,11 @@ def propagator(system: System) -> Propagate:
 def _taylor_orbits(system: System) -> Orbits:
     state, field = expressions(system)
     D = system.dimension
-    integrator = hy.taylor_adaptive_batch(
-        list(zip(state, field, strict=True)), np.zeros((D, WIDTH)), compact_mode=D > 4
-    )
+    equations = list(zip(state, field, strict=True))
+    integrators = [hy.taylor_adaptive_batch(equations, np.zeros((D, WIDTH)), compact_mode=D > 4)]
 
-    def integrate(rows: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def integrate(number: int, times: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        integrator = integrators[number]
         integrator.set_time(0.0)
         integrator.state[:] = rows.T
         lanes = np.repeat(times[:, None], WIDTH, axis=1)
@@ -105,7 +115,11 @@ def _taylor_orbits(system: System) -> Orbits:
 
     def orbits(starts: np.ndarray, times: np.ndarray) -> np.ndarray:
         whole = np.unique(np.append(0.0, times))
-        states = _in_batches(lambda rows: integrate(rows, whole), starts.reshape(-1, D))
+        rows = starts.reshape(-1, D)
+        threads = int(os.environ.get("OMP_NUM_THREADS", "1").partition(",")[0] or 1)  # it may be a list, by level
+        wanted = max(1, min(threads, len(rows) // SHARE))
+        integrators.extend(deepcopy(integrators[0]) for _ in range(wanted - len(integrators)))
+        states = _in_threads([partial(integrate, number, whole) for number in range(wanted)], rows)
         return states[:, -len(times) :].reshape(*starts.shape[:-1], len(times), D)
 
     return orbits
@@ -142,14 +156,22 @@ def _unpacked(after: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.concatenate([state, x[:, D:] + increments], axis=1), tangents.reshape(-1, D, D)
 
 
-def _in_batches(integrate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> np.ndarray:
+def _in_threads(integrates: Sequence[Integrate], rows: np.ndarray) -> np.ndarray:
+    """Integrate rows in as many threads as there are functions to do it; each takes whole batches."""
+    size = WIDTH * -(-len(rows) // (WIDTH * len(integrates)))
+    pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
+    with ThreadPoolExecutor(len(pieces)) as pool:
+        return np.concatenate(list(pool.map(_in_batches, integrates, pieces)))
+
+
+def _in_batches(integrate: Integrate, rows: np.ndarray) -> np.ndarray:
     """Integrate rows in batches of WIDTH, the last filled up with copies."""
     filled = np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % WIDTH, axis=0)])
     batches = [_isolated(integrate, filled[i : i + WIDTH]) for i in range(0, len(filled), WIDTH)]
     return np.concatenate(batches)[: len(rows)]
 
 
-def _isolated(integrate: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> np.ndarray:
+def _isolated(integrate: Integrate, rows: np.ndarray) -> np.ndarray:
     """Integrate a batch. An orbit that is lost stops all of the batch: then the others start again without it."""
     values, lost = integrate(rows)
     if lost.any() and not lost.all():

@@ -12,8 +12,9 @@ import xarray as xr
 
 from nearorbit.dynamics.integration import step_errors
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.files import MANY
 from nearorbit.study.seeds import generator
-from nearorbit.truth.integrators import Orbits, compiled, orbits_of
+from nearorbit.truth.integrators import Evaluate, Orbits, compiled, orbits_of
 from nearorbit.truth.systems.base import System, attributes
 
 ESCAPE = 8.0  # standard deviations from the mean, beyond which a start is redrawn
@@ -221,11 +222,11 @@ def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset,
     Returns:
         `field` and `jacobian` (..., component, direction) at these states; `perturbed`, the same states moved by
         PERTURBATION standard deviations of the data at random, and where they leave the domain of the equations by
-        half of that, again and again, with the `perturbed_jacobian` there; and the true `exponents`; in system units;
-        with the `fingerprint` of the observations.
+        half of that, again and again, with the `perturbed_jacobian` there; and the true `exponents`; in system units
+        and the precision of the observations; with their `fingerprint`.
     """
     observed = observations["train"]
-    evaluate = compiled(system)
+    evaluate = partial(_along, compiled(system))
     field, jacobian = evaluate(observed.values)
     perturbed = observed.copy(deep=True)
     for seed in observed["seed"].values:
@@ -249,3 +250,14 @@ def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset,
         coords={"component": observed["component"], "direction": observed["component"].values},
         attrs=attributes(system),
     )
+
+
+def _along(evaluate: Evaluate, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Evaluate f (*, D) and J (*, D, D) at states (*, D) and in their precision, a million at once."""
+    field, jacobian = np.empty_like(states, order="C"), np.empty((*states.shape, states.shape[-1]), states.dtype)
+    flat, *values = (array.reshape(-1, *array.shape[states.ndim - 1 :]) for array in (states, field, jacobian))
+    for begin in range(0, len(flat), MANY):
+        some = slice(begin, begin + MANY)
+        for into, computed in zip(values, evaluate(flat[some].astype(np.float64)), strict=True):
+            into[some] = computed
+    return field, jacobian

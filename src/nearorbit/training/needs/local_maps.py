@@ -6,6 +6,8 @@ from torch import Tensor
 from nearorbit.data.local_maps import flow_maps
 from nearorbit.training.needs.base import Draw, OfNeighbors, Source
 
+ROWS = 2**14  # whose maps are fitted at once: their displacements are K times as large as the states
+
 
 class LocalMaps(OfNeighbors):
     """Maps of the flow over one sample, fitted to the displacements of neighbors, with shape (E, B, D, D).
@@ -17,17 +19,23 @@ class LocalMaps(OfNeighbors):
 
     def __init__(self, source: Source):
         super().__init__(source)
-        flat = source.orbits.reshape(len(source.orbits), -1, source.orbits.shape[-1])
-        maps = np.full((*flat.shape, flat.shape[-1]), np.nan)  # states without neighbors have none
+        members, _, _, dimension = source.orbits.shape
+        flat, points = source.orbits.reshape(members, -1, dimension), source.table.shape[1]
+        starts = np.tile(np.arange(points), (members, 1)) if self.starts is None else self.starts.cpu().numpy()
+        # States without neighbors have none.
+        self._maps = source.tensor(np.full((members, points, dimension, dimension), np.nan, np.float32))
         for member, near in enumerate(source.table):
-            rows = np.flatnonzero(near[:, 0] >= 0)
-            before, after = (flat[member][near[rows] + ahead] - flat[member][rows + ahead, None] for ahead in (0, 1))
-            maps[member, rows] = flow_maps(before, after, **source.method.fit)
-        self._maps = source.tensor(maps)
+            known = np.flatnonzero(near[:, 0] >= 0)
+            for rows in (known[i : i + ROWS] for i in range(0, len(known), ROWS)):
+                before, after = (
+                    flat[member][near[rows] + ahead] - flat[member][starts[member, rows] + ahead, None]
+                    for ahead in (0, 1)
+                )
+                self._maps[member, rows] = source.tensor(flow_maps(before, after, **source.method.fit))
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the maps at the starts; see :class:`nearorbit.training.needs.base.Need`."""
-        return draw.at(self._maps, draw.start)
+        return draw.at(self._maps, draw.row)
 
 
 def entries() -> dict[str, type]:

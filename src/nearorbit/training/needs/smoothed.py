@@ -13,7 +13,7 @@ class Smoothed(Need):
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the segments; see :class:`nearorbit.training.needs.base.Need`."""
-        return draw.at(self._states, draw.segments)
+        return draw.pieces(self._states, draw.start)
 
 
 def entries() -> dict[str, type]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from nearorbit.study.catalogue import StudyError
@@ -32,8 +31,7 @@ class Windows(Need):
     def gather(self, draw: Draw) -> Tensor:
         """Gather the windows; see :class:`nearorbit.training.needs.base.Need`."""
         first = draw.orbit + draw.moment * (draw.samples - self._length) // draw.moments
-        span = torch.arange(self._length + 1, device=first.device)
-        return draw.at(draw.states, first[:, : self._count, None] + span)
+        return draw.pieces(draw.states, first[:, : self._count], self._length + 1)
 
     @staticmethod
     def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
