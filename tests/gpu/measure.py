@@ -134,7 +134,7 @@ def ensembles(bench: Bench, report: Report) -> None:
 def compilation(bench: Bench, report: Report) -> None:
     """What compiling the loss gives, on top of capture: seconds to compile, and milliseconds of a whole step."""
     rows = report["compilation"] = []
-    for method in ("baseline", "neighborhood"):
+    for method in ("baseline", "neighborhood")[: 1 if bench.small else None]:
         for batch, segment in bench.shapes[-1:]:
             rows.append(row := {"method": method, "batch": batch, "segment": segment})
             with said(row):
