@@ -22,7 +22,8 @@ PICKED_BY_METHOD = ("needs", "networks")
 BIN = [] if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method else [Path(sys.executable).parent]
 CLONE = Path(workflow.basedir, "src")  # the sources beside the Snakefile; an installed one has none
 SEARCHED = {"PATH": [*BIN, "$PATH"]} | ({"PYTHONPATH": [CLONE]} if CLONE.is_dir() else {})
-SEARCHED |= {"TORCHINDUCTOR_CACHE_DIR": ["${{TORCHINDUCTOR_CACHE_DIR:-$PWD/results/compiled}}"]}  # of compiled steps
+COMPILED = os.environ.get("TORCHINDUCTOR_CACHE_DIR", os.path.abspath("results/compiled"))  # steps of trainings, a cache
+SEARCHED |= {"TORCHINDUCTOR_CACHE_DIR": [COMPILED]}
 EXPORTS = "".join(f'export {name}="{":".join(map(str, paths))}"; ' for name, paths in SEARCHED.items())
 shell.prefix(f"set -euo pipefail; {EXPORTS}")
 

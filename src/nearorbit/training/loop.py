@@ -12,6 +12,8 @@ All that a step reads and changes, its number included, is in tensors at fixed p
 is therefore captured once, from the batch to the new weights, and replayed in one launch; the host waits for it only
 where a row of the history is written. And the same tensors, in a file, are a checkpoint.
 
+It is one module since all that could make a comparison unfair is decided here.
+
 References:
     | Super-convergence: Very fast training of neural networks using large learning rates (Smith and Topin, 2019)
 """
