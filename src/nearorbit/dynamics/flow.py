@@ -46,7 +46,7 @@ def rollout(
         substeps: How many Runge-Kutta steps are made between two times.
         recompute: Whether a gradient keeps only the states at the given times and computes what lies between them
             again: less memory, by about the number of operations of ``substeps`` steps, for a second forward pass.
-        order: The order of the method: 4, or 8 where no gradient is asked for.
+        order: The order of the method, 4 or 8.
 
     Returns:
         The states at all times, the first included, with shape (*, T, D).
@@ -211,17 +211,14 @@ def _runge_kutta(rate: Callable, _: int, y: tuple[Tensor, ...], lengths: tuple[T
 
 def _dormand_prince(rate: Callable, _: int, y: tuple[Tensor, ...], lengths: tuple[Tensor]) -> tuple:
     """Make one step of the method of order 8 for a tuple of tensors; trailing dimensions may differ."""
-    h, stages = [_expand(lengths[0], y_i, y[0]) for y_i in y], _order_8(y[0].dtype, y[0].device)
+    h = [_expand(lengths[0], y_i, y[0]) for y_i in y]
     begin = [y_i.reshape(-1) for y_i in y]
-    slopes = [y_i.new_empty(len(stages), *y_i.shape) for y_i in y]  # times h
+    slopes = [y_i.new_empty(0, len(y_i)) for y_i in begin]  # times h, a row for each stage
     moved = y
-    for stage, row in enumerate(stages, 1):
-        for slope, h_i, k in zip(rate(*moved), h, slopes, strict=True):
-            torch.mul(slope, h_i, out=k[stage - 1])
-        moved = tuple(
-            torch.addmv(b, k[:stage].view(stage, -1).mT, row).view_as(y_i)
-            for b, k, y_i in zip(begin, slopes, y, strict=True)
-        )
+    for row in _order_8(y[0].dtype, y[0].device):
+        new = [(slope * h_i).reshape(1, -1) for slope, h_i in zip(rate(*moved), h, strict=True)]
+        slopes = [torch.cat(pair) for pair in zip(slopes, new, strict=True)]
+        moved = tuple(torch.addmv(b, k.mT, row).view_as(y_i) for b, k, y_i in zip(begin, slopes, y, strict=True))
     return moved
 
 
