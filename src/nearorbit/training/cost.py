@@ -22,7 +22,7 @@ from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
 from nearorbit.dynamics.fields import Coordinates, TrueField, jacobian
 from nearorbit.dynamics.flow import rollout
-from nearorbit.dynamics.models import make
+from nearorbit.dynamics.models import make, with_equations
 from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import build
 from nearorbit.training.batches import Data
@@ -82,11 +82,14 @@ def _name(device: torch.device) -> str:
 
 
 def _field(sizes: Mapping[str, Any]) -> Ensemble:
-    """Make untrained perceptrons."""
+    """Make untrained networks: those of the sizes, or perceptrons of their width and depth."""
     dimension, seeds = sizes["dimension"], range(sizes["seeds"])
     one = (torch.full((len(seeds), n), value).double() for n, value in ((dimension, 0.0), (dimension, 1.0), (1, 1.0)))
-    network = {name: sizes[name] for name in ("width", "depth")}
-    return make(network, [f"x{i}" for i in range(dimension)], seeds, Coordinates(*one))
+    network, equations = sizes.get("network") or {name: sizes[name] for name in ("width", "depth")}, None
+    if "system" in sizes:
+        network, equations = with_equations(network, sizes["system"], lambda line: build("systems", "known", line))
+    components = sizes.get("components", [f"x{i}" for i in range(dimension)])
+    return make(network, components, seeds, Coordinates(*one), equations)
 
 
 def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> Callable[[], Tensor]:
@@ -94,7 +97,8 @@ def step_of(method: Method, sizes: Mapping[str, Any], device: torch.device) -> C
 
     Arguments:
         method: The method; its own segment and number of neighbors give way to those of the sizes.
-        sizes: ``dimension``, ``seeds``, ``width``, ``depth``, ``segment``, ``batch`` and ``neighbors``.
+        sizes: ``dimension``, ``seeds``, ``width``, ``depth``, ``segment``, ``batch`` and ``neighbors``; or in place of
+            ``width`` and ``depth`` the ``network``, with the ``components`` and the ``system`` that it may ask for.
         device: The device.
 
     Returns:
