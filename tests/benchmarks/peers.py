@@ -166,10 +166,8 @@ def diffrax_neighbors(order, tolerance, parameters, times, observed, neighbors, 
         states, *moved = jax_solve(rate, (x, v, jnp.zeros_like(v))[: order + 1], times, controller, times[1])
         return states, moved[0] + moved[1] / 2 if order == 2 else moved[0]
 
-    states, moved = jax.vmap(jax.vmap(solve, (None, 0), (None, 0)))(
-        observed[:, 0], neighbors[:, :, 0] - observed[:, None, 0]
-    )
-    return jax_penalized(states, moved, observed, neighbors, weight)
+    states, moved = jax.vmap(jax.vmap(solve, (None, 0)))(observed[:, 0], neighbors[:, :, 0] - observed[:, None, 0])
+    return jax_penalized(states[:, 0], moved, observed, neighbors, weight)
 
 
 def handwritten_neighborhood(parameters, times, observed, neighbors, weight):

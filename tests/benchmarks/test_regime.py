@@ -70,10 +70,13 @@ def test_against_jax(compare, request, name, peer, bar, tolerance):
 
 
 def test_against_torchdiffeq(compare):
-    data, net = segments(), field(width=64)
-    peer = torch_peer(
-        peers.neighborhood_per_neighbor, net, data.times[0, 0], data.states[0], data["neighbors"][0], WEIGHT
-    )
-    mine = step("neighborhood", net, data, compile=True)
-    check(mine, peer)
+    data = segments()
+
+    def pair(net, compile):
+        peer = torch_peer(loss, net, data.times[0, 0], data.states[0], data["neighbors"][0], WEIGHT)
+        return step("neighborhood", net, data, compile=compile), peer
+
+    loss = peers.neighborhood_per_neighbor
+    check(*pair(untrained(width=64), compile=False))
+    mine, peer = pair(field(width=64), compile=True)
     compare("2048 x 1, compiled: torchdiffeq rk4, torch.func.jvp", mine, peer, bar=8, rounds=5)
