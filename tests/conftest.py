@@ -10,6 +10,18 @@ from repository import finished
 from nearorbit.__main__ import THREADS
 
 os.environ |= dict.fromkeys(THREADS, "1")
+LONG = ("test_workflow.py", "test_training.py", "test_wheel.py", "test_readme.py", "test_run.py")  # minutes each
+
+
+def pytest_configure(config):
+    """Let xdist take files in the order that they are in here, not those with the most tests first."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the files that take longest, so that no core waits for one of them in the end."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

@@ -167,7 +167,7 @@ def diffrax_neighbors(order, tolerance, parameters, times, observed, neighbors, 
         return states, moved[0] + moved[1] / 2 if order == 2 else moved[0]
 
     states, moved = jax.vmap(jax.vmap(solve, (None, 0)))(observed[:, 0], neighbors[:, :, 0] - observed[:, None, 0])
-    return jax_penalized(states[:, 0], moved, observed, neighbors, weight)
+    return jax_penalized(states[:, 0], moved.swapaxes(1, 2), observed, neighbors, weight)
 
 
 def handwritten_neighborhood(parameters, times, observed, neighbors, weight):
