@@ -157,8 +157,7 @@ class Pilot:
         truth, self._timed["truth", label] = timed(simulation.truth, system, orbits, spectrum, **asked)
         judged = Judged(in_place_of_a_model(compiled(system), system.dimension), truth)
         self._work[label] = work(judged, float(spectrum["horizon"]) * spectrum.attrs["starts"], self._exponents)
-        for stage in ("exponents", "orbits", "truth"):
-            self.memory[system.dimension, stage] = peak_memory(pick_device("cpu"))
+        self._remember(system, "exponents", "orbits", "truth")
         return spectrum, orbits, judged
 
     @property
@@ -174,7 +173,7 @@ class Pilot:
 
         def tried(stage: str, function: Callable, *given: Any, named: tuple[str, ...] = (), **asked: Any) -> Any:
             result, self._timed[stage, label, *named] = timed(function, *given, **asked)
-            self.memory[system.dimension, stage] = peak_memory(pick_device("cpu"))
+            self._remember(system, stage)
             return result
 
         observed = tried("observe", observe, orbits, spectrum, **settings("observe", label, first))
@@ -206,7 +205,11 @@ class Pilot:
             if (label, network) not in self._pace:
                 model = Transformed(field.cpu().double().requires_grad_(False), coordinates.inverse)
                 self._pace[label, network] = pace(Judged(model, judged.truth), self._exponents)
-        self.memory[system.dimension, "forecast"] = peak_memory(pick_device("cpu"))
+        self._remember(system, "forecast")
+
+    def _remember(self, system: System, *stages: str) -> None:
+        """Take the peak memory of this process, until now, for that of stages that were tried."""
+        self.memory |= dict.fromkeys(((system.dimension, stage) for stage in stages), peak_memory(pick_device("cpu")))
 
     def fitted(self, fit: Callable, validations: dict[str, float], network: str) -> tuple[Any, tuple[float, float]]:
         """Train for a few steps, in ways that tell the set-up, a step and a validation apart.
