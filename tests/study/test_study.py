@@ -91,7 +91,7 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("data|clean|start", 1.0, "config.yaml: data.clean.start: expected a list, not 1.0"),
         ("data|clean|start", [1.0, "a", 3.0], "data.clean.start.1: expected a finite number, not 'a'"),
         ("data|clean|start", [1.0, math.nan, 3.0], "data.clean.start.1: expected a finite number, not nan"),
-        ("data|many", {**DEFAULT["data"]["clean"], "orbits": 2, "start": [1.0] * 3}, "start: all of the 2 orbits w"),
+        ("data|many", {**DEFAULT["data"]["clean"], "orbits": 2, "start": [1.0] * 3}, "data.many.start: all 2 orbits"),
         ("data|few", {**DEFAULT["data"]["clean"], "samples": 24, "smooth": "spline"}, "data.few.smooth: a spline nee"),
         ("data|clean|smooth", "kalman", "config.yaml: data.clean.smooth: expected one of spline, not 'kalman'"),
         ("data|clean|smooth", True, "config.yaml: data.clean.smooth: expected one of spline, not True"),

@@ -28,6 +28,6 @@ def misfits(study: Any) -> Iterator[str]:
         except ValueError as error:
             yield f"neighbors.{label}: {error}"
     for label, data in study.data.items():
-        yield from (f"data.{label}: {problem}" for problem in sampling.misfits(data))
+        yield from sampling.misfits(f"data.{label}", data)
         if data["samples"] <= segment:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"

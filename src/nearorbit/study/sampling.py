@@ -21,17 +21,17 @@ def held_out(data: Mapping[str, Any]) -> tuple[int, int]:
     return others, max(2, data["orbits"] * data["samples"] // (5 * others))
 
 
-def misfits(data: Mapping[str, Any]) -> Iterator[str]:
-    """Find what does not fit together in a line of data; each problem with the way out."""
+def misfits(place: str, data: Mapping[str, Any]) -> Iterator[str]:
+    """Find what does not fit together in a line of data, e.g. in ``"data.clean"``; each with place and way out."""
     if sum(name in data for name in SPACINGS) != 1:
         yield (
-            "give one of samples_per_period and spacing (system time), or samples_per_lyapunov_time, and not several "
-            "or none"
+            f"{place}: give one of samples_per_period and spacing (system time), or samples_per_lyapunov_time, not "
+            f"several or none"
         )
     if "start" in data and data["orbits"] > 1:
-        yield f"start: all of the {data['orbits']} orbits would be the same one; take orbits: 1, or leave out start"
+        yield f"{place}.start: all {data['orbits']} orbits would be the same one; take orbits: 1, or leave out start"
     if data.get("smooth") and (samples := held_out(data)[1]) < LEAST_SMOOTHED:
         yield (
-            f"smooth: a spline needs at least {LEAST_SMOOTHED} samples of an orbit, and those held out for validation "
-            f"have {samples}, a fifth of the others'; raise samples, or leave out smooth"
+            f"{place}.smooth: a spline needs at least {LEAST_SMOOTHED} samples of an orbit, and those held out for "
+            f"validation have {samples}, a fifth of the others'; raise samples, or leave out smooth"
         )
