@@ -1,6 +1,7 @@
 """Simulated orbits: those that are observed, and those that learned fields are held against.
 
-Times are in units of system time, states in system units.
+Times are in units of system time, states in system units. It is one module since a truth has the spacing
+of its data, and windows cut from their orbits.
 """
 
 from collections.abc import Mapping
