@@ -28,6 +28,7 @@ SETTINGS = {  # of methods that have more sides than their defaults show
     "few neighbors": Neighborhood(count=2),
     "synchronization": Homotopy(constant=True),
     "Jacobian's norm": Jacobian(squared=False),
+    "Jacobian, joined": Jacobian(join="config"),
 }
 SIDES: Mapping[str, Method] = {name: catalogue.build("methods", name, {}) for name in METHODS} | SETTINGS
 SIDES["local_jacobian"] = catalogue.build("methods", "local_jacobian", {"weight": 0.001})
