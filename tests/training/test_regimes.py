@@ -153,11 +153,12 @@ def test_one_rollout_over_an_orbit_is_a_batch_of_one_and_of_all():
     assert starts.shape == (3, 2, 1) and (starts == 0).all()
 
 
-def test_all_segments_and_anchors_do_not_go_together(data):
-    observed = data[0]
-    anchored = neighbors(observed, count=5, theiler=0.5, ahead=5, anchors=40)
-    with pytest.raises(StudyError, match=r"training.batch: segments begin at the anchors"):
-        fit(observed, anchored, None, line("neighborhood", count=5), batch="all")
+def test_a_batch_of_all_has_every_start_that_a_need_restricts_them_to(data):
+    anchored = neighbors(data[0], count=5, theiler=0.5, ahead=5, anchors=40)
+    settings, method = Training(batch="all", substeps=1), line("neighborhood", count=5)
+    made = Data(data[0], method, settings, files_of(anchored, None), device=CPU, dtype=torch.float64)
+    batch = made.gather(next(made.starts([0, 1, 2], [2]))[1])
+    assert made.batch == 40 and torch.equal(batch.index, torch.from_numpy(anchored["anchor"].to_numpy()))
 
 
 def test_windows_of_a_batch_of_all_come_from_all_of_the_data():

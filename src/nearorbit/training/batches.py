@@ -5,8 +5,8 @@ batch is gathered there by indices, so that its size alone and not the length of
 
 All methods of a study see the same batches, drawn from all states, except for those with a need that restricts the
 starts: with anchors of neighbors (``anchors`` of a selection) they draw from these, and see others. Or nothing is
-drawn, and every batch holds all segments into which the orbits are cut; what is left over at the end of an orbit is in
-none.
+drawn, and every batch holds all segments into which the orbits are cut, or that begin where a need has them begin; what
+is left over at the end of an orbit is in none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,10 +99,7 @@ class Data:
         self._restricted = restricted[0] if restricted else None
         assert all(torch.equal(restricted[0], starts) for starts in restricted)  # a method has one table
         if self._every and restricted:
-            raise StudyError(
-                "training.batch: segments begin at the anchors of the neighbors, and 'all' would begin elsewhere; give "
-                "their number, or leave out anchors"
-            )
+            self.batch = restricted[0].shape[1]
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
@@ -112,8 +109,8 @@ class Data:
         would see alone.
         """
         if self._every:
-            cut = self._cuts(self.segment).repeat(len(seeds), 1)
-            yield from (cut.expand(steps, -1, -1) for steps in lengths)
+            every = self._cuts(self.segment) if self._restricted is None else torch.arange(self.batch)
+            yield from (every.expand(steps, len(seeds), -1) for steps in lengths)
             return
         per_orbit = self.samples - self.segment
         among = self.orbits * per_orbit if self._restricted is None else self._restricted.shape[1]
