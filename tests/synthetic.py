@@ -179,6 +179,7 @@ def write_study(
         of_system = scores.Results(folder, (system,), data, methods)
         scores.judge(of_system).to_csv(folder / system / "scores.csv", index=False)
     growth().to_csv(folder / "growth.csv", index=False)
+    landscape().to_csv(folder / "landscape.csv", index=False)
     collect(results)
     return results
 
@@ -249,6 +250,17 @@ def growth():
     """Costs of a step along two axes."""
     rows = [(m, a, n, 0.01 * n**0.5, "one CPU core") for m in GIVEN for a in ("width", "seeds") for n in (1, 4, 16)]
     return pd.DataFrame(rows, columns=["method", "axis", "size", "seconds", "device"])
+
+
+def landscape():
+    """Errors on a small grid, coupled and free, with a corner from which rollouts leave."""
+    steps = np.linspace(-0.5, 0.5, 5)
+    kinds = [(2.0, 20), (0.0, 20), (0.0, 5)]
+    rows = [(k, s, a, b, 1e-3 + s * (a**2 + a * b + b**2) / (1 + k)) for k, s in kinds for b in steps for a in steps]
+    table = pd.DataFrame(rows, columns=["coupling", "segment", "alpha", "beta", "error"])
+    gone = (table[["alpha", "beta"]] == 0.5).all(axis=1) & (table["coupling"] == 0)
+    cell = {"system": "Lorenz", "data": "clean", "method": "baseline", "seed": 0}
+    return table.assign(error=table["error"].mask(gone), diverged=1.0 * gone, **cell)
 
 
 def history(method, seeds=SEEDS):

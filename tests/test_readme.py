@@ -21,6 +21,7 @@ NOT_RUN = {  # the beginnings of commands that are read here, and why they are n
     "snakemake --workflow-profile workflow/profiles/slurm": "needs Slurm; tests/cluster",
     "snakemake --executor cluster-generic": "needs Slurm; tests/cluster",
     "snakemake --cores 1 performance": "measures for minutes, whatever the study; test_workflow.py plans it",
+    "snakemake --cores 1 landscape": "computes for a minute; test_workflow.py plans it",
     "snakemake ...": "stands for the command that started a study",
     "snakemake --cores 1 --force FILE": "FILE is for the message to name; test_workflow.py types it",
 }

@@ -247,6 +247,10 @@ def test_the_growth_of_costs_is_no_part_of_a_study(finished):
     assert rules(planned(finished, "performance")) == {"growth", "performance"}
 
 
+def test_the_landscape_around_a_trained_model_is_no_part_of_a_study(finished):
+    assert rules(planned(finished, "landscape")) == {"surface", "landscape"}
+
+
 def test_a_mistake_in_a_study_ends_before_the_first_job(finished, tmp_path):
     text = (REPOSITORY / SMOKE).read_text().replace("  Lorenz: {}", "  Lorentz: {}").replace("seeds: 2", "seeds: two")
     study = tmp_path / "study.yaml"
@@ -328,12 +332,14 @@ FAILING = [
         "score": "results/smoke/i/scores.csv",
         "estimators": "results/smoke/j/noisy/estimators.nc",
         "performance": "results/performance/growth.pdf",
+        "landscape": "results/smoke/landscape.pdf",
     },
     {
         "collect_truth": "results/smoke/truth.csv",
         "tables": "results/smoke/tables/jacobian_error.csv",
         "figures": "results/smoke/figures/attractors.png",
         "growth": "results/performance/growth.csv",
+        "surface": "results/smoke/landscape.csv",
         "estimate": "estimate",
         "partial": "partial",
     },

@@ -217,6 +217,38 @@ def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Sett
     table.to_csv(growth, index=False)
 
 
+def landscape(
+    model: Path,
+    observations: Path,
+    landscape: Output,
+    *,
+    cell: Settings,
+    training: Settings,
+    couplings: Sequence[float],
+    segments: Sequence[int],
+    rollouts: int,
+    reach: float,
+    points: int,
+):
+    """Compute the trajectory error around trained weights, along two directions, coupled to the data and free."""
+    from nearorbit.dynamics.models import load
+    from nearorbit.training import landscape as around
+
+    field = load(model, equations=lambda line: build("systems", "known", line)).field
+    observed = read(observations, kind="observations")
+    table = around.landscape(
+        field,
+        observed,
+        training=training,
+        couplings=couplings,
+        segments=segments,
+        rollouts=rollouts,
+        reach=reach,
+        points=points,
+    )
+    table.assign(**cell, seed=int(observed["seed"][0])).to_csv(landscape, index=False)
+
+
 def estimate(*, content: Settings):
     """Tell how many jobs a study has, and what they will take, from a pilot of it on this machine."""
     from nearorbit.report import estimate as pilot

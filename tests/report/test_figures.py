@@ -1,5 +1,6 @@
 import shutil
 
+import numpy as np
 import pytest
 import synthetic
 from matplotlib import pyplot as plt
@@ -8,6 +9,7 @@ from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.figures.base import colors, save
+from nearorbit.report.figures.landscape import minima
 from nearorbit.report.tables.base import summary
 from nearorbit.study.catalogue import build, names
 from nearorbit.study.places import paths
@@ -106,6 +108,23 @@ def test_what_is_logarithmic_leaves_out_the_truth():
     one = synthetic.odd_study("one")
     for name in ("jacobian_error", "jacobian_estimators"):
         assert build("figures", name, {}).draw(one).axes[0].get_xlim()[0] > -6, name
+
+
+def test_a_landscape_goes_from_strong_to_none_and_from_long_to_short_and_shows_what_has_diverged():
+    figure = build("figures", "landscape", {}).draw(synthetic.study())
+    panels = {ax.get_title(loc="left"): ax for ax in figure.axes if ax.get_title(loc="left")}
+    assert list(panels) == ["$\\kappa$ = 2, 20 samples", "free, 20 samples", "free, 5 samples"]
+    surfaces = [ax.collections[0].get_array().reshape(5, 5) for ax in panels.values()]
+    assert [int(np.ma.getmaskarray(surface).sum()) for surface in surfaces] == [0, 1, 1]
+    assert all(np.ma.getmaskarray(surface)[4, 4] for surface in surfaces[1:])
+    assert len({ax.collections[0].get_clim() for ax in panels.values()}) == 1
+
+
+def test_minima_are_below_all_eight_points_around_them():
+    x, y = np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 9))
+    assert minima(x**2 + y**2) == 1 and minima(np.cos(2 * np.pi * x) * np.cos(2 * np.pi * y)) == 4
+    assert minima(x + y) == 0 and minima(np.zeros((9, 9))) == 0 and minima(np.full((9, 9), np.nan)) == 0
+    assert minima(np.ones((1, 1))) == 0
 
 
 def test_methods_keep_their_color_when_others_join():

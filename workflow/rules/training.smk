@@ -63,6 +63,46 @@ rule performance:
         "python -m nearorbit figures --settings {params.settings:q} --folder {params.folder} --into {params.folder} 2>&1 | tee {log}"
 
 
+# The trajectory error around the weights of the first cell of the study: snakemake --cores 1 landscape
+
+AROUND = study.settings("landscape")["cell"]
+
+
+rule surface:
+    input:
+        model=f"{FOLDER}/{AROUND['system']}/{AROUND['data']}/{AROUND['method']}/model.safetensors",
+        observations=f"{FOLDER}/{AROUND['system']}/{AROUND['data']}/observations.nc",
+    output:
+        landscape=f"{FOLDER}/landscape.csv",
+    log:
+        f"{FOLDER}/logs/surface.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("landscape", "methods", "needs", "networks"),
+        settings=settings("landscape"),
+    shell:
+        "python -m nearorbit landscape --settings {params.settings:q} --model {input.model}"
+        " --observations {input.observations} --landscape {output.landscape} 2>&1 | tee {log}"
+
+
+rule landscape:
+    input:
+        landscape=rules.surface.output,
+    output:
+        pdf=f"{FOLDER}/landscape.pdf",
+        png=f"{FOLDER}/landscape.png",
+    log:
+        f"{FOLDER}/logs/landscape.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("figures", "figures"),
+        settings=json.dumps(FIGURE | {"figures": {"landscape": {}}}),
+    shell:
+        f"python -m nearorbit figures --settings {{params.settings:q}} --folder {FOLDER} --into {FOLDER} 2>&1 | tee {{log}}"
+
+
 # What the study will take, before it is submitted.
 
 

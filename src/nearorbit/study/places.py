@@ -1,4 +1,4 @@
-"""What the sections of a study are called, where shipped studies are, and what lies where in ``results/``."""
+"""What the sections of a study are called, where what is shipped lies, and what lies where in ``results/``."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -9,12 +9,17 @@ from nearorbit.study.catalogue import TRUTH
 
 SHIPPED = Path(__file__).parents[1]  # the package, which has the workflow and its studies beside the code
 STUDIES = {"quick": SHIPPED / "config.yaml"} | {p.stem: p for p in sorted(SHIPPED.glob("workflow/studies/*.yaml"))}
+PUBLISHED = SHIPPED / "workflow" / "published"  # what others have published, a file for each source
 SNAKEFILE = SHIPPED / "Snakefile"
 CELL = ("system", "data", "method")
 LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
+LANDSCAPE = ("landscape.csv", "landscape.pdf", "landscape.png")  # of the first cell of a study, when they are asked for
 RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
     "study": ((), ("README.md", "performance", "compiled")),
-    "system": ((), (*LONG, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log")),
+    "system": (
+        (),
+        (*LONG, *LANDSCAPE, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log"),
+    ),
     "data": (CELL[:1], ("exponents.nc", "scores.csv")),
     "method": (
         CELL[:2],

@@ -19,6 +19,11 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
 
 
+def _first(s: Any) -> dict[str, str]:
+    """The labels of the first cell of a study."""
+    return {"system": next(iter(s.systems)), "data": next(iter(s.data)), "method": next(iter(s.methods))}
+
+
 GROWTH = {  # around which sizes, and along which, the cost of a step is measured; the same whatever the study
     "methods": {"baseline": {}, "homotopy": {}, "jacobian": {}, "neighborhood": {}},
     "reference": {"dimension": 5, "neighbors": 25, "segment": 5, "width": 64, "seeds": 3, "batch": 64, "depth": 3},
@@ -31,6 +36,13 @@ GROWTH = {  # around which sizes, and along which, the cost of a step is measure
         "seeds": [1, 3, 10, 30],
     },
     "rounds": 7,
+}
+LANDSCAPE = {  # of the error around trained weights; the same whatever the study
+    "couplings": [10, 1, 0.1],
+    "segments": [5, 25, 50, 100, 200],
+    "rollouts": 16,
+    "reach": 0.3,
+    "points": 21,
 }
 # stage: the labels it runs for, and what it sees of a study for these labels
 SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
@@ -93,6 +105,10 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         },
     ),
     "growth": ((), lambda s: GROWTH | {"device": s.training["device"]}),
+    "landscape": (
+        (),
+        lambda s: LANDSCAPE | {"cell": _first(s), "training": s.training},
+    ),
     "estimate": ((), lambda s: {"content": s.content}),
     "collect_truth": ((), lambda s: {"study": s.axes}),
     "collect": ((), lambda s: {"study": s.axes}),

@@ -48,12 +48,12 @@ class Ensemble(Differentiated, nn.Module):
         """Keep indices on the device, a row for each member: a list goes there anew each time, which no graph holds."""
         self.register_buffer(name, torch.tensor(indices).repeat(self.members, 1), persistent=False)
 
-    def __getitem__(self, members: slice) -> "Ensemble":
-        """Pick members; the weights are copied."""
+    def __getitem__(self, members: slice | Sequence[int]) -> "Ensemble":
+        """Pick members, one maybe several times; the weights are copied."""
         part = deepcopy(self)
         for module in part.modules():  # those it is made of are ensembles of the same members
             if isinstance(module, Ensemble):
-                module.members = len(range(self.members)[members])
+                module.members = len(torch.arange(self.members)[members])
         for tensor in (*part.parameters(), *part.buffers()):
             tensor.data = tensor.data[members].clone()
         return part
