@@ -4,13 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+import yaml
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables.base import order, save, summary
 from nearorbit.report.tables.comparison import paired
 from nearorbit.report.tables.overview import over_systems
+from nearorbit.report.tables.published import COLUMNS, published
+from nearorbit.report.tables.relative import ratios
 from nearorbit.study.catalogue import StudyError, build, names
+from nearorbit.study.places import STUDIES as SHIPPED
 
 
 def rows(failed=(), metric="jacobian_error", **values):
@@ -237,3 +241,141 @@ def test_the_trial_with_the_least_validation_error_is_taken(tmp_path):
         and ratios[["b-2", "b-3"]].isna().all()
     )
     assert list(records[records["taken"]]["label"]) == ["baseline", "a-1", "b-1"]
+
+
+def park(folder, last=(-14.0, -10.0, -7.56), status=("ok", "ok", "diverged"), methods=("baseline",)):
+    """Records of a study with the labels of ``park.yaml``: exponents by seed, and a Jacobian error."""
+    (folder := folder / "park").mkdir()
+    cell = {"system": "Lorenz", "data": "clean", "noise": 0.0}
+    scores = [
+        {**cell, "method": m, "seed": s, "metric": "jacobian_error", "unit": "1", "value": 0.1, "status": word}
+        for m in methods for s, word in enumerate(status)
+    ]  # fmt: skip
+    spectra = [
+        {**cell, "method": m, "seed": s, "index": i, "exponent": value, "converged": 1}
+        for m in methods for s, end in enumerate(last) for i, value in enumerate([0.8, 0.0, end], 1)
+    ]  # fmt: skip
+    truth = [{"system": "Lorenz", "index": i, "exponent": value} for i, value in enumerate([0.906, 0.0, -14.57], 1)]
+    for name, table in {"scores": scores, "exponents": spectra, "truth": truth}.items():
+        pd.DataFrame(table).to_csv(folder / f"{name}.csv", index=False)
+    return Results(folder, ("Lorenz",), {"clean": 0.0}, methods)
+
+
+def test_a_published_figure_stands_beside_the_median_over_the_seeds_and_their_ratio(tmp_path):
+    table = build("tables", "published", {}).table(park(tmp_path))
+    records = table.records.set_index(["method", "quantity"])
+    row = records.loc["baseline", "last exponent"]
+    assert (row["ours"], row["low"], row["high"], row["seeds"], row["failed"]) == (-10.0, -14.0, -7.56, 3, 1)
+    assert row["value"] == "-3.78" and row["ratio"] == pytest.approx(-10 / -3.78)
+    assert set(table.records["source"]) == {"Park 2024"}
+    cells = table.cells.droplevel(["source", "system", "data"])
+    assert list(cells.loc["baseline", "last exponent"]) == [
+        "-3.78",
+        "printed",
+        "-10 (-14 to -7.56) (1/3 failed)",
+        "2.65",
+    ]
+
+
+def test_a_published_figure_without_its_cell_is_a_gap_with_the_reason(tmp_path):
+    records = build("tables", "published", {}).table(park(tmp_path)).records.set_index(["method", "quantity"])
+    assert (records.loc["jacobian", "gap"] == "no method jacobian").all() and records.loc[
+        "jacobian", "ours"
+    ].isna().all()
+    assert (records.loc["truth", "gap"] == "no results of this cell").all()
+    (tmp_path / "other").mkdir()
+    nothing = Results(tmp_path / "other" / "park", (), {}, ())
+    assert set(build("tables", "published", {}).table(nothing).records["gap"]) == {"no results"}
+    elsewhere = build("tables", "published", {}).table(synthetic.study()).records
+    assert len(elsewhere) == len(published()) and "for the study park" in set(elsewhere["gap"])
+    undefined = park(tmp_path / "other", last=(np.nan, np.nan, np.nan))
+    records = build("tables", "published", {}).table(undefined).records.set_index(["method", "quantity"])
+    assert records.loc[("baseline", "last exponent"), "gap"] == "undefined for all 3 seeds"
+
+
+def figures(folder, **changes):
+    """A file with one published figure."""
+    row = {"source": "A", "setting": "B", "study": "park", "system": "Lorenz", "data": "clean", "method": "baseline"}
+    row |= {"quantity": "Jacobian error", "statistic": "", "value": "0.2", "spread": "", "how": "printed"} | changes
+    pd.DataFrame([row]).to_csv(folder / "a.csv", index=False)
+    return folder
+
+
+def answer(folder, monkeypatch, results, **changes):
+    """The record of one published figure."""
+    monkeypatch.setattr("nearorbit.report.tables.published.published", lambda: published(figures(folder, **changes)))
+    return build("tables", "published", {}).table(results).records.iloc[0]
+
+
+def test_each_quantity_is_what_it_says(tmp_path, monkeypatch):
+    results, true = park(tmp_path), 0.906
+    for quantity, value in {
+        "Jacobian error": 0.1,
+        "first exponent": 0.8,
+        "second exponent": 0.0,
+        "error of the first exponent": true - 0.8,
+        "squared error of the first exponent": (true - 0.8) ** 2,
+        "first exponent off by 0.1": 1.0,
+    }.items():
+        assert answer(tmp_path, monkeypatch, results, quantity=quantity)["ours"] == pytest.approx(value), quantity
+    scores = results.table("scores.csv").assign(unit="variance", metric="interpolation_error")
+    scores.to_csv(results.folder / "scores.csv", index=False)
+    asked = {"quantity": "interpolation error in system units"}
+    assert answer(tmp_path, monkeypatch, results, **asked)["gap"] == "ours in units of variance"
+
+
+def test_a_share_counts_failed_seeds_and_a_range_is_compared_by_its_middle(tmp_path, monkeypatch):
+    results = park(tmp_path)
+    spectra = results.table("exponents.csv")
+    spectra.assign(exponent=spectra["exponent"].mask(spectra["index"] == 1, 0.9)).to_csv(
+        results.folder / "exponents.csv", index=False
+    )
+    assert answer(tmp_path, monkeypatch, results, quantity="first exponent off by 0.1")["ours"] == pytest.approx(1 / 3)
+    row = answer(tmp_path, monkeypatch, results, value="", spread="0.1 to 0.4")
+    assert row["ratio"] == pytest.approx(0.1 / 0.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"quantity": "Jacobian eror"}, r"a\.csv: line 2: no quantity 'Jacobian eror'; did you mean 'Jacobian error'"),
+        ({"how": "guessed"}, r"a\.csv: line 2: how: 'guessed' has to be printed or read off"),
+        ({"value": "0,2"}, r"a\.csv: line 2: a value, or a spread as 'low to high', has to be given, not '0,2'"),
+        ({"value": ""}, r"line 2: a value, or a spread"),
+        ({"more": "1"}, r"a\.csv: its columns have to be source, setting"),
+    ],
+)
+def test_a_published_figure_that_is_wrong_is_refused_with_its_file_and_line(changes, said, tmp_path):
+    with pytest.raises(StudyError, match=said):
+        published(figures(tmp_path, **changes))
+
+
+def test_published_figures_of_shipped_studies_name_their_systems_and_methods():
+    table = published()
+    assert tuple(table.columns) == COLUMNS and not table.duplicated([*COLUMNS[:7], "how"]).any()
+    shipped = table[table["study"].isin(SHIPPED)]
+    assert {"park", "kang", "ko"} <= set(shipped["study"])
+    for study, rows in shipped.groupby("study"):
+        content = yaml.safe_load(SHIPPED[study].read_text())
+        unknown = set(rows["system"]) - set(content["systems"])
+        assert not unknown and set(rows["method"]) & set(content["methods"]), (
+            f"{study}: {unknown or set(rows['method'])}"
+        )
+
+
+def test_an_unknown_source_is_refused_with_the_nearest():
+    with pytest.raises(StudyError, match="did you mean 'Park 2024'"):
+        build("tables", "published", {"sources": ["Park 2042"]})
+
+
+def test_ratios_are_averaged_over_seeds_and_then_over_systems_each_once():
+    one = rows(a=[1.0, 1.0, 1.0, 1.0], b=[2.0, 2.0, 2.0, 2.0])
+    other = rows(a=[1.0, 4.0], b=[0.5, np.nan]).assign(system="B")
+    row = ratios(pd.concat([one, other], ignore_index=True), "a").iloc[0]
+    assert (row["ratio"], row["low"], row["high"], row["systems"], row["pairs"]) == pytest.approx((1.0, 0.5, 2.0, 2, 5))
+
+
+def test_methods_given_data_alone_stand_first_each_group_by_its_ratios():
+    table = build("tables", "relative", {"by": ["clean"]}).table(synthetic.study())
+    assert list(table.cells.index) == [("neighborhood", "data"), ("jacobian", "true J")]
+    assert table.cells["failed"].tolist() == ["1", "0"]

@@ -1,0 +1,117 @@
+r"""Each method relative to the reference, in one row: what a method is worth at one glance.
+
+Pairs are of the same system, data and seed. Ratios are averaged by the geometric mean, first over the seeds of a system
+and then over systems, so that each system counts once,
+
+.. math:: \rho = \exp \Big\langle \Big\langle \log \frac{v}{v_\text{reference}}
+    \Big\rangle_{\text{seeds}} \Big\rangle_{\text{systems}},
+
+over the pairs of which both values are defined. Failed seeds are in it with the values that they have, and counted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from nearorbit.evaluation.scores import Results
+from nearorbit.report.tables.base import MISSING, Table, check_metrics, given
+from nearorbit.study import catalogue
+from nearorbit.study.catalogue import TRUTH
+
+CAPTION = (
+    "Relative to {reference} on the same system, data and seed: geometric mean over seeds and systems, and in brackets "
+    "the range over systems, for the kinds of data in their order ({data}). Failed: seeds that diverged or collapsed, "
+    "of {seeds}."
+)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Ratios to the reference, averaged over seeds and systems, and the seeds that failed: a row for each method.
+
+    Arguments:
+        metrics: The names of the metrics; the first has a column for each kind of data, with the range over systems.
+        reference: The label of the reference; the first method of the study if None.
+        by: The kinds of data whose mean ratio of the first metric orders the methods, after what they are given; all if
+            None.
+    """
+
+    metrics: Sequence[str] = ("jacobian_error", "lyapunov_distance", "valid_prediction_time")
+    reference: str | None = None
+    by: Sequence[str] | None = None
+    reads: ClassVar[frozenset[str]] = frozenset({"scores.csv", "costs.csv"})
+
+    def __post_init__(self):
+        if not self.metrics:
+            raise ValueError("metrics: there has to be one")
+        check_metrics(self.metrics)
+
+    def table(self, results: Results) -> Table:
+        """Make the table from ``scores.csv`` and ``costs.csv``."""
+        reference, scores, known = self.reference or results.methods[0], results.table("scores.csv"), given(results)
+        records = ratios(scores[scores["metric"].isin(self.metrics)], reference)
+        records["given"] = records["method"].map(known)
+        seeds = scores.drop_duplicates(["system", "data", "method", "seed"])
+        failed = (seeds["status"] != "ok").groupby(seeds["method"]).sum()
+        titles = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
+        rows = records.set_index(["method", "metric", "data"])
+        cells = {}
+        for method in self._order(results, records, known, reference):
+            texts = {
+                (m, d): _text(rows, (method, m, d), wide=m == self.metrics[0]) for m in titles for d in results.data
+            }
+            row = {f"{titles[self.metrics[0]]}, {label}": texts[self.metrics[0], label] for label in results.data}
+            row |= {titles[m]: ", ".join(texts[m, label] for label in results.data) for m in self.metrics[1:]}
+            cells[method, known.get(method, MISSING)] = row | {"failed": str(int(failed.get(method, 0)))}
+        index = pd.MultiIndex.from_tuples(cells, names=["method", "given"])
+        table = pd.DataFrame(list(cells.values()), index, dtype=object)
+        total = int(seeds.groupby("method").size().max()) if len(seeds) else 0
+        caption = CAPTION.format(reference=reference, data=", ".join(results.data), seeds=total)
+        return Table("relative", caption, records, table, table.map(lambda _: False))
+
+    def _order(self, results: Results, records: pd.DataFrame, known: dict[str, str], reference: str) -> list[str]:
+        """Order the methods: those given data alone first, each group by its ratios, those without any last."""
+        first = records[(records["metric"] == self.metrics[0]) & records["data"].isin(self.by or results.data)]
+        mean = np.log(first["ratio"]).groupby(first["method"]).mean()
+        others = [method for method in results.methods if method != reference]
+        return sorted(others, key=lambda m: (known.get(m, "data") != "data", mean.get(m, np.inf)))
+
+
+def ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Average the ratios of every method to the reference.
+
+    Arguments:
+        scores: Rows of ``scores.csv``.
+        reference: The label of the reference.
+
+    Returns:
+        A row per metric, data and method but for the reference and the truth, with columns ``(metric, data, method,
+        ratio, low, high, systems, pairs)``: the mean over systems, the range over systems, and of how many.
+    """
+    labels = ["metric", "data", "method"]
+    rivals, pair = scores[scores["method"] != TRUTH], ["system", "data", "seed", "metric"]
+    against = rivals.loc[rivals["method"] == reference, [*pair, "value"]]
+    paired = rivals[rivals["method"] != reference].merge(against, on=pair, suffixes=("", "_of_reference"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.log(paired["value"].astype(float) / paired["value_of_reference"].astype(float))
+    cells = paired.assign(log=logs).dropna(subset="log").groupby([*labels, "system"], sort=False)["log"]
+    systems = cells.agg(log="mean", pairs="size").reset_index().groupby(labels, sort=False)
+    table = systems.agg(
+        ratio=("log", "mean"), low=("log", "min"), high=("log", "max"), systems=("log", "size"), pairs=("pairs", "sum")
+    ).reset_index()
+    return table.assign(**{name: np.exp(table[name].astype(float)) for name in ("ratio", "low", "high")})
+
+
+def _text(rows: pd.DataFrame, label: tuple[str, ...], *, wide: bool) -> str:
+    if label not in rows.index:
+        return MISSING
+    row = rows.loc[label]
+    return f"{row['ratio']:.2f}" + (f" ({row['low']:.2f} to {row['high']:.2f})" if wide else "")
+
+
+def entries() -> dict[str, Any]:
+    """Export the table."""
+    return {"relative": Relative}
