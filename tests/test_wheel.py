@@ -1,5 +1,6 @@
 """The package from a wheel, outside of a clone."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -41,6 +42,11 @@ def elsewhere(tmp_path_factory):
 
 def test_names_are_listed(elsewhere):
     assert "neighborhood" in elsewhere("nearorbit", "names", "methods")
+
+
+def test_published_figures_come_with_the_wheel(elsewhere):
+    settings = {"tables": {"published": {}}, "study": {"systems": [], "data": {}, "methods": []}}
+    elsewhere("nearorbit", "tables", "--settings", json.dumps(settings), "--folder", "park", "--into", "shown")
 
 
 def test_the_shipped_workflow_prepares_a_cell_which_is_trained_and_judged_by_hand(elsewhere):

@@ -350,6 +350,11 @@ def test_a_published_figure_that_is_wrong_is_refused_with_its_file_and_line(chan
         published(figures(tmp_path, **changes))
 
 
+def test_a_folder_without_published_figures_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="no files of published figures"):
+        published(tmp_path)
+
+
 def test_published_figures_of_shipped_studies_name_their_systems_and_methods():
     table = published()
     assert tuple(table.columns) == COLUMNS and not table.duplicated([*COLUMNS[:7], "how"]).any()

@@ -147,6 +147,8 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("systems|Chua", {}, "methods.jacobian: it needs the true Jacobian (jacobians), and systems.Chua has none"),
         ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
         ("tables|comparison", {"reference": "base"}, "tables.comparison.reference: no method 'base'; did you"),
+        ("tables|relative", {"by": ["cleen"]}, "tables.relative.by: no data 'cleen'; did you mean 'clean'?"),
+        ("tables|published", {"sources": ["Park"]}, "tables.published: table 'published': no source 'Park'"),
         ("figures|overview", {"reference": "x"}, "figures.overview.reference: no method 'x'; the study has baseline"),
         ("training|segment", 5000, "config.yaml: training.segment: 5000 is too long for the orbits of data.clean"),
         ("training|learning_rate", "1e-3", "training.learning_rate: expected a finite number, not '1e-3'; write 0.001"),

@@ -74,7 +74,7 @@ class Tabulation(Protocol):
 
 
 def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
-    """Tell of a table or figure that compares with a method that its study has not.
+    """Tell of a table or figure that compares with a method, or orders by kinds of data, that its study has not.
 
     Arguments:
         study: The study.
@@ -85,6 +85,9 @@ def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
     if reference is not None and reference not in known:
         near = catalogue.hint(reference, known)
         yield f"{place}.reference: no method '{reference}'{near}; the study has {', '.join(known)}"
+    for label in getattr(entry, "by", None) or ():
+        if label not in (kinds := study.data):
+            yield f"{place}.by: no data '{label}'{catalogue.hint(label, kinds)}; the study has {', '.join(kinds)}"
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:

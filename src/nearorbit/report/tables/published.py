@@ -99,10 +99,12 @@ def published(folder: Path = PUBLISHED) -> pd.DataFrame:
         A row per figure, with the columns COLUMNS, in the order of the files' names.
 
     Raises:
-        StudyError: If a file has other columns, or a row no known quantity or no figure; with the file and the line.
+        StudyError: If there are no files, a file has other columns, or a row no known quantity or no figure; with the
+            file and the line.
     """
-    tables = [_checked(path) for path in sorted(folder.glob("*.csv"))]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(COLUMNS))
+    if not (paths := sorted(folder.glob("*.csv"))):
+        raise StudyError(f"{folder}: no files of published figures there; install nearorbit again")
+    return pd.concat([_checked(path) for path in paths], ignore_index=True)
 
 
 def _checked(path: Path) -> pd.DataFrame:

@@ -56,21 +56,25 @@ class Relative:
         records["given"] = records["method"].map(known)
         seeds = scores.drop_duplicates(["system", "data", "method", "seed"])
         failed = (seeds["status"] != "ok").groupby(seeds["method"]).sum()
-        titles = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
-        rows = records.set_index(["method", "metric", "data"])
-        cells = {}
-        for method in self._order(results, records, known, reference):
-            texts = {
-                (m, d): _text(rows, (method, m, d), wide=m == self.metrics[0]) for m in titles for d in results.data
-            }
-            row = {f"{titles[self.metrics[0]]}, {label}": texts[self.metrics[0], label] for label in results.data}
-            row |= {titles[m]: ", ".join(texts[m, label] for label in results.data) for m in self.metrics[1:]}
-            cells[method, known.get(method, MISSING)] = row | {"failed": str(int(failed.get(method, 0)))}
-        index = pd.MultiIndex.from_tuples(cells, names=["method", "given"])
-        table = pd.DataFrame(list(cells.values()), index, dtype=object)
+        order = self._order(results, records, known, reference)
+        index = pd.MultiIndex.from_frame(
+            pd.DataFrame([(m, known.get(m, MISSING)) for m in order], columns=["method", "given"])
+        )
+        cells = self._columns(records.set_index(["metric", "data", "method"]), order, list(results.data))
+        cells["failed"] = [str(int(failed.get(method, 0))) for method in order]
+        table = pd.DataFrame(cells, index, dtype=object)
         total = int(seeds.groupby("method").size().max()) if len(seeds) else 0
         caption = CAPTION.format(reference=reference, data=", ".join(results.data), seeds=total)
         return Table("relative", caption, records, table, table.map(lambda _: False))
+
+    def _columns(self, rows: pd.DataFrame, methods: list[str], data: list[str]) -> dict[str, list[str]]:
+        """Write the ratios: a column for the first metric and each kind of data, one for each of the other metrics."""
+        first, *others = self.metrics
+        label = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
+        columns = {f"{label[first]}, {d}": [_text(rows, (first, d, m), wide=True) for m in methods] for d in data}
+        for metric in others:
+            columns[label[metric]] = [", ".join(_text(rows, (metric, d, m), wide=False) for d in data) for m in methods]
+        return columns
 
     def _order(self, results: Results, records: pd.DataFrame, known: dict[str, str], reference: str) -> list[str]:
         """Order the methods: those given data alone first, each group by its ratios, those without any last."""
