@@ -206,7 +206,7 @@ def _gap(
             return f"no {kind} {row[kind]}"
     if cell.empty:
         return "no results of this cell"
-    if (other := cell["unit"].iloc[0]) != unit:
+    if (other := str(cell["unit"].iloc[0])) != unit:
         return f"ours in units of {other}"
     return "" if len(values) else f"undefined for all {len(cell)} seeds"
 
