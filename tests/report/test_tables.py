@@ -11,9 +11,9 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables.base import order, save, summary
 from nearorbit.report.tables.comparison import paired
 from nearorbit.report.tables.overview import over_systems
-from nearorbit.report.tables.published import COLUMNS, published
+from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
 from nearorbit.report.tables.relative import ratios
-from nearorbit.study.catalogue import StudyError, build, names
+from nearorbit.study.catalogue import StudyError, build, entries, names
 from nearorbit.study.places import STUDIES as SHIPPED
 
 
@@ -318,7 +318,7 @@ def test_each_quantity_is_what_it_says(tmp_path, monkeypatch):
         "first exponent off by 0.1": 1.0,
     }.items():
         assert answer(tmp_path, monkeypatch, results, quantity=quantity)["ours"] == pytest.approx(value), quantity
-    scores = results.table("scores.csv").assign(unit="variance", metric="interpolation_error")
+    scores = results.table("scores.csv").assign(unit="variance", metric="noisy_interpolation_mse")
     scores.to_csv(results.folder / "scores.csv", index=False)
     asked = {"quantity": "interpolation error in system units"}
     assert answer(tmp_path, monkeypatch, results, **asked)["gap"] == "ours in units of variance"
@@ -348,6 +348,11 @@ def test_a_share_counts_failed_seeds_and_a_range_is_compared_by_its_middle(tmp_p
 def test_a_published_figure_that_is_wrong_is_refused_with_its_file_and_line(changes, said, tmp_path):
     with pytest.raises(StudyError, match=said):
         published(figures(tmp_path, **changes))
+
+
+def test_metrics_that_answer_published_figures_have_the_unit_that_is_asked():
+    metrics = {name: unit for name, unit in QUANTITIES.values() if isinstance(name, str)}
+    assert metrics == {name: entries("metrics")[name].unit for name in metrics}
 
 
 def test_a_folder_without_published_figures_is_refused(tmp_path):

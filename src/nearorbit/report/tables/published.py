@@ -33,8 +33,8 @@ QUANTITIES: dict[str, tuple[str | int, str]] = {  # what is measured: a metric o
     "Jacobian error": ("jacobian_error", "1"),
     "valid prediction time": ("valid_prediction_time", "Lyapunov times"),
     "state-space divergence": ("state_space_divergence", "nats"),
-    "interpolation error in system units": ("interpolation_error", "system units squared"),
-    "extrapolation error in system units": ("extrapolation_error", "system units squared"),
+    "interpolation error in system units": ("noisy_interpolation_mse", "squared system units"),
+    "extrapolation error in system units": ("noisy_extrapolation_mse", "squared system units"),
 }
 OFF = 0.1  # per unit of time: an exponent that is wrong
 HOW = ("printed", "read off")
