@@ -93,3 +93,15 @@ def test_the_stage_writes_the_errors_of_the_first_seed_of_a_model(tmp_path):
     table, alone = pd.read_csv(out), errors(made, observed, couplings=[2.0])
     np.testing.assert_allclose(table["error"], alone["error"])
     assert table[["system", "data", "method", "seed"]].drop_duplicates().to_numpy().tolist() == [["A", "b", "c", 0]]
+
+
+def test_errors_are_in_variances_of_the_data_in_raw_coordinates_too():
+    observed, still = (
+        observations(0.01, seeds=1, samples=60),
+        field(0.0),
+    )  # a field that stands still, in any coordinates
+    standardized, unscaled = (
+        errors(still, observed, segments=[5, 20], training={**FAST["training"], "coordinates": kind})["error"]
+        for kind in ("standardized", "raw")
+    )
+    np.testing.assert_allclose(standardized, unscaled, rtol=1e-9)

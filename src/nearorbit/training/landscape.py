@@ -25,6 +25,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from nearorbit.data.observations import in_system_units
 from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import build
@@ -70,6 +71,9 @@ def landscape(
     observed = observations.isel(seed=[0])
     settings = Training(**training)
     settings = replace(settings, substeps=substeps(observed, settings))
+    scale = torch.ones(1)  # of the data in model coordinates
+    if settings.coordinates == "raw":
+        scale, observed = torch.from_numpy(observed["scale"].to_numpy().reshape(-1)), in_system_units(observed)
     longest = min(max(segments), observed.sizes["time"] - 1)
     batch = _batch(observed, settings, longest, rollouts)
     steps = np.linspace(-reach, reach, points)
@@ -79,7 +83,7 @@ def landscape(
         states = _rollouts(grid, batch, coupling)
         for length in sorted({longest, *segments}, reverse=True) if coupling == 0 else [longest]:
             if length <= longest:
-                error, diverged = _errors(states[..., : length + 1, :], batch)
+                error, diverged = _errors(states[..., : length + 1, :], batch, scale.to(states))
                 columns = {"coupling": coupling, "segment": length, "alpha": alpha, "beta": beta}
                 tables.append(pd.DataFrame({**columns, "error": error, "diverged": diverged}))
     return pd.concat(tables, ignore_index=True)
@@ -133,11 +137,11 @@ def _rollouts(field: Ensemble, batch: Batch, coupling: float) -> Tensor:
 
 
 @torch.inference_mode()
-def _errors(states: Tensor, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+def _errors(states: Tensor, batch: Batch, scale: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Compute the error of each member, and the share of its rollouts that have diverged; both with shape (E,)."""
     low, high = (bound(batch.states.flatten(0, 2), 0) for bound in (torch.amin, torch.amax))
     away = (states - (low + high) / 2).abs() / (high - low)
     gone = ~(away <= FAR).flatten(2).all(-1)  # what is not finite is not within either
-    part = replace(batch, states=batch.states[..., : states.shape[-2], :])
-    error = trajectory_error(states, part).where(~gone.any(1), torch.nan)
+    part = replace(batch, states=batch.states[..., : states.shape[-2], :] / scale)
+    error = trajectory_error(states / scale, part).where(~gone.any(1), torch.nan)
     return error.double().numpy(), gone.double().mean(1).numpy()
