@@ -19,6 +19,14 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
 
 
+def followed(s: Any, neighbors: str) -> int:
+    """Tell for how many samples the neighbors of a selection are followed: a segment, or as long as a method asks."""
+    lines = [line for line in s.methods.values() if line.get("neighbors", NEAREST) == neighbors]
+    asked = [line["follow"] for line in lines if isinstance(line.get("follow"), int)]
+    return int(max([s.training["segment"], *asked]))
+
+
+NEAREST = "nearest"  # the selection of methods that name none
 GROWTH = {  # around which sizes, and along which, the cost of a step is measured; the same whatever the study
     "methods": {"baseline": {}, "homotopy": {}, "jacobian": {}, "neighborhood": {}},
     "reference": {"dimension": 5, "neighbors": 25, "segment": 5, "width": 64, "seeds": 3, "batch": 64, "depth": 3},
@@ -62,7 +70,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     ),
     "neighbors": (
         (*CELL[:2], "neighbors"),
-        lambda s, system, data, neighbors: {"ahead": s.training["segment"], "selection": s.neighbors[neighbors]},
+        lambda s, system, data, neighbors: {"ahead": followed(s, neighbors), "selection": s.neighbors[neighbors]},
     ),
     "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "estimators": (CELL[:2], lambda s, system, data: {"theiler": next(iter(s.neighbors.values()))["theiler"]}),

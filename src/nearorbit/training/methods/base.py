@@ -2,7 +2,8 @@ r"""What a training method is: a loss over a batch of segments, and a declaratio
 
 Everything that could make a comparison unfair (optimizer, budget, seeds, which batches) belongs to the one training
 loop, :mod:`nearorbit.training.loop`. A method receives the observed states of segments, and what else it declares in
-``needs``: names of the catalogue :mod:`nearorbit.training.needs`.
+``needs``: names of the catalogue :mod:`nearorbit.training.needs`. It is one module with the batch, which is what losses
+are written in.
 
 Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method.
 
@@ -11,9 +12,10 @@ by the same optimizer, and are gone when the training ends: what is judged is al
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from nearorbit.dynamics.drive import Drive
@@ -32,6 +34,7 @@ class Batch:
         substeps: How many Runge-Kutta steps a rollout makes between two samples.
         recompute: Whether gradients compute what lies between two samples again instead of keeping it.
         index: Which observed states the segments start at, positions in the flattened (orbit, time), with shape (E, B).
+        covered: Which starts a need has something for, with shape (E, B); None where it has for all.
         given: What the method needs, by name; ``batch[name]`` for short.
     """
 
@@ -40,6 +43,7 @@ class Batch:
     substeps: int = 1
     recompute: bool = False
     index: Tensor | None = None
+    covered: Tensor | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, need: str) -> Any:
@@ -55,6 +59,22 @@ class Batch:
     def interval(self) -> Tensor:
         """The model time between two samples, with shape (E, 1, 1)."""
         return self.times[..., 1:2]
+
+    def lasting(self, samples: int) -> "Batch":
+        """Give the same starts more, or less, time: rollouts of so many samples, whatever has been observed of them."""
+        clock = torch.arange(samples + 1, device=self.times.device)
+        return self if samples == self.times.shape[-1] - 1 else replace(self, times=self.interval * clock)
+
+    def mean(self, values: Tensor, *, empty: float = 0.0) -> Tensor:
+        """Average values of the starts, with shape (E, B, *), over those that are covered; returns shape (E,).
+
+        It is ``empty`` where none is.
+        """
+        if self.covered is None:
+            return member_mean(values)
+        covered, counted = self.covered.view(*self.covered.shape, *[1] * (values.dim() - 2)), self.covered.sum(1)
+        total = torch.where(covered, values, 0).flatten(1).sum(1)
+        return torch.where(counted > 0, total / (counted.clamp(min=1) * values[0, 0].numel()), empty)
 
     def rollout(
         self, field: Callable[[Tensor], Tensor], drive: Drive | None = None, *, start: Tensor | None = None
@@ -73,6 +93,32 @@ class Batch:
         """Integrate a field from the starts of the segments, with tangents and second derivatives; see
         :func:`nearorbit.dynamics.flow.taylor_rollout`."""
         return taylor_rollout(field, self.start, self.times, **self._steps)
+
+    def displaced_rollout(
+        self, field: TwiceDifferentiable, displacements: Tensor, *, order: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Carry displacements along rollouts from the starts, by the expansion of the flow about these.
+
+        The D columns of the fundamental matrix are carried and multiplied with the displacements; of order 1, where
+        there are fewer of these than components, they are carried themselves.
+
+        Arguments:
+            field: The field.
+            displacements: From the starts, with shape (E, B, K, D).
+            order: Of the expansion in the displacement, 1 or 2.
+
+        Returns:
+            The states, with shape (E, B, T, D), and the displacements from them, with shape (E, B, T, K, D).
+        """
+        if order == 2:
+            states, columns, second = self.taylor_rollout(field)
+            i, j = torch.triu_indices(field.dimension, field.dimension, device=states.device)
+            products = displacements[..., i] * displacements[..., j] * torch.where(i == j, 0.5, 1.0).to(displacements)
+            return states, displacements.unsqueeze(-3) @ columns + products.unsqueeze(-3) @ second
+        if displacements.shape[-2] <= field.dimension:
+            return self.tangent_rollout(field, displacements)
+        states, columns = self.tangent_rollout(field)
+        return states, displacements.unsqueeze(-3) @ columns
 
     def step(self, field: Field, start: Tensor) -> Tensor:
         """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends."""
