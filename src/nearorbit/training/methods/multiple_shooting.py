@@ -68,7 +68,7 @@ class MultipleShooting:
         states = batch.rollout(field, start=batch.start + offset)
         gaps = states[..., -1, :] - batch.states[..., -1, :] - arrival
         errors = trajectory_error(states, batch) + member_mean(offset.square()) / steps
-        joints = replace(batch, covered=batch["partition"]) if self.partition else batch
+        joints = replace(batch, covered=batch["partition"].bool()) if self.partition else batch
         return errors + self.weight * joints.mean(gaps.square())
 
 

@@ -7,7 +7,7 @@ from nearorbit.training.needs.base import Draw, Need, Source
 
 
 class Partition(Need):
-    """Whether another segment begins where one ends, with shape (E, B), if orbits are cut into segments.
+    """Whether another segment begins where one ends, 1 or 0 with shape (E, B), if orbits are cut into segments.
 
     They follow one another from the first sample of an orbit; what is left at its end is shorter than one.
     """
@@ -23,7 +23,7 @@ class Partition(Need):
 
     def gather(self, draw: Draw) -> Tensor:
         """Tell it; see :class:`nearorbit.training.needs.base.Need`."""
-        return draw.start % draw.samples + 2 * self._segment < draw.samples
+        return (draw.start % draw.samples + 2 * self._segment < draw.samples).long()
 
 
 def entries() -> dict[str, type]:
