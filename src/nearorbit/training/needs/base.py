@@ -251,6 +251,8 @@ class OfNeighbors(Need):
             return
         chosen, longest = f"neighbors.{method.neighbors}", followed(study, method.neighbors)
         for name, data in study.data.items():
+            if (asked := getattr(method, "follow", None) or 0) >= (samples := data["samples"]):
+                yield f"{place}.follow: {asked} is too long for the orbits of data.{name}, {samples} samples"
             begin = data["samples"] - longest - (behind := selection.get("behind", 0))
             if begin <= 0:
                 yield (
