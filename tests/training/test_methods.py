@@ -8,9 +8,11 @@ import inspect
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from lorenz63 import Lorenz, observations, supervision
+from scipy.interpolate import make_smoothing_spline
 from trainings import METHODS, SETTINGS, SIDES
 
 from nearorbit.data.neighbors import neighbors
@@ -251,6 +253,64 @@ def test_the_coupling_fades_in_shrinking_steps_from_one_to_zero():
     assert levels[0] == 1 and levels[-1] == 0
     decrements = -levels.diff()
     torch.testing.assert_close(decrements[1:] / decrements[:-1], torch.full((7,), 0.6, dtype=torch.float64))
+
+
+def test_a_rollout_without_coupling_needs_nothing_and_is_the_baseline_over_its_segment():
+    method = Homotopy(coupling=0.0, segment=20, per="system")
+    assert method.needs == frozenset()
+    _, batch = prepare(method)
+    field = NeuralField(3, [0, 1], width=16)
+    assert torch.equal(method.loss(field, batch, now(0.3)), Baseline().loss(field, batch, now()))
+
+
+def test_a_coupling_in_system_time_is_that_in_model_time_over_the_rate():
+    method = Homotopy(coupling=6.0, per="system", segment=20)
+    truth, batch = prepare(method)
+    rate = truth.coordinates.rate.view(-1)
+    torch.testing.assert_close(batch["rate"], rate)
+    field = NeuralField(3, [0, 1], width=16)
+    ours = method.loss(field, batch, now(0.3))
+    for e in range(2):
+        same = Homotopy(coupling=6.0 / rate[e].item(), segment=20).loss(field, batch, now(0.3))
+        torch.testing.assert_close(ours[e], same[e])
+
+
+def test_a_fixed_spline_has_its_penalty_in_system_time():
+    method = Homotopy(toward="fixed_spline", penalty=1e-3, segment=20)
+    _, batch = prepare(method, noise=0.05, step=0.03)
+    observed, _ = observed_with(0.05, 600, 0.03)
+    states = ((observed["train"] - observed["mean"]) / observed["scale"]).to_numpy()[1, 0]
+    expected = [make_smoothing_spline(0.03 * np.arange(600), x, lam=1e-3) for x in states.T]
+    start = batch.index[1, 0].item()
+    fine = 0.03 * (start + np.arange(41) / 2)
+    torch.testing.assert_close(
+        batch["fixed_spline"][1, 0].numpy(), np.stack([e(fine) for e in expected], -1), rtol=0, atol=1e-8
+    )
+
+
+def test_fixed_segments_are_all_in_every_step_and_meet_where_one_ends_and_another_begins():
+    method = MultipleShooting(partition=True, segment=50, weight=1.0)
+    truth, batch = prepare(method, batch=120, substeps=4)  # of 5 samples, as 12 of 50
+    assert batch.index.tolist() == [[*range(0, 550, 50)]] * 2
+    assert batch["partition"].sum(1).tolist() == [10, 10]
+    (states,) = modules = own(method)
+    loss = method.loss(truth, batch, now(), *modules)
+    assert (loss < 1e-8).all()
+    states[0].data.normal_(generator=torch.Generator().manual_seed(0))
+    moved = method.loss(truth, batch, now(), *modules)
+    moved.sum().backward()
+    free = (states[0].grad != 0).any(-1)
+    assert free.nonzero()[:, 1].tolist() == [*range(0, 550, 50)] * 2, "states that no segment begins with are free"
+    s = torch.stack([batch.start[:, b] + STEP * states[0][:, 50 * b] for b in range(11)], 1)
+    ends = batch.rollout(truth, start=s)
+    gaps = (ends[:, :-1, -1] - s[:, 1:]).square().mean((1, 2))
+    error = (ends - batch.states).square().mean(-1).sum((1, 2)) / 11 / 50
+    torch.testing.assert_close(moved, error + gaps)
+
+
+def test_of_more_fixed_segments_than_a_batch_some_are_drawn():
+    _, batch = prepare(MultipleShooting(partition=True), batch=64)
+    assert batch.index.shape == (2, 64) and (batch.index % 5 == 0).all() and len(batch.index[0].unique()) > 30
 
 
 def test_synchronization_alone_never_lets_go():

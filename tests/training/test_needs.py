@@ -9,7 +9,9 @@ from nearorbit.study import catalogue
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.methods.homotopy import Homotopy
+from nearorbit.training.methods.multiple_shooting import MultipleShooting
 from nearorbit.training.methods.neighborhood import Neighborhood
+from nearorbit.training.methods.neighborhood_mmd import NeighborhoodMMD
 
 NEEDS = catalogue.entries("needs")
 TAKERS = [
@@ -17,6 +19,9 @@ TAKERS = [
     Neighborhood(instrument=1),
     Neighborhood(displacements="smoothed"),
     Neighborhood(weighting="noise"),
+    NeighborhoodMMD(clouds="displacements"),
+    MultipleShooting(partition=True, segment=2),
+    Homotopy(per="system", toward="fixed_spline", penalty=1e-6),
     *(Homotopy(toward=name) for name, need in NEEDS.items() if need.stages),
 ]
 METHODS = {name: next((method for method in TAKERS if name in method.needs), None) for name in NEEDS}
