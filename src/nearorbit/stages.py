@@ -95,6 +95,14 @@ def supervise(observations: Path, exponents: Path, supervision: Output, *, label
     write(known, supervision, kind="supervision")
 
 
+def propagate(observations: Path, propagators: Output, *, label: str, system: Settings):
+    """Integrate the true tangent dynamics over one sample from the observed states, for methods that are given it."""
+    from nearorbit.truth.propagators import propagators as integrate
+
+    found = integrate(build("systems", label, system), read(observations, kind="observations"))
+    write(found, propagators, kind="propagators")
+
+
 def estimators(observations: Path, truth: Path, estimators: Output, *, theiler: float):
     """Estimate Jacobians and exponents from the observations alone, without training anything."""
     from nearorbit.data.local_fits import estimate
@@ -110,6 +118,7 @@ def train(
     costs: Outputs,
     neighbors: Sequence[Path] = (),
     supervision: Sequence[Path] = (),
+    propagators: Sequence[Path] = (),
     checkpoint: Scratch | None = None,
     *,
     label: str,
@@ -126,7 +135,8 @@ def train(
     from nearorbit.training.checkpoint import Checkpoint
     from nearorbit.training.loop import train as fit
 
-    inputs = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
+    inputs = {"observations": observations, "neighbors": neighbors}
+    inputs |= {"supervision": supervision, "propagators": propagators}
     cells, built = len(observations), build("methods", label, method)
     for name, paths in (inputs | {"model": model, "history": history, "costs": costs}).items():
         if paths and len(paths) != cells:
