@@ -48,7 +48,7 @@ class WeakForm:
         orders: The orders p of the test functions, 2 or more each; the larger, the narrower.
     """
 
-    weight: float = 1.0
+    weight: float = 10.0
     segment: int = 10
     orders: Sequence[int] = (2, 4)
     needs: ClassVar[frozenset[str]] = frozenset()
