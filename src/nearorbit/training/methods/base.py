@@ -4,7 +4,8 @@ Everything that could make a comparison unfair (optimizer, budget, seeds, which 
 loop, :mod:`nearorbit.training.loop`. A method receives the observed states of segments, and what else it declares in
 ``needs``: names of the catalogue :mod:`nearorbit.training.needs`.
 
-Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method.
+Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method; where
+they are not, the method says so.
 
 A method may declare parameters of its own besides the network's, ``own``; they are trained with it in the same loop and
 by the same optimizer, and are gone when the training ends: what is judged is always the network.

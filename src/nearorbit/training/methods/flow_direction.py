@@ -30,7 +30,7 @@ class FlowDirection:
           and Meunier, arXiv 2602.04608, 2026)
 
     Arguments:
-        weight: The weight w.
+        weight: The weight w; the default is from a short trial on Lorenz and Rossler.
         segment: The length of the segments, in samples.
     """
 

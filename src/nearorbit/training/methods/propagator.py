@@ -33,7 +33,7 @@ class Propagator:
           Giraldo and Lee, arXiv 2605.14405, 2026), where it is a baseline
 
     Arguments:
-        weight: The weight w.
+        weight: The weight w; the default is from a short trial on Lorenz and Rossler.
         over: How far: to every sample of the ``segment``, or over one ``sample`` alone, k = 1.
     """
 

@@ -43,7 +43,7 @@ class WeakForm:
         | Weak SINDy: Galerkin-based data-driven model selection (Messenger and Bortz, Multiscale Model. Simul. 2021)
 
     Arguments:
-        weight: The weight w.
+        weight: The weight w; the default is from a short trial on Lorenz and Rossler.
         segment: The length of the segments, which are the windows, in samples.
         orders: The orders p of the test functions, 2 or more each; the larger, the narrower.
     """
