@@ -34,7 +34,7 @@ class FlowDirection:
         segment: The length of the segments, in samples.
     """
 
-    weight: float = 0.01
+    weight: float = 1.0
     segment: int = 5
     needs: ClassVar[frozenset[str]] = frozenset()
 
