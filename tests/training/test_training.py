@@ -92,6 +92,8 @@ def test_cells_of_different_shapes_are_refused():
     with pytest.raises(StudyError, match="number 2 has"):
         stacked([observations(samples=600), observations(samples=500)])
     observed = observations()
+    continued = observed.assign(continuation=observed["train"][:, :, :9].rename(time="continuation_time"))
+    assert stacked([observed, continued]).identical(stacked([observed, observed]))  # what follows is not learned from
     with pytest.raises(StudyError, match="'behind': 2"):
         stacked([neighbors(observed, count=5, theiler=0.5, ahead=5, behind=behind) for behind in (0, 2)])
     with pytest.raises(StudyError, match="'anchors': 40"):

@@ -179,7 +179,8 @@ class Pilot:
             self._remember(system, stage)
             return result
 
-        observed = tried("observe", observe, orbits, spectrum, **settings("observe", label, first))
+        asked = settings("observe", label, first)
+        observed = tried("observe", observe, orbits, spectrum, **asked.pop("data"), **asked)
         files, chosen = {}, {}
         for selection in sorted({labels[2] for stage, labels in listed if stage == "neighbors"}):
             asked = settings("neighbors", label, first, selection)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from nearorbit.study import sampling
 from nearorbit.study.catalogue import quotes
 from nearorbit.study.places import LABELLED, reserved
 from nearorbit.study.selection import Selection
@@ -27,7 +28,6 @@ def misfits(study: Any) -> Iterator[str]:
         except ValueError as error:
             yield f"neighbors.{label}: {error}"
     for label, data in study.data.items():
-        if ("spacing" in data) == ("samples_per_period" in data):
-            yield f"data.{label}: give one of samples_per_period and spacing (system time), not both or none"
+        yield from sampling.misfits(f"data.{label}", data)
         if data["samples"] <= segment:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"

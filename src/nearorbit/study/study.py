@@ -42,8 +42,9 @@ class Study:
     @property
     def axes(self) -> dict[str, Any]:
         """What a table or figure of the whole study has to know of it."""
-        noise = {label: {"noise": spec["noise"]} for label, spec in self.data.items()}
-        return {"systems": list(self.systems), "data": noise, "methods": list(self.methods)}
+        told = ("noise", "smooth")
+        data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}
+        return {"systems": list(self.systems), "data": data, "methods": list(self.methods)}
 
     @property
     def content(self) -> dict[str, Any]:

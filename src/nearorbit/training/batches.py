@@ -33,6 +33,7 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
     Raises:
         StudyError: If the shapes differ.
     """
+    cells = [cell.drop_dims("continuation_time", errors="ignore") for cell in cells]  # nothing is learned from it
     shapes = [
         {name: size for name, size in cell.sizes.items() if name != "seed"}
         | {name: cell.attrs[name] for name in ("ahead", "behind", "anchors") if name in cell.attrs}

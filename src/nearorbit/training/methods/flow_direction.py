@@ -30,11 +30,12 @@ class FlowDirection:
           and Meunier, arXiv 2602.04608, 2026)
 
     Arguments:
-        weight: The weight w; the default is from a short trial on Lorenz and Rossler.
+        weight: The weight w; the default lies between 0.01, which changed nothing in a short trial on Lorenz, and 1,
+            which helped on clean data and harmed at 5 % noise.
         segment: The length of the segments, in samples.
     """
 
-    weight: float = 1.0
+    weight: float = 0.1
     segment: int = 5
     needs: ClassVar[frozenset[str]] = frozenset()
 
