@@ -29,6 +29,7 @@ SETTINGS = {  # of methods that have more sides than their defaults show
     "few neighbors": Neighborhood(count=2),
     "synchronization": Homotopy(constant=True),
     "Jacobian's norm": Jacobian(squared=False),
+    "Jacobian, joined": Jacobian(join="config"),
     "Jacobian, directions": Jacobian(directions=2),
     "propagator of a sample": Propagator(over="sample"),
 }

@@ -130,6 +130,22 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("training|substeps", 1.5, "training.substeps: expected a whole number or a text, not 1.5"),
         ("training|substeps", True, "training.substeps: expected a whole number or a text, not True"),
         ("training|accuracy", 0, "training.accuracy: 0 is less than the minimum of"),
+        ("training|optimizer", "sgd", "training.optimizer: expected one of adam, adamw, adabelief, not 'sgd'"),
+        ("training|decay", 0.1, "training.decay: adam has no use for it: leave it out, or take training.op"),
+        ("training|rate", "cosine", "training.rate: expected one of one_cycle, constant, not 'cosine'"),
+        ("training|clip", "no", "training.clip: 'no' is not a finite number or the text none"),
+        ("training|clip", 0, "training.clip: 0 is less than or equal to the minimum of 0"),
+        ("training|clip", False, "training.clip: expected a finite number or a text, not False"),
+        ("training|coordinates", "system", "training.coordinates: expected one of standardized, raw, not 'system'"),
+        ("training|keep", "first", "training.keep: expected one of best, training, last, not 'first'"),
+        ("training|batch", "every", "training.batch: 'every' is not a whole number or the text all"),
+        ("training|batch", 0, "training.batch: 0 is less than the minimum of 1"),
+        ("methods|baseline", {"segment": 5000}, "methods.baseline.segment: 5000 is too long for the orbits of data.cl"),
+        ("methods|baseline", {"segment": 0}, "method 'baseline': segment must be at least 1, not 0"),
+        ("methods|baseline", {"segment": 2.5}, "method 'baseline': 'segment' has to be an integer or nothing, not 2.5"),
+        ("methods|baseline", {"join": "config"}, "method 'baseline' has no setting 'join'; it takes segment"),
+        ("methods|jacobian|join", "mean", "method 'jacobian': join is one of sum, config, not 'mean'"),
+        ("methods|neighborhood|segment", 4999, "nearest.count: 25 is too many for data.clean: 1 states begin a seg"),
         ("networks|mlp|activation", False, "network 'mlp': 'activation' has to be a text, not False; YAML reads"),
         ("methods|baseline", {"network": "polynomal"}, "methods.baseline.network: no network 'polynomal'; did"),
         ("methods|baseline", {"network": 3}, "methods.baseline.network: expected a text, not 3; YAML reads this as"),
@@ -272,10 +288,36 @@ def test_a_system_with_kinks_has_no_propagators():
     assert "methods.propagator: it needs the true Jacobian (propagators), and systems.Chua has" in complaint(config)
 
 
-def test_a_mean_over_windows_needs_two_of_them():
-    config = changed("methods|lyapunov", {})
-    config["training"]["batch"] = 1
+@pytest.mark.parametrize(("batch", "segment"), [(1, 5), (64, 320), ("all", 3000)])
+def test_a_mean_over_windows_needs_two_of_them(batch, segment):
+    config = changed("methods|lyapunov", {"segment": segment})
+    config["training"]["batch"] = batch
     assert "methods.lyapunov: it needs two windows or more in a step; raise training.batch" in complaint(config)
+
+
+def test_neighbors_are_followed_for_the_longest_segment_of_the_methods_that_use_them():
+    def ahead(**segments):
+        config = changed("neighbors|other", {"count": 25, "theiler": 0.5})
+        config["methods"] |= {"second": {"method": "neighborhood"}, "third": {"method": "neighborhood_mmd"}}
+        config["methods"]["third"]["neighbors"] = "other"
+        for label, segment in segments.items():
+            config["methods"][label]["segment"] = segment
+        study = parse(config)
+        study.check_catalogues()
+        return tuple(study.settings("neighbors", "Lorenz", "clean", name)["ahead"] for name in ("nearest", "other"))
+
+    assert ahead() == ahead(homotopy=50, baseline=9) == (5, 5)
+    assert ahead(neighborhood=9) == (9, 5)
+    assert ahead(neighborhood=1, third=2) == (5, 2)
+    assert ahead(neighborhood=1, second=3) == (3, 5)
+
+
+def test_a_batch_of_all_segments_begins_at_no_anchors():
+    config = changed("neighbors|nearest|anchors", 100)
+    config["training"]["batch"] = "all"
+    assert "neighbors.nearest.anchors: segments begin at them, and with training.batch 'all' elsewhere" in complaint(
+        config
+    )
 
 
 def test_all_mistakes_are_told_at_once():
@@ -333,6 +375,8 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
         ("methods|jacobian|weight", 0.5, {"train"}),
         ("methods|baseline", None, {"score", *WHOLE}),
         ("methods|homotopy|segment", 20, set()),
+        ("methods|neighborhood|segment", 9, {"neighbors"}),
+        ("methods|jacobian|segment", 9, {"train"}),
         ("data|noisy|noise", 0.5, {"observe", "score", *WHOLE}),
         ("data|clean|samples", 900, set()),
         ("data|noisy|noise_in", "units", {"observe"}),

@@ -7,7 +7,8 @@ about one,
 .. math:: y = (x - m) / s, \qquad \tau = r t, \qquad \mathrm{rms} \, |dy / d\tau| \approx 1 .
 
 Exponents, Jacobians and horizons are reported in system units all the same
-(:class:`nearorbit.dynamics.fields.Transformed`).
+(:class:`nearorbit.dynamics.fields.Transformed`). A study may ask for networks that see the system's own units and time
+instead (:func:`in_system_units`).
 
 *Precision.* Of up to a million states of a seed everything is kept as it is computed, in double precision. Of more,
 observed states are rounded to single precision, and so is what is computed along them: neighbors and supervision. That
@@ -119,6 +120,15 @@ def _splines(states: np.ndarray) -> np.ndarray:
     except ValueError as error:
         raise StudyError(f"data.*.smooth: {error}; raise data.*.samples, or leave out smooth") from None
     return np.concatenate(parts)
+
+
+def in_system_units(observations: xr.Dataset) -> xr.Dataset:
+    """Make observations whose model coordinates are those of the system: mean 0, scale 1 and rate 1."""
+    return observations.assign(
+        mean=xr.zeros_like(observations["mean"]),
+        scale=xr.ones_like(observations["scale"]),
+        rate=xr.ones_like(observations["rate"]),
+    )
 
 
 def fingerprint(states: np.ndarray) -> int:

@@ -22,11 +22,18 @@ def misfits(study: Any) -> Iterator[str]:
     for method, network in study.networks_of.items():
         if not isinstance(network, str):
             yield f"methods.{method}.network: expected a text, not {network!r}{quotes(network)}"
+    if "decay" in study.training and (optimizer := study.training.get("optimizer", "adam")) != "adamw":
+        yield f"training.decay: {optimizer} has no use for it: leave it out, or take training.optimizer: adamw"
     for label, settings in study.neighbors.items():
         try:
             Selection(**settings)
         except ValueError as error:
             yield f"neighbors.{label}: {error}"
+        if "anchors" in settings and study.training["batch"] == "all":
+            yield (
+                f"neighbors.{label}.anchors: segments begin at them, and with training.batch 'all' elsewhere; leave "
+                f"this out, or give the number of segments"
+            )
     for label, data in study.data.items():
         yield from sampling.misfits(f"data.{label}", data)
         if data["samples"] <= segment:

@@ -62,7 +62,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     ),
     "neighbors": (
         (*CELL[:2], "neighbors"),
-        lambda s, system, data, neighbors: {"ahead": s.training["segment"], "selection": s.neighbors[neighbors]},
+        lambda s, system, data, neighbors: {"ahead": s.ahead(neighbors), "selection": s.neighbors[neighbors]},
     ),
     "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "propagate": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),

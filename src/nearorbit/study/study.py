@@ -4,7 +4,8 @@ A study file is checked whole before anything runs, against the schema, against 
 everything that is wrong with it is said at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,23 @@ class Study:
         """Give the line of the network that a method trains; an entry of the catalogue needs none to be taken as is."""
         label = self.networks_of[method]
         return self.networks.get(label, {CATALOGUED["networks"]: label})
+
+    def ahead(self, selection: str) -> int:
+        """Tell for how many samples neighbors are followed: for the longest segment of the methods that use them.
+
+        The study's is taken for all where no line has one of its own, or no method uses the selection.
+        """
+        usual = self.training["segment"]
+        if all(spec.get("segment", usual) == usual for spec in self.methods.values()):
+            return usual  # without a look at the methods, which would import torch
+        users = [method for method in self.built("methods") if getattr(method, "neighbors", None) == selection]
+        return max((getattr(method, "segment", None) or usual for method in users), default=usual)
+
+    def built(self, section: str) -> Iterator[Any]:
+        """Build what the lines of a section ask for, without those that are refused."""
+        for label in getattr(self, section):
+            with suppress(StudyError):
+                yield self.entry(section, label)
 
     def settings(self, stage: str, *labels: str) -> dict[str, Any]:
         """Pick what a stage sees of the study.

@@ -4,7 +4,9 @@ All that a step of training reads lies on the device before the first one: the s
 batch is gathered there by indices, so that its size alone and not the length of the orbits is what a step costs.
 
 All methods of a study see the same batches, drawn from all states, except for those with a need that restricts the
-starts: with anchors of neighbors (``anchors`` of a selection) they draw from these, and see others.
+starts: with anchors of neighbors (``anchors`` of a selection) they draw from these, and see others. Or nothing is
+drawn, and every batch holds all segments into which the orbits are cut, or that begin where a need has them begin; what
+is left over at the end of an orbit is in none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +23,7 @@ from nearorbit.training.budget import Training
 from nearorbit.training.methods.base import Batch, Method, segment
 from nearorbit.training.needs.base import Draw, Source
 
-VALIDATION_SEGMENTS = 256
+SEGMENTS = 256  # at most, of validation orbits or of training orbits, that errors are computed over
 
 
 def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -73,12 +75,14 @@ class Data:
         device: torch.device,
         dtype: torch.dtype,
     ):
-        self.segment, self.batch = sizes(method, settings)
+        self.segment = segment(method, settings.segment)
+        self.orbits, self.samples = (observations.sizes[name] for name in ("orbit", "time"))
+        self.batch = settings.segments(self.segment, orbits=self.orbits, samples=self.samples)
         assert settings.substeps != "auto"  # found before there are batches
         self._integrated = partial(Batch, substeps=settings.substeps, recompute=settings.recompute)
         files = {kind: _matching(file, kind, observations) for kind, file in (files or {}).items()}
         source = Source(observations, files, method, settings, self.segment, self.batch, device, dtype)
-        self.members, self.orbits, self.samples, _ = source.orbits.shape
+        self.members = len(source.orbits)
         if self.samples <= self.segment:
             raise StudyError(
                 f"training orbits have {self.samples} samples, a segment of {self.segment} needs {self.segment + 1}: "
@@ -86,6 +90,7 @@ class Data:
             )
         self._step = source.tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._states = source.tensor(source.orbits).flatten(1, 2)
+        self._every, self._length = settings.batch == "all", settings.segment
         self._validation = source.tensor(_cut(source.standardized("validation"), settings.horizon))
         self._needs = {name: entries("needs")[name](source) for name in sorted(method.needs)}
         margins = [(0, self.segment), *(need.margin for need in self._needs.values())]
@@ -93,6 +98,8 @@ class Data:
         restricted = [need.starts for need in self._needs.values() if need.starts is not None]
         self._restricted = restricted[0] if restricted else None
         assert all(torch.equal(restricted[0], starts) for starts in restricted)  # a method has one table
+        if self._every and restricted:
+            self.batch = restricted[0].shape[1]
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
@@ -101,6 +108,10 @@ class Data:
         them to. They are drawn for each seed from a stream of its own: members of an ensemble see the batches that they
         would see alone.
         """
+        if self._every:
+            every = self._cuts(self.segment) if self._restricted is None else torch.arange(self.batch)
+            yield from (every.expand(steps, len(seeds), -1) for steps in lengths)
+            return
         per_orbit = self.samples - self.segment
         among = self.orbits * per_orbit if self._restricted is None else self._restricted.shape[1]
         streams = [generator("batches", seed) for seed in seeds]
@@ -128,14 +139,21 @@ class Data:
         """Give the segments of the validation orbits."""
         return self._integrated(self._times(self._validation.shape[2] - 1), self._validation)
 
+    def training(self) -> Batch:
+        """Give the segments of the study's length into which the training orbits are cut, evenly thinned if many."""
+        length = min(self._length, self.samples - 1)
+        starts = self._cuts(length)
+        starts = starts[:: -(-len(starts) // SEGMENTS)].to(self._states.device)
+        pieces = starts.unsqueeze(-1) + torch.arange(length + 1, device=starts.device)
+        return self._integrated(self._times(length), self._states[:, pieces])
+
+    def _cuts(self, length: int) -> Tensor:
+        """The starts of segments of a length into which the orbits are cut, with shape (B,)."""
+        within = torch.arange((self.samples - 1) // length) * length
+        return (torch.arange(self.orbits).unsqueeze(-1) * self.samples + within).flatten()
+
     def _times(self, samples: int) -> Tensor:
         return self._step * torch.arange(samples + 1, device=self._step.device)
-
-
-def sizes(method: Method, settings: Training) -> tuple[int, int]:
-    """Tell how long the segments of a method are, and how many make a batch: all see as many samples in a step."""
-    length = segment(method, settings.segment)
-    return length, max(1, round(settings.batch * settings.segment / length))
 
 
 def _cut(orbits: np.ndarray, horizon: int) -> np.ndarray:
@@ -143,7 +161,7 @@ def _cut(orbits: np.ndarray, horizon: int) -> np.ndarray:
     members, _, samples, dimension = orbits.shape
     length = min(horizon, samples - 1) + 1
     whole = orbits[:, :, : samples // length * length].reshape(members, -1, length, dimension)
-    every = -(-whole.shape[1] // VALIDATION_SEGMENTS)
+    every = -(-whole.shape[1] // SEGMENTS)
     return whole[:, ::every]
 
 

@@ -4,15 +4,21 @@ Everything that could make a comparison unfair (optimizer, budget, seeds, which 
 loop, :mod:`nearorbit.training.loop`. A method receives the observed states of segments, and what else it declares in
 ``needs``: names of the catalogue :mod:`nearorbit.training.needs`.
 
+How long segments are may differ from line to line of a study, whatever the method (:func:`completed`); a batch has as
+many samples all the same. Where a loss is a sum of two, a line may ask for their gradients to be joined otherwise than
+by adding them (:class:`Penalized`).
+
 Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method; where
 they are not, the method says so.
 
 A method may declare parameters of its own besides the network's, ``own``; they are trained with it in the same loop and
 by the same optimizer, and are gone when the training ends: what is judged is always the network.
+
+It is one module since it is the contract: what a method is handed, what it may say of itself, and what is checked.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -21,6 +27,8 @@ from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field, TwiceDifferentiable
 from nearorbit.dynamics.flow import rollout, tangent_rollout, taylor_rollout
 from nearorbit.study import catalogue
+
+JOINS = ("sum", "config")  # of two gradients
 
 
 @dataclass(frozen=True)
@@ -97,8 +105,8 @@ class Batch:
 class Method(Protocol):
     """A training method: a frozen dataclass whose fields are its settings.
 
-    Some settings are read outside: ``segment``, where there is one, is a length of its own; others are those that a
-    need is made by.
+    Some settings are read outside: ``segment``, which all have, is a length of its own; others are those that a need is
+    made by.
 
     A method with parameters of its own has another function, ``own(seeds, points, dimension) -> nn.Module``: it makes
     them for an ensemble of these seeds and this many observed states of each. All have the leading dimension E, and the
@@ -125,6 +133,49 @@ class Method(Protocol):
             The losses, with shape (E,).
         """
         ...
+
+
+@dataclass(frozen=True)
+class Penalized:
+    """A method whose loss is the error of trajectories plus a penalty: it has ``terms`` in the place of ``loss``.
+
+    Arguments:
+        join: How the gradients of the two are joined: ``sum``, or ``config``, along the direction in which both fall
+            alike (:func:`nearorbit.training.optimizer.conflict_free`); the weight then counts for the length of the
+            step alone. It takes a second backward pass.
+    """
+
+    join: str = field(default="sum", kw_only=True)
+
+    # As loss, the error and the weighted penalty of each member, both with shape (E,).
+    terms: ClassVar[Callable[..., tuple[Tensor, Tensor]]]
+
+    def loss(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor, *own: nn.Module) -> Tensor:
+        """Compute the loss of each member; see :class:`Method`."""
+        error, penalty = self.terms(field, batch, progress, *own)
+        return error + penalty
+
+
+def completed(method: type) -> type:
+    """Give a method of the catalogue what every line of a study may set: ``segment``, unless it has one of its own.
+
+    Arguments:
+        method: The method, a frozen dataclass.
+
+    Returns:
+        A dataclass of that name and with that documentation; a ``segment`` of None is that of the study.
+    """
+
+    def check(self: Any) -> None:
+        getattr(method, "__post_init__", lambda _: None)(self)
+        if self.segment is not None and self.segment < 1:
+            raise ValueError(f"segment must be at least 1, not {self.segment}")
+        if getattr(self, "join", JOINS[0]) not in JOINS:
+            raise ValueError(f"join is one of {', '.join(JOINS)}, not '{self.join}'")
+
+    added = [] if hasattr(method, "segment") else [("segment", int | None, field(default=None, kw_only=True))]
+    space = {"__post_init__": check, "__doc__": method.__doc__, "__module__": method.__module__}
+    return make_dataclass(method.__name__, added, bases=(method,), namespace=space, frozen=True)
 
 
 def segment(method: Method, default: int) -> int:

@@ -6,11 +6,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
-class FlowDirection:
+class FlowDirection(Penalized):
     r"""Fit rollouts, and the change of the network's field along the data to their second difference.
 
     .. math::
@@ -44,12 +44,12 @@ class FlowDirection:
         if self.segment < 2:
             raise ValueError(f"segment must be at least 2 samples, not {self.segment}: a second difference takes three")
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         x, f, interval = batch.states, field(batch.states), batch.interval.unsqueeze(-1)
         second = (x[..., 2:, :] - 2 * x[..., 1:-1, :] + x[..., :-2, :]) / interval.square()
         change = (f[..., 2:, :] - f[..., :-2, :]) / (2 * interval)
-        return trajectory_error(batch.rollout(field), batch) + self.weight * member_mean((second - change).square())
+        return trajectory_error(batch.rollout(field), batch), self.weight * member_mean((second - change).square())
 
 
 def entries() -> dict[str, type]:

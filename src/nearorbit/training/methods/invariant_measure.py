@@ -7,11 +7,11 @@ from torch import Tensor
 
 from nearorbit.dynamics.fields import Field
 from nearorbit.training.discrepancies import mmd
-from nearorbit.training.methods.base import Batch, check_weight, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, trajectory_error
 
 
 @dataclass(frozen=True)
-class InvariantMeasure:
+class InvariantMeasure(Penalized):
     r"""Fit rollouts, and the distribution of the states that they visit to that of the data.
 
     .. math:: L = L_\text{baseline} + w \, \text{MMD}^2\big(\{\hat{x}_{i+k}\}, \{x_{i+k}\}\big)_{i, k>0}
@@ -33,11 +33,11 @@ class InvariantMeasure:
     def __post_init__(self):
         check_weight(self.weight)
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         states = batch.rollout(field)
         model, data = (x[..., 1:, :].flatten(1, 2) for x in (states, batch.states))
-        return trajectory_error(states, batch) + self.weight * mmd(model, data)
+        return trajectory_error(states, batch), self.weight * mmd(model, data)
 
 
 def entries() -> dict[str, type]:

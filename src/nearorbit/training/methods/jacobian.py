@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field, jacobian
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
-class Jacobian:
+class Jacobian(Penalized):
     r"""Fit rollouts, and the network's Jacobian to the true one at the states that they start from.
 
     .. math:: L = L_\text{baseline} + w \, \big\langle \| J(x_i) - J_\theta(x_i) \|_F^2 / D \big\rangle_i
@@ -44,8 +44,8 @@ class Jacobian:
         """What it has to be given; see :mod:`nearorbit.training.methods.base`."""
         return frozenset({"jacobians", *["directions"] * (self.directions > 0)})
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         states = batch.rollout(field)
         if self.directions:
             along = batch["directions"]
@@ -54,7 +54,7 @@ class Jacobian:
         else:
             squares = (batch["jacobians"] - jacobian(field, batch.start)).square().sum((-2, -1)) / field.dimension
         penalty = squares if self.squared else squares.sqrt()
-        return trajectory_error(states, batch) + self.weight * member_mean(penalty)
+        return trajectory_error(states, batch), self.weight * member_mean(penalty)
 
 
 def entries() -> dict[str, type]:

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from nearorbit.dynamics.fields import Field
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 STEP = 0.1  # of the free states, relative to that of the weights
 
 
 @dataclass(frozen=True)
-class MultipleShooting:
+class MultipleShooting(Penalized):
     r"""Fit rollouts whose initial states are free, to the data and to the initial states that they arrive at.
 
     .. math::
@@ -49,8 +49,8 @@ class MultipleShooting:
         """Make the free states, as their distances from the observed ones over STEP, which are zero at first."""
         return nn.ParameterList([nn.Parameter(torch.zeros(len(seeds), points, dimension))])
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor, own: nn.ParameterList) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor, own: nn.ParameterList) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         assert batch.index is not None
         member = torch.arange(len(batch.index), device=batch.index.device).unsqueeze(-1)
         steps = batch.states.shape[-2] - 1
@@ -58,7 +58,7 @@ class MultipleShooting:
         states = batch.rollout(field, start=batch.start + offset)
         gaps = states[..., -1, :] - batch.states[..., -1, :] - arrival
         errors = trajectory_error(states, batch) + member_mean(offset.square()) / steps
-        return errors + self.weight * member_mean(gaps.square())
+        return errors, self.weight * member_mean(gaps.square())
 
 
 def entries() -> dict[str, type]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import TwiceDifferentiable
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 RESIDUALS, WEIGHTING, DISPLACEMENTS = (
     ("squared", "norm", "huber"),
@@ -26,7 +26,7 @@ TINY = 1e-12  # keeps gradients of norms, and ratios of distances, finite at zer
 
 
 @dataclass(frozen=True)
-class Neighborhood:
+class Neighborhood(Penalized):
     r"""Fit rollouts, and the displacements of the neighbors of their starts to the tangent dynamics along them.
 
     .. math::
@@ -107,8 +107,8 @@ class Neighborhood:
         near = "smoothed_neighbors" if smoothed else "neighbors"
         return frozenset({near, *(need for need, wanted in optional.items() if wanted)})
 
-    def loss(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         smoothed = self.displacements == "smoothed"
         near = batch["smoothed_neighbors" if smoothed else "neighbors"]
         orbit = batch["smoothed"] if smoothed else batch.states
@@ -123,7 +123,7 @@ class Neighborhood:
         if self.relative:
             size = member_mean(before.square().sum(-1))
             penalty = penalty / (size if self.residual != "norm" else member_mean(_norm(before)))
-        return trajectory_error(states, batch) + self.weight * penalty
+        return trajectory_error(states, batch), self.weight * penalty
 
     def _displaced(self, field: TwiceDifferentiable, batch: Batch, displacements: Tensor) -> tuple[Tensor, Tensor]:
         """Carry displacements (E, B, K, D) along the rollouts: the states (E, B, T, D), and (E, B, T, K, D)."""

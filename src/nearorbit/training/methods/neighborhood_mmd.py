@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nearorbit.dynamics.fields import Field
 from nearorbit.training.discrepancies import mmd
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
-class NeighborhoodMMD:
+class NeighborhoodMMD(Penalized):
     r"""Fit rollouts, and the pushforward of the neighborhoods of their starts to that under the data.
 
     .. math::
@@ -50,14 +50,14 @@ class NeighborhoodMMD:
         if self.count < 1:
             raise ValueError(f"count must be at least 1, not {self.count}")
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         pushed = batch.rollout(field, start=batch["neighbors"][..., 0, :])
         # A cloud for each start and time.
         model, data = (x[..., 1:, :].transpose(-2, -3) for x in (pushed, batch["neighbors"]))
         width = size(data)
         penalty = member_mean(mmd(model / width, data / width))
-        return trajectory_error(batch.rollout(field), batch) + self.weight * penalty
+        return trajectory_error(batch.rollout(field), batch), self.weight * penalty
 
 
 def size(clouds: Tensor) -> Tensor:

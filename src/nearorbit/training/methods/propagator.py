@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 REACHES = "segment", "sample"
 
 
 @dataclass(frozen=True)
-class Propagator:
+class Propagator(Penalized):
     r"""Fit rollouts, and the network's fundamental matrices to the true ones.
 
     .. math::
@@ -46,8 +46,8 @@ class Propagator:
         if self.over not in REACHES:
             raise ValueError(f"over is one of {', '.join(REACHES)}, not '{self.over}'")
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         maps = batch["propagators"]
         if self.over == "sample":
             states = batch.rollout(field)
@@ -57,7 +57,7 @@ class Propagator:
             true, learned = products(maps), columns[..., 1:, :, :].mT
         time = batch.times[..., 1 : 1 + true.shape[-3], None, None]
         squares = ((true - learned) / time).square().sum((-2, -1)) / field.dimension
-        return trajectory_error(states, batch) + self.weight * member_mean(squares)
+        return trajectory_error(states, batch), self.weight * member_mean(squares)
 
 
 def products(maps: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
-class WeakForm:
+class WeakForm(Penalized):
     r"""Fit rollouts, and the field in the weak sense: integrated against test functions over the segments.
 
     .. math::
@@ -61,13 +61,13 @@ class WeakForm:
         if not several or any(type(order) is not int or order < 2 for order in self.orders):
             raise ValueError(f"orders is a list of whole numbers from 2 on, such as [2, 4], not {self.orders!r}")
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         window = batch.states[..., 1:-1, :]  # nothing is weighted at the ends
         values, slopes = self._functions(window)
         speed = slopes @ window / batch.interval.unsqueeze(-1)
         residuals = values @ field(window) - speed
-        return trajectory_error(batch.rollout(field), batch) + self.weight * member_mean(residuals.square())
+        return trajectory_error(batch.rollout(field), batch), self.weight * member_mean(residuals.square())
 
     def _functions(self, window: Tensor) -> tuple[Tensor, Tensor]:
         """Tabulate the weights of the fields and of the states, per sample interval, with shape (orders, T - 2)."""

@@ -259,7 +259,7 @@ class OfNeighbors(Need):
                 f"neighbors has {', '.join(known)}"
             )
             return
-        chosen, longest = f"neighbors.{method.neighbors}", study.training["segment"]
+        chosen, longest = f"neighbors.{method.neighbors}", study.ahead(method.neighbors)
         for name, data in study.data.items():
             begin = data["samples"] - longest - (behind := selection.get("behind", 0))
             if begin <= 0:
@@ -280,8 +280,6 @@ class OfNeighbors(Need):
                     f"{chosen}.anchors: {anchors} are more than the {states} states of data.{name} with a segment; "
                     f"lower this, leave it out for all states, or ask for more data"
                 )
-        if (getattr(method, "segment", None) or 0) > longest:
-            yield f"{place}.segment: neighbors are followed for training.segment samples, {longest}; raise this"
         if method.count > (available := selection["count"]):
             yield f"{place}.count: {method.count} is more than {chosen}.count, {available}; lower this or raise that"
 
