@@ -111,6 +111,14 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|instrument", 2, "raise neighbors.nearest.behind or lower this"),
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
         ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
+        ("methods|collocation", {"trim": 2498}, "collocation.trim: 2498 samples at either end and a segment of 5"),
+        ("methods|collocation", {"trim": -1}, "'collocation': trim must not be negative, as -1 is"),
+        ("methods|weak_form", {"segment": 3}, "'weak_form': segment must be at least 4 samples, not 3"),
+        ("methods|weak_form", {"orders": [1, 4]}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|weak_form", {"orders": 4}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|flow_direction", {"segment": 1}, "'flow_direction': segment must be at least 2 samples, not 1"),
+        ("methods|propagator", {"over": "orbit"}, "'propagator': over is one of segment, sample, not 'orbit'"),
+        ("methods|jacobian|directions", -1, "'jacobian': directions must not be negative, as -1 is"),
         ("methods|multiple_shooting", {"segment": 0}, "'multiple_shooting': segment must be at least 1, not 0"),
         ("methods|neighbors", {"method": "baseline"}, "methods.neighbors: 'neighbors' is the name of a file or folder"),
         ("training|device", "foo", "training.device: 'foo' is not one of auto, cpu, cuda and cuda:1"),
@@ -297,6 +305,12 @@ class Demanding:
 )
 def test_a_need_that_nothing_brings_is_told(needs, message):
     assert any(message in misfit for misfit in misfits("methods", parse(DEFAULT), "methods.x", Demanding(needs)))
+
+
+def test_a_system_with_kinks_has_no_propagators():
+    config = changed("methods|propagator", {})
+    config["systems"]["Chua"] = {}
+    assert "methods.propagator: it needs the true Jacobian (propagators), and systems.Chua has" in complaint(config)
 
 
 @pytest.mark.parametrize(("batch", "segment"), [(1, 5), (64, 320), ("all", 3000)])

@@ -9,7 +9,8 @@ How long segments are may differ from line to line of a study, whatever the meth
 many samples all the same. Where a loss is a sum of two, a line may ask for their gradients to be joined otherwise than
 by adding them (:class:`Penalized`).
 
-Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method.
+Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method; where
+they are not, the method says so.
 
 A method may declare parameters of its own besides the network's, ``own``; they are trained with it in the same loop and
 by the same optimizer, and are gone when the training ends: what is judged is always the network.

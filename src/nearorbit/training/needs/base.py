@@ -126,17 +126,17 @@ class Source:
         """The table on the device."""
         return torch.as_tensor(self.table).to(self.device)
 
-    def true(self, name: str, *trailing: str) -> np.ndarray:
+    def true(self, name: str, *trailing: str, kind: str = "supervision") -> np.ndarray:
         """Read what is true at the observed states, in system units, with shape (E, N, *trailing).
 
         Raises:
             StudyError: If it is not given, or not defined at a state.
         """
-        values = self.file("supervision")[name].transpose("seed", "orbit", "time", *trailing).to_numpy()
+        values = self.file(kind)[name].transpose("seed", "orbit", "time", *trailing).to_numpy()
         if (wrong := np.argwhere(~np.isfinite(values))).size:
             seed, orbit, sample = wrong[0, :3]
             raise StudyError(
-                f"supervision: '{name}' is not defined at seed {seed}, orbit {orbit}, sample {sample}, where the noise "
+                f"{kind}: '{name}' is not defined at seed {seed}, orbit {orbit}, sample {sample}, where the noise "
                 f"takes the state off the domain of the equations; leave out the method, or ask for less noise"
             )
         return values.reshape(values.shape[0], -1, *values.shape[3:])
