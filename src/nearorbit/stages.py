@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, home
 from nearorbit.study.digest import digests, key
-from nearorbit.study.files import read, replacing, replacing_all, write
+from nearorbit.study.files import read, replacing_all, write
 
 Output = Annotated[Path, "output"]
 Outputs = Annotated[list[Path], "output"]
@@ -109,6 +109,14 @@ def supervise(observations: Path, exponents: Path, supervision: Output, *, label
     write(known, supervision, kind="supervision")
 
 
+def propagate(observations: Path, propagators: Output, *, label: str, system: Settings):
+    """Integrate the true tangent dynamics over one sample from the observed states, for methods that are given it."""
+    from nearorbit.truth.propagators import propagators as integrate
+
+    found = integrate(build("systems", label, system), read(observations, kind="observations"))
+    write(found, propagators, kind="propagators")
+
+
 def estimators(observations: Path, truth: Path, estimators: Output, *, theiler: float):
     """Estimate Jacobians and exponents from the observations alone, without training anything."""
     from nearorbit.data.local_fits import estimate
@@ -124,6 +132,7 @@ def train(
     costs: Outputs,
     neighbors: Sequence[Path] = (),
     supervision: Sequence[Path] = (),
+    propagators: Sequence[Path] = (),
     checkpoint: Scratch | None = None,
     *,
     label: str,
@@ -140,7 +149,8 @@ def train(
     from nearorbit.training.checkpoint import Checkpoint
     from nearorbit.training.loop import train as fit
 
-    inputs = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
+    inputs = {"observations": observations, "neighbors": neighbors}
+    inputs |= {"supervision": supervision, "propagators": propagators}
     cells, built = len(observations), build("methods", label, method)
     for name, paths in (inputs | {"model": model, "history": history, "costs": costs}).items():
         if paths and len(paths) != cells:
@@ -303,29 +313,9 @@ def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
 
 def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
     """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
-    from nearorbit.evaluation import scores
-    from nearorbit.report.figures import base as drawing
-    from nearorbit.report.tables import base as tabulation
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report import unfinished
 
-    results = scores.Results.of(folder, study, partial)
-    missing, cells = scores.missing(results), len(list(results.cells()))
-    judged = cells - (missing["file"] == "forecast.nc").sum()
-    if not judged:
-        raise StudyError(f"{folder}: none of the {cells} cells of the study has a forecast yet")
-    with replacing(partial / "missing.csv") as path:
-        missing.to_csv(path, index=False)
-    # Scores are made for whole systems: those of a system with a cell missing are not there yet.
-    for name, collect in (scores.COLLECTORS | {"scores": scores.judge}).items():
-        with replacing(partial / f"{name}.csv") as path:
-            collect(results).to_csv(path, index=False)
-    note = f"Partial: {judged} of {cells} cells."
-    for label, spec in tables.items():
-        with replacing_all(partial / "tables" / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
-            table = build("tables", label, spec).table(results)
-            tabulation.save(replace(table, caption=f"{note} {table.caption}{results.remark}"), *paths)
-    for label, spec in figures.items():
-        with replacing_all(partial / "figures" / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
-            figure = build("figures", label, spec).draw(results)
-            figure.text(0.005, 0.005, note, fontsize=6)
-            drawing.save(figure, *paths)
+    results = Results.of(folder, study, partial)
+    note = unfinished.save(results, folder, partial, tables=tables, figures=figures)
     print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")

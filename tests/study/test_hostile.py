@@ -170,14 +170,17 @@ def test_every_stage_that_reads_observations_refuses_a_gap(tmp_path, capsys):
     settings = {
         "neighbors": {"ahead": 2, "selection": {"count": 2, "theiler": 0.0}},
         "supervise": {"label": "Lorenz", "system": {"system": "Lorenz"}},
+        "propagate": {"label": "Lorenz", "system": {"system": "Lorenz"}},
         "estimators": {"theiler": 0.0},
         "train": {"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}},
+        "score": {"cells": [{"system": "Lorenz", "data": "clean", "noise": 0.0, "method": "baseline"}]},
     }
     readers = {name: stage for name, stage in stages().items() if "observations" in inspect.signature(stage).parameters}
     assert set(readers) == {*settings, "observe"}, "observe writes them, the others read"
     for name in settings:
         options = inspect.signature(readers[name]).parameters.values()
-        needed = [p.name for p in options if p.kind is not p.KEYWORD_ONLY and p.default is p.empty]
+        given = [p for p in options if p.kind is not p.KEYWORD_ONLY]
+        needed = [p.name for p in given if p.default is p.empty or p.name == "observations"]
         paths = [f"--{option}={tmp_path / option}.nc" for option in needed]
         assert main([name, "--settings", json.dumps(settings[name]), *paths]) == 2
         assert "'train' is nan at seed 7, orbit 0, sample 7, component z" in capsys.readouterr().err

@@ -111,6 +111,14 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|instrument", 2, "raise neighbors.nearest.behind or lower this"),
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
         ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
+        ("methods|collocation", {"trim": 2498}, "collocation.trim: 2498 samples at either end and a segment of 5"),
+        ("methods|collocation", {"trim": -1}, "'collocation': trim must not be negative, as -1 is"),
+        ("methods|weak_form", {"segment": 3}, "'weak_form': segment must be at least 4 samples, not 3"),
+        ("methods|weak_form", {"orders": [1, 4]}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|weak_form", {"orders": 4}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|flow_direction", {"segment": 1}, "'flow_direction': segment must be at least 2 samples, not 1"),
+        ("methods|propagator", {"over": "orbit"}, "'propagator': over is one of segment, sample, not 'orbit'"),
+        ("methods|jacobian|directions", -1, "'jacobian': directions must not be negative, as -1 is"),
         ("methods|multiple_shooting", {"segment": 0}, "'multiple_shooting': segment must be at least 1, not 0"),
         ("methods|neighbors", {"method": "baseline"}, "methods.neighbors: 'neighbors' is the name of a file or folder"),
         ("training|device", "foo", "training.device: 'foo' is not one of auto, cpu, cuda and cuda:1"),
@@ -163,6 +171,13 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("neighbors|nearest|anchors", 2.5, "neighbors.nearest.anchors: expected a whole number, not 2.5"),
         ("neighbors|nearest|inside", 0.1, "neighbors.nearest: no setting 'inside'"),
         ("neighbors|shell", {"count": 9, "theiler": 1, "selection": "shell", "inner": 2, "outer": 1}, "inner (2)"),
+        ("neighbors|nearest|draw", "daily", "neighbors.nearest.draw: expected one of once, batch, not 'daily'"),
+        ("neighbors|nearest|draw", "batch", "neighbors.nearest: draw 'batch' is from a ring: take selection 'shell'"),
+        ("neighbors|nearest|one_per_pass", 1, "neighbors.nearest.one_per_pass: expected true or false, not 1"),
+        ("methods|neighborhood_mmd", {"follow": 5000}, "methods.neighborhood_mmd.follow: 5000 is too long for the orb"),
+        ("methods|neighborhood_mmd", {"widths": ["a"]}, "'neighborhood_mmd': widths has to be a list of positive numb"),
+        ("methods|homotopy|per", "sistem", "per is one of model, system, not 'sistem'; did you mean 'system'?"),
+        ("methods|homotopy|penalty", 0.0, "method 'homotopy': penalty must be positive, and finite, as 0.0 is not"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
@@ -256,6 +271,24 @@ def test_an_instrument_needs_neighbors_that_no_spline_has_chosen():
     assert "methods.neighborhood.instrument: neighbors.nearest are chosen among smoothing splines" in complaint(config)
 
 
+RING = {"count": 25, "theiler": 0.5, "selection": "shell", "draw": "batch", "inner": 0.6, "outer": 0.8}
+
+
+def test_fits_are_not_made_to_neighbors_that_are_drawn_anew():
+    config = changed("methods|local_jacobian", {"neighbors": "ring"})
+    config["neighbors"]["ring"] = RING
+    assert "methods.local_jacobian.neighbors: neighbors.ring is a ring: fits are made once" in complaint(config)
+
+
+def test_neighbors_are_followed_for_as_long_as_any_method_of_their_selection_asks():
+    config = changed("neighbors|ring", RING)
+    lines = {"a": {"neighbors": "ring", "follow": 9}, "b": {"neighbors": "ring", "follow": 7}, "c": {"follow": 3}}
+    config["methods"] |= {label: {"method": "neighborhood_mmd", **line} for label, line in lines.items()}
+    study = parse(config)
+    ahead = {name: study.settings("neighbors", "Lorenz", "clean", name)["ahead"] for name in ("ring", "nearest")}
+    assert ahead == {"ring": 9, "nearest": 5}
+
+
 @dataclass
 class Demanding:
     """A method that asks for what nobody brings."""
@@ -274,6 +307,12 @@ class Demanding:
 )
 def test_a_need_that_nothing_brings_is_told(needs, message):
     assert any(message in misfit for misfit in misfits("methods", parse(DEFAULT), "methods.x", Demanding(needs)))
+
+
+def test_a_system_with_kinks_has_no_propagators():
+    config = changed("methods|propagator", {})
+    config["systems"]["Chua"] = {}
+    assert "methods.propagator: it needs the true Jacobian (propagators), and systems.Chua has" in complaint(config)
 
 
 @pytest.mark.parametrize(("batch", "segment"), [(1, 5), (64, 320), ("all", 3000)])

@@ -18,6 +18,12 @@ def cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True)
+def nothing_compiled_before():
+    """After some eight of a function torch compiles no other, and runs it as it is."""
+    torch.compiler.reset()
+
+
 @pytest.fixture(scope="module")
 def data():
     return cell_of()
@@ -49,7 +55,7 @@ def test_without_a_compiler_it_is_not_compiled_and_says_so(data, monkeypatch, ca
     def missing(*_, **__):
         raise RuntimeError("No working C++ compiler found\nmore lines")
 
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: missing)
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic, options: missing)
     field, *_, costs = fit(*data, compile=True)
     assert costs["compiled"] == 0
     assert "not compiled, every operation runs by itself: No working C++ compiler found\n" in capsys.readouterr().err

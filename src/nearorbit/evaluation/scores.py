@@ -29,8 +29,8 @@ COLUMNS = {  # of the long tables
     "scores.csv": (*CELL, "seed", "metric", "unit", "value", "stderr", "status", "converged"),
     "exponents.csv": (*CELL, "seed", *SPECTRUM),
     "costs.csv": (
-        *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "substeps", "compiled", "network",
-        "parameters", "device", "seeds",
+        *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "masked", "substeps", "compiled",
+        "network", "parameters", "device", "seeds",
     ),
     "truth.csv": ("system", "dimension", "period", "motion", *SPECTRUM),
 }  # fmt: skip

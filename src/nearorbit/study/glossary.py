@@ -7,6 +7,7 @@ FILES = {
     "observations": "noisy orbits, and the coordinates they are learned in (NetCDF); of several cells, a list",
     "neighbors": "the neighbors of every observed state, or of the anchors among them (NetCDF)",
     "supervision": "the truth at the observed states, for methods that are given it (NetCDF)",
+    "propagators": "the true fundamental matrices over one sample, from the observed states (NetCDF)",
     "estimators": "Jacobians and exponents estimated from the observations alone (NetCDF)",
     "model": "trained networks of all seeds, with the equations to evaluate them (safetensors)",
     "history": "losses and validation errors of a training (CSV)",

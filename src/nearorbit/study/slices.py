@@ -77,6 +77,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         lambda s, system, data, neighbors: {"ahead": s.ahead(neighbors), "selection": s.neighbors[neighbors]},
     ),
     "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
+    "propagate": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "estimators": (CELL[:2], lambda s, system, data: {"theiler": next(iter(s.neighbors.values()))["theiler"]}),
     "train": (
         CELL,

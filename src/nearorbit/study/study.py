@@ -60,15 +60,17 @@ class Study:
         return self.networks.get(label, {CATALOGUED["networks"]: label})
 
     def ahead(self, selection: str) -> int:
-        """Tell for how many samples neighbors are followed: for the longest segment of the methods that use them.
+        """Tell for how many samples neighbors are followed: as long as the methods that use them ask, in segments or by
+        ``follow``.
 
-        The study's is taken for all where no line has one of its own, or no method uses the selection.
+        It is the study's segment where no line has a length of its own, or no method uses the selection.
         """
         usual = self.training["segment"]
-        if all(spec.get("segment", usual) == usual for spec in self.methods.values()):
+        if not any({"segment", "follow"} & spec.keys() for spec in self.methods.values()):
             return usual  # without a look at the methods, which would import torch
         users = [method for method in self.built("methods") if getattr(method, "neighbors", None) == selection]
-        return max((getattr(method, "segment", None) or usual for method in users), default=usual)
+        asked = [(getattr(method, "segment", None) or usual, getattr(method, "follow", None) or 0) for method in users]
+        return max((max(lengths) for lengths in asked), default=usual)
 
     def built(self, section: str) -> Iterator[Any]:
         """Build what the lines of a section ask for, without those that are refused."""

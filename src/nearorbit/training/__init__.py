@@ -2,5 +2,5 @@
 
 Its modules, in the order of imports, which may import from the rooms study, dynamics and data::
 
-    discrepancies budget needs methods batches progress checkpoint compilation devices optimizer loop cost landscape
+    discrepancies budget draws needs methods batches progress checkpoint compilation devices optimizer loop cost landscape
 """

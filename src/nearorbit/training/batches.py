@@ -4,13 +4,15 @@ All that a step of training reads lies on the device before the first one: the s
 batch is gathered there by indices, so that its size alone and not the length of the orbits is what a step costs.
 
 All methods of a study see the same batches, drawn from all states, except for those with a need that restricts the
-starts: with anchors of neighbors (``anchors`` of a selection) they draw from these, and see others. Or nothing is
-drawn, and every batch holds all segments into which the orbits are cut, or that begin where a need has them begin; what
-is left over at the end of an orbit is in none.
+starts: with anchors of neighbors (``anchors`` of a selection) they draw from these, and see others. With each start
+comes a random number where a need draws by it: from a stream of its own, so that the starts are the same without. Or
+no start is drawn, and every batch holds all segments into which the orbits are cut, or that begin where a need has them
+begin; what is left over at the end of an orbit is in none.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +22,9 @@ from torch import Tensor
 from nearorbit.study.catalogue import StudyError, entries
 from nearorbit.study.seeds import generator
 from nearorbit.training.budget import Training
+from nearorbit.training.draws import LOW, WORD, Draw
 from nearorbit.training.methods.base import Batch, Method, segment
-from nearorbit.training.needs.base import Draw, Source
+from nearorbit.training.needs.base import Source
 
 SEGMENTS = 256  # at most, of validation orbits or of training orbits, that errors are computed over
 
@@ -38,7 +41,7 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
     cells = [cell.drop_dims("continuation_time", errors="ignore") for cell in cells]  # nothing is learned from it
     shapes = [
         {name: size for name, size in cell.sizes.items() if name != "seed"}
-        | {name: cell.attrs[name] for name in ("ahead", "behind", "anchors") if name in cell.attrs}
+        | {name: cell.attrs[name] for name in ("ahead", "behind", "anchors", "draw", "count") if name in cell.attrs}
         for cell in cells
     ]
     for number, shape in enumerate(shapes):
@@ -90,50 +93,73 @@ class Data:
             )
         self._step = source.tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._states = source.tensor(source.orbits).flatten(1, 2)
-        self._every, self._length = settings.batch == "all", settings.segment
+        self._length = settings.segment
         self._validation = source.tensor(_cut(source.standardized("validation"), settings.horizon))
         self._needs = {name: entries("needs")[name](source) for name in sorted(method.needs)}
         margins = [(0, self.segment), *(need.margin for need in self._needs.values())]
         self._behind, self._ahead = (max(sides) for sides in zip(*margins, strict=True))
-        restricted = [need.starts for need in self._needs.values() if need.starts is not None]
-        self._restricted = restricted[0] if restricted else None
-        assert all(torch.equal(restricted[0], starts) for starts in restricted)  # a method has one table
-        if self._every and restricted:
-            self.batch = restricted[0].shape[1]
+        self._restricted = self._common("starts")
+        self._covers, self._draws = self._common("covers"), any(need.draws for need in self._needs.values())
+        among = self.batch if self._restricted is None else self._restricted.shape[1]
+        self._whole = settings.batch == "all" or (among <= self.batch and any(n.whole for n in self._needs.values()))
+        if self._whole:
+            self.batch = among
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
 
         A start is a position in the flattened (orbit, time), or the number of one of the starts that a need restricts
-        them to. They are drawn for each seed from a stream of its own: members of an ensemble see the batches that they
-        would see alone.
+        them to; above its bits stands the random number that needs draw by, if one does. They are drawn for each seed
+        from streams of its own: members of an ensemble see the batches that they would see alone.
         """
-        if self._every:
-            every = self._cuts(self.segment) if self._restricted is None else torch.arange(self.batch)
-            yield from (every.expand(steps, len(seeds), -1) for steps in lengths)
-            return
         per_orbit = self.samples - self.segment
         among = self.orbits * per_orbit if self._restricted is None else self._restricted.shape[1]
         streams = [generator("batches", seed) for seed in seeds]
+        numbers = [generator("draws", seed) for seed in seeds] if self._draws else []
         for steps in lengths:
             shape = (steps, self.batch)
-            drawn = np.stack([stream.integers(0, among, shape) for stream in streams], 1)
-            if self._restricted is None:
-                drawn = drawn // per_orbit * self.samples + drawn % per_orbit
+            if self._whole:
+                every = self._cuts(self.segment).numpy() if self._restricted is None else np.arange(among)
+                drawn = np.tile(every, (steps, len(seeds), 1))
+            else:
+                drawn = np.stack([stream.integers(0, among, shape) for stream in streams], 1)
+                if self._restricted is None:
+                    drawn = drawn // per_orbit * self.samples + drawn % per_orbit
+            if self._draws:
+                drawn += np.stack([stream.integers(0, 2**31, shape) for stream in numbers], 1) << WORD
             yield torch.from_numpy(drawn)
 
     def gather(self, drawn: Tensor) -> Batch:
         """Gather the segments of starts that were drawn, with shape (E, B), and what the method needs of them."""
-        moments = self.samples - self.segment
+        moments, number = self.samples - self.segment, None
+        if self._draws:
+            number, drawn = drawn >> WORD, drawn & LOW
         place = drawn if self._restricted is None else self._restricted.gather(1, drawn)
         moment = place % self.samples
         orbit = place - moment
         if self._restricted is None:
             place = drawn = orbit + self._behind + moment * (self.samples - self._ahead - self._behind) // moments
-        draw = Draw(self._states, place, drawn, orbit, moment, moments, self.samples, self.segment)
+        draw = Draw(self._states, place, drawn, orbit, moment, moments, self.samples, self.segment, number)
+        covered = None if self._covers is None else draw.at(self._covers, draw.row)
         given = {name: need.gather(draw) for name, need in self._needs.items()}
         states = draw.pieces(self._states, place)
-        return self._integrated(self._times(self.segment), states, index=place, given=given)
+        return self._integrated(self._times(self.segment), states, index=place, covered=covered, given=given)
+
+    @property
+    def masked(self) -> Tensor | None:
+        """The share of the starts whose terms do not count, for each member, with shape (E,); None where all do."""
+        if self._covers is None:
+            return None
+        if self._restricted is not None:
+            return 1 - self._covers.double().mean(1)
+        begins = self._covers.view(self.members, self.orbits, -1)[..., self._behind : self.samples - self._ahead]
+        return 1 - begins.double().mean((1, 2))
+
+    def _common(self, name: str) -> Any:
+        """Give what needs say of the states, which is the same of all that say it: a method has one table."""
+        said = [value for need in self._needs.values() if (value := getattr(need, name)) is not None]
+        assert all(torch.equal(said[0], value) for value in said)
+        return said[0] if said else None
 
     def validation(self) -> Batch:
         """Give the segments of the validation orbits."""

@@ -93,6 +93,9 @@ def train(
     data = Data(observations, method, settings, files, device=device, dtype=dtype)
     components = [str(name) for name in observations["component"].to_numpy()]
     field = make(network, components, seeds, coordinates, equations).to(device, dtype)
+    if (masked := data.masked) is not None:
+        shares = ", ".join(f"{100 * share:.3g} %" for share in masked.tolist())
+        say(f"starts without enough neighbors, whose terms of neighbors do not count: {shares}, seed by seed")
     loop = Loop(field, data, method, settings, seeds)
     spent = loop.run(checkpoint)
     costs = {
@@ -100,6 +103,7 @@ def train(
         "peak_memory_mib": peak_memory(device),
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
+        "masked": 0.0 if masked is None else masked.mean().item(),
         "substeps": settings.substeps,
         "compiled": int(loop.compiled),
         "network": network.get("network", "mlp"),
