@@ -33,11 +33,7 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
     Raises:
         StudyError: If the shapes differ.
     """
-    shapes = [
-        {name: size for name, size in cell.sizes.items() if name != "seed"}
-        | {name: cell.attrs[name] for name in ("ahead", "behind", "anchors") if name in cell.attrs}
-        for cell in cells
-    ]
+    shapes = [shape_of(cell) for cell in cells]
     for number, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise StudyError(
@@ -45,6 +41,12 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
                 f"{number + 1} has {shape}; train them apart"
             )
     return xr.concat(cells, "seed", data_vars="all", coords="minimal", join="override", combine_attrs="drop_conflicts")
+
+
+def shape_of(file: xr.Dataset) -> dict[str, int]:
+    """Tell what has to be the same of two files for both to be trained on together: all but the number of seeds."""
+    sizes = {str(name): size for name, size in file.sizes.items() if name != "seed"}
+    return sizes | {name: file.attrs[name] for name in ("ahead", "behind", "anchors") if name in file.attrs}
 
 
 class Data:
@@ -75,7 +77,7 @@ class Data:
         self.segment, self.batch = sizes(method, settings)
         assert settings.substeps != "auto"  # found before there are batches
         self._integrated = partial(Batch, substeps=settings.substeps, recompute=settings.recompute)
-        files = {kind: _matching(file, kind, observations) for kind, file in (files or {}).items()}
+        files = {kind: matching(file, kind, observations) for kind, file in (files or {}).items()}
         source = Source(observations, files, method, settings, self.segment, self.batch, device, dtype)
         self.members, self.orbits, self.samples, _ = source.orbits.shape
         if self.samples <= self.segment:
@@ -146,7 +148,7 @@ def _cut(orbits: np.ndarray, horizon: int) -> np.ndarray:
     return whole[:, ::every]
 
 
-def _matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:
+def matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:
     """Refuse a file that was computed along other observations than these."""
     if not np.array_equal(file["fingerprint"], observations["fingerprint"]):
         raise StudyError(
