@@ -25,6 +25,7 @@ GROWTH = {  # around which sizes, and along which, the cost of a step is measure
         "dimension": [5, 10, 20, 40],
         "neighbors": [1, 5, 25, 100],
         "segment": [1, 5, 20, 80],
+        "batch": [16, 64, 256, 2048],
         "width": [16, 64, 256],
         "seeds": [1, 3, 10, 30],
     },

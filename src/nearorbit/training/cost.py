@@ -1,9 +1,10 @@
 r"""How the cost of a gradient step grows with the sizes of the problem.
 
 Around one reference point each size is changed alone: the dimension D (Lorenz-96 with N = D sites), the number of
-neighbors K, the length of the segments s, the width of the network, and the number of seeds E in the ensemble. A step
-is the gradient of a method's loss with respect to all weights; what it costs does not depend on what the network has
-learned. The points take turns, round after round, so that what else the machine does falls on all of them alike.
+neighbors K, the length of the segments s, their number in a batch, the width of the network, and the number of seeds E
+in the ensemble. A step is the gradient of a method's loss with respect to all weights; what it costs does not depend on
+what the network has learned. The points take turns, round after round, so that what else the machine does falls on all
+of them alike.
 """
 
 import time
@@ -47,9 +48,9 @@ def growth(
 
     Arguments:
         methods: The methods, as the lines of a study.
-        reference: The sizes ``dimension``, ``neighbors``, ``segment``, ``width`` and ``seeds``, and ``batch`` and
-            ``depth``, which stay.
-        axes: For each of the first five, the values to try; ``neighbors`` only of methods that need them.
+        reference: The sizes ``dimension``, ``neighbors``, ``segment``, ``batch``, ``width`` and ``seeds``, and
+            ``depth``, which stays.
+        axes: For each of the first six, the values to try; ``neighbors`` only of methods that need them.
         rounds: How many times each point is measured, after once for warming up.
         device: As in :class:`nearorbit.training.budget.Training`.
 
