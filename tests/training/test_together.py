@@ -103,14 +103,21 @@ def test_cells_that_train_together_have_the_bytes_that_they_have_alone(study, al
     assert kept == {"lock", "trained.json"}
 
 
-def test_cells_of_another_shape_are_trained_apart_which_is_said(study, capsys):
-    assert job(study, "B/noisy", most=4) == 0
+def test_cells_that_are_not_alike_are_trained_apart_which_is_said(study, capsys):
+    named = observed(0.01, 200).assign_coords(component=["u", "v", "w"])
+    coarse = observed(0.02, 200).assign(integration_error=observed(0.02, 200)["integration_error"] * 1000)
+    for name, data in {"A/noisy": named, "B/clean": coarse}.items():
+        write(data, study / name / "observations.nc", kind="observations")
+        write(neighbors(data, count=5, theiler=0.5, ahead=5), study / name / "neighbors.nc", kind="neighbors")
+    assert job(study, "B/noisy", most=4, training=SETTINGS["training"] | {"substeps": "auto"}) == 0
     said = capsys.readouterr().err
     assert "training B/noisy\n" in said
-    assert (
-        "trained apart: A/clean, A/noisy, B/clean: observations: orbit 1 time 160 component 3" in said
-        and "of B/noisy orbit 1 time 200" in said
-    ), said
+    for name, reason in {
+        "A/clean": "observations: time: 160, of B/noisy 200",
+        "A/noisy": "components: u, v, w, of B/noisy 0, 1, 2",
+        "B/clean": "Runge-Kutta steps between samples: 9, of B/noisy 2",
+    }.items():
+        assert f"trained apart: {name}: {reason}" in said, said
 
 
 def test_a_cell_that_has_changed_trains_alone(study, alone, capsys):

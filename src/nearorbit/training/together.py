@@ -14,7 +14,7 @@ alone: who trains it, and along with which others, is not to be seen in its resu
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
@@ -38,7 +38,7 @@ class Taken:
     cell: Cell
     key: str
     given: Given
-    likeness: Mapping[str, Any]  # what has to be the same of cells that train together
+    likeness: dict[str, Any]  # what has to be the same of cells that train together
 
     @classmethod
     def of(cls, cell: Cell, recipe: Recipe) -> "Taken":
@@ -56,9 +56,7 @@ class Taken:
             "components": ", ".join(components(given)),
             "seeds": given["observations"].sizes["seed"],
         }
-        likeness |= {
-            kind: " ".join(f"{n} {size}" for n, size in shape_of(file).items()) for kind, file in given.items()
-        }
+        likeness |= {f"{kind}: {n}": size for kind, file in given.items() for n, size in shape_of(file).items()}
         likeness["Runge-Kutta steps between samples"] = substeps(given["observations"], settings)
         likeness["steps made"] = Checkpoint(cell.checkpoint, key).step()
         return cls(cell, key, given, likeness)
@@ -143,9 +141,10 @@ def taken(others: Iterable[Cell], recipe: Recipe, most: int, like: Taken | None 
 
 def _difference(cell: Taken, other: Taken) -> str:
     """Say in what a cell differs from another; empty if in nothing."""
-    for name, value in cell.likeness.items():
-        if value != other.likeness[name]:
-            return f"{name}: {value}, of {other.cell} {other.likeness[name]}"
+    for name in other.likeness | cell.likeness:
+        values = [one.likeness.get(name, "none") for one in (cell, other)]
+        if values[0] != values[1]:
+            return f"{name}: {values[0]}, of {other.cell} {values[1]}"
     return ""
 
 
