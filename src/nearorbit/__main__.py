@@ -67,8 +67,8 @@ def _in_a_line(error: Exception) -> str | None:
     """Say what a machine lacks, and the way out; None of an error that is none of these."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "out of memory" in first:  # of a GPU
-        lower = "training.batch, seeds or cells_per_training"
-        return f"not enough memory: {first}; lower {lower}, or set training.recompute: true"
+        lower = "lower training.batch or seeds, or set training.recompute: true, or a smaller cells_per_training"
+        return f"not enough memory: {first}; {lower}"
     if isinstance(error, MemoryError) or "alloc" in str(error):  # torch's way to say it
         return f"not enough memory: {first}; make the study smaller"
     if "no kernel image" in first or "NVIDIA driver" in first:
