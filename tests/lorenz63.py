@@ -47,6 +47,18 @@ def orbit(start, samples, *, step=STEP, substeps=10):
     return np.stack(states, -2)
 
 
+def propagators(x, step, *, substeps=10):
+    """The true fundamental matrices over a step from states with shape (*, 3), as accurate as the orbits."""
+    f, h, M = Lorenz(), step / substeps, np.broadcast_to(np.eye(3), (*x.shape, 3))
+    for _ in range(substeps):
+        k1, K1 = f(x), jacobian(x) @ M
+        k2, K2 = f(y := x + h / 2 * k1), jacobian(y) @ (M + h / 2 * K1)
+        k3, K3 = f(y := x + h / 2 * k2), jacobian(y) @ (M + h / 2 * K2)
+        k4, K4 = f(y := x + h * k3), jacobian(y) @ (M + h * K3)
+        x, M = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), M + h / 6 * (K1 + 2 * K2 + 2 * K3 + K4)
+    return M
+
+
 def orbits(seeds=2, count=1, samples=600, step=STEP):
     """Training and validation orbits on the attractor, as ``orbits.nc`` has them."""
     starts = np.random.default_rng(0).normal([1.0, 1.0, 25.0], 1.0, (seeds, count, 3))
@@ -73,7 +85,7 @@ def observations(noise=0.0, **settings):
 
 
 def supervision(observed):
-    """True Jacobians at the observed states, as ``supervision.nc`` has them."""
+    """What is true at the observed states, as ``supervision.nc`` and ``propagators.nc`` have it."""
     dims, states = observed["train"].dims, observed["train"].to_numpy()
     scale = observed["scale"].to_numpy()[:, None, None]
     perturbed = states + 0.5 * scale * np.random.default_rng(0).standard_normal(states.shape)
@@ -84,6 +96,7 @@ def supervision(observed):
             "perturbed": (dims, perturbed),
             "perturbed_jacobian": ((*dims, "direction"), jacobian(perturbed)),
             "exponents": ("exponent", np.array([0.9056, 0.0, -14.572])),
+            "propagator": ((*dims, "direction"), propagators(states, float(observed["step"]))),
             "fingerprint": observed["fingerprint"],
         }
     )

@@ -79,6 +79,7 @@ def table(system, error=0.0, motion="chaotic"):
             "forecasts": (("seed", "start", "lead", "component"), x[:, :STARTS]),
             "attractor": (("seed", "run", "sample", "component"), x[:, STARTS : STARTS + RUNS]),
             "windows": (("seed", "window", "moment", "component"), x[:, STARTS + RUNS :, : 2 * WIDTH]),
+            "observed": (("seed", "window", "moment", "component"), x[:, STARTS + RUNS :, : 2 * WIDTH]),
             "region": (("window", "moment"), np.digitize(begin + moments, [WIDTH + 1, 2 * WIDTH + 1]).astype(np.int8)),
             "points": (("seed", "point", "component"), points),
             "field": (("seed", "point", "component"), FIELDS[system](points, errors)),

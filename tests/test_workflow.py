@@ -321,7 +321,7 @@ def test_a_training_gets_only_the_files_that_its_method_declares(finished):
         assert ("--supervision" in command) == (method == "jacobian"), command
 
 
-SYSTEMS = "abcdefghij"
+SYSTEMS = "abcdefghijk"
 # A target for every rule that calls a stage, in three runs. A job whose input has failed does not begin: so each is of
 # another system, and those of the whole study, whose tables read the scores, are for themselves.
 FAILING = [
@@ -336,6 +336,7 @@ FAILING = [
         "forecast": "results/smoke/h/noisy/jacobian/forecast.nc",
         "score": "results/smoke/i/scores.csv",
         "estimators": "results/smoke/j/noisy/estimators.nc",
+        "propagate": "results/smoke/k/noisy/propagators.nc",
         "performance": "results/performance/growth.pdf",
     },
     {

@@ -12,8 +12,12 @@ from nearorbit.training.checkpoint import Checkpoint
 from nearorbit.training.loop import train
 from nearorbit.training.methods.base import Method
 from nearorbit.training.methods.homotopy import Homotopy
+from nearorbit.training.methods.invariant_measure import InvariantMeasure
 from nearorbit.training.methods.jacobian import Jacobian
+from nearorbit.training.methods.multiple_shooting import MultipleShooting
 from nearorbit.training.methods.neighborhood import Neighborhood
+from nearorbit.training.methods.neighborhood_mmd import NeighborhoodMMD
+from nearorbit.training.methods.propagator import Propagator
 
 METHODS = catalogue.names("methods")
 SETTINGS = {  # of methods that have more sides than their defaults show
@@ -28,6 +32,13 @@ SETTINGS = {  # of methods that have more sides than their defaults show
     "few neighbors": Neighborhood(count=2),
     "synchronization": Homotopy(constant=True),
     "Jacobian's norm": Jacobian(squared=False),
+    "Jacobian, joined": Jacobian(join="config"),
+    "clouds by expansion": NeighborhoodMMD(clouds="displacements", order=1, relative=False, follow=3, first=True),
+    "clouds time by time": InvariantMeasure(apart=True, starts=0.01),
+    "fixed segments": MultipleShooting(partition=True),
+    "coupling in system time": Homotopy(coupling=6.0, per="system", toward="fixed_spline"),
+    "Jacobian, directions": Jacobian(directions=2),
+    "propagator of a sample": Propagator(over="sample"),
 }
 SIDES: Mapping[str, Method] = {name: catalogue.build("methods", name, {}) for name in METHODS} | SETTINGS
 SIDES["local_jacobian"] = catalogue.build("methods", "local_jacobian", {"weight": 0.001})
@@ -43,7 +54,8 @@ def cell_of(noise=0.01, *, seeds=3, count=25, **settings):
 
 
 def files_of(table, truth):
-    return {kind: file for kind, file in (("neighbors", table), ("supervision", truth)) if file is not None}
+    files = {"neighbors": table, "supervision": truth, "propagators": truth}
+    return {kind: file for kind, file in files.items() if file is not None}
 
 
 def fit(observed, table, truth, method="baseline", *, network=None, checkpoint=None, equations=None, **training: Any):

@@ -191,7 +191,8 @@ def _checked(name: str, stage: Callable[..., None], settings: Mapping[str, Any])
     for key in settings:
         if key not in known:
             raise StudyError(f"{name}: no setting '{key}'{hint(key, known)}; it takes {', '.join(known)}")
-    if missing := [key for key in known if key not in settings]:
+    needed = [key for key in known if inspect.signature(stage).parameters[key].default is inspect.Parameter.empty]
+    if missing := [key for key in needed if key not in settings]:
         raise StudyError(f"{name}: missing settings: {', '.join(missing)}")
     return settings
 

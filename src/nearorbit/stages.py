@@ -15,13 +15,15 @@ It is one module since it is a list: what is done stands in the rooms.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, home
 from nearorbit.study.digest import digests, key
-from nearorbit.study.files import read, replacing, replacing_all, write
+from nearorbit.study.files import read, replacing_all, write
 
 Output = Annotated[Path, "output"]
 Outputs = Annotated[list[Path], "output"]
@@ -41,12 +43,22 @@ def exponents(exponents: Output, *, label: str, system: Settings, starts: int, h
     write(spectrum, exponents, kind="exponents")
 
 
-def orbits(exponents: Path, orbits: Output, *, label: str, system: Settings, seeds: int, data: Settings, window: float):
-    """Simulate noiseless orbits for training and validation, fresh ones for every seed."""
+def orbits(
+    exponents: Path,
+    orbits: Output,
+    *,
+    label: str,
+    system: Settings,
+    seeds: int,
+    data: Settings,
+    window: float,
+    beyond: int | None = None,
+):
+    """Simulate noiseless orbits for training and validation, fresh ones for every seed unless they share them."""
     from nearorbit.truth import simulation
 
     built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
-    simulated = simulation.orbits(built, spectrum, label=label, seeds=seeds, data=data, window=window)
+    simulated = simulation.orbits(built, spectrum, label=label, seeds=seeds, data=data, window=window, beyond=beyond)
     write(simulated, orbits, kind="orbits")
 
 
@@ -74,12 +86,14 @@ def truth(
     write(judged, forecast, kind="forecast")
 
 
-def observe(orbits: Path, exponents: Path, observations: Output, *, label: str, noise: float):
-    """Observe orbits with noise, and find the coordinates that they are learned in."""
+def observe(
+    orbits: Path, exponents: Path, observations: Output, *, label: str, noise: float, data: Settings | None = None
+):
+    """Observe orbits with noise, smooth them if asked, and find the coordinates that they are learned in."""
     from nearorbit.data.observations import observe
 
-    observed = observe(read(orbits, kind="orbits"), read(exponents, kind="exponents"), label=label, noise=noise)
-    write(observed, observations, kind="observations")
+    given, spectrum = read(orbits, kind="orbits"), read(exponents, kind="exponents")
+    write(observe(given, spectrum, label=label, noise=noise, **(data or {})), observations, kind="observations")
 
 
 def neighbors(observations: Path, neighbors: Output, *, selection: Settings, ahead: int):
@@ -98,6 +112,14 @@ def supervise(observations: Path, exponents: Path, supervision: Output, *, label
     write(known, supervision, kind="supervision")
 
 
+def propagate(observations: Path, propagators: Output, *, label: str, system: Settings):
+    """Integrate the true tangent dynamics over one sample from the observed states, for methods that are given it."""
+    from nearorbit.truth.propagators import propagators as integrate
+
+    found = integrate(build("systems", label, system), read(observations, kind="observations"))
+    write(found, propagators, kind="propagators")
+
+
 def estimators(observations: Path, truth: Path, estimators: Output, *, theiler: float):
     """Estimate Jacobians and exponents from the observations alone, without training anything."""
     from nearorbit.data.local_fits import estimate
@@ -113,6 +135,7 @@ def train(
     costs: Outputs,
     neighbors: Sequence[Path] = (),
     supervision: Sequence[Path] = (),
+    propagators: Sequence[Path] = (),
     checkpoint: Scratch | None = None,
     cells_per_training: Count = 1,
     siblings: Folders = (),
@@ -129,7 +152,8 @@ def train(
     from nearorbit.training.checkpoint import Checkpoint
     from nearorbit.training.together import together
 
-    inputs = {"observations": observations, "neighbors": neighbors, "supervision": supervision}
+    inputs = {"observations": observations, "neighbors": neighbors}
+    inputs |= {"supervision": supervision, "propagators": propagators}
     inputs, outputs = {k: p for k, p in inputs.items() if p}, {"model": model, "history": history, "costs": costs}
     cells, built = len(observations), build("methods", label, method)
     for name, paths in (inputs | outputs).items():
@@ -169,17 +193,25 @@ def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evalu
     write(tabulate(field, files.table(history), true, evaluation=evaluation), forecast, kind="forecast")
 
 
-def score(truth: list[Path], forecast: list[Path], scores: Output, *, cells: Sequence[Settings]):
-    """Compute all metrics of cells."""
+def score(
+    truth: list[Path], forecast: list[Path], scores: Output, observations: Sequence[Path] = (), *, cells: list[Settings]
+):
+    """Compute all metrics of cells; those against what was observed only where observations are given."""
     import pandas as pd
 
     from nearorbit.evaluation import scores as metrics
+    from nearorbit.evaluation.observed import with_observed
 
     counts = len(truth), len(forecast), len(cells)
     if len(set(counts)) > 1:
         raise StudyError("score: {} truths and {} forecasts of {} cells: give one of each".format(*counts))
-    given = zip(truth, forecast, cells, strict=True)
-    tables = [metrics.scores(read(t, kind="truth"), read(f, kind="forecast"), **cell) for t, f, cell in given]
+    if observations and len(observations) != len(cells):
+        raise StudyError(f"score: {len(observations)} observations of {len(cells)} cells: give one of each, or none")
+    tables = []
+    for true, made, seen, cell in zip_longest(truth, forecast, observations, cells):
+        observed = read(seen, kind="observations") if seen else None
+        table = with_observed(read(true, kind="truth"), observed)
+        tables.append(metrics.scores(table, read(made, kind="forecast"), **cell))
     pd.concat(tables, ignore_index=True).to_csv(scores, index=False)
 
 
@@ -228,7 +260,8 @@ def tables(folder: Path, into: Folder, *, tables: Settings, study: Settings):
     results = Results.of(folder, study)
     for label, spec in tables.items():
         with replacing_all(into / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
-            save(build("tables", label, spec).table(results), *paths)
+            table = build("tables", label, spec).table(results)
+            save(replace(table, caption=table.caption + results.remark), *paths)
 
 
 def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
@@ -244,31 +277,9 @@ def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
 
 def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
     """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
-    from dataclasses import replace
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report import unfinished
 
-    from nearorbit.evaluation import scores
-    from nearorbit.report.figures import base as drawing
-    from nearorbit.report.tables import base as tabulation
-
-    results = scores.Results.of(folder, study, partial)
-    missing, cells = scores.missing(results), len(list(results.cells()))
-    judged = cells - (missing["file"] == "forecast.nc").sum()
-    if not judged:
-        raise StudyError(f"{folder}: none of the {cells} cells of the study has a forecast yet")
-    with replacing(partial / "missing.csv") as path:
-        missing.to_csv(path, index=False)
-    # Scores are made for whole systems: those of a system with a cell missing are not there yet.
-    for name, collect in (scores.COLLECTORS | {"scores": scores.judge}).items():
-        with replacing(partial / f"{name}.csv") as path:
-            collect(results).to_csv(path, index=False)
-    note = f"Partial: {judged} of {cells} cells."
-    for label, spec in tables.items():
-        with replacing_all(partial / "tables" / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
-            table = build("tables", label, spec).table(results)
-            tabulation.save(replace(table, caption=f"{note} {table.caption}"), *paths)
-    for label, spec in figures.items():
-        with replacing_all(partial / "figures" / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
-            figure = build("figures", label, spec).draw(results)
-            figure.text(0.005, 0.005, note, fontsize=6)
-            drawing.save(figure, *paths)
+    results = Results.of(folder, study, partial)
+    note = unfinished.save(results, folder, partial, tables=tables, figures=figures)
     print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from nearorbit.study.catalogue import build, names
-from nearorbit.training.batches import sizes
 from nearorbit.training.budget import Training
 from nearorbit.training.cost import step_of
 from nearorbit.training.devices import peak_memory
+from nearorbit.training.methods.base import segment
 
 SIZES = {"dimension": 3, "width": 64, "depth": 3, "seeds": 3}
 LINES = {name: {"method": name} for name in names("methods")} | {
@@ -27,8 +27,13 @@ CPU = torch.device("cpu")
 def step(label):
     """A step at the sizes of the default study, as many samples for each method."""
     method = build("methods", label, LINES[label])
-    segment, batch = sizes(method, Training(batch=64, segment=5))
-    of = {"segment": segment, "batch": batch, "neighbors": getattr(method, "count", 1)}
+    settings = Training(batch=64, segment=5)
+    length = segment(method, settings.segment)
+    of = {
+        "segment": length,
+        "batch": settings.segments(length, orbits=1, samples=1),
+        "neighbors": getattr(method, "count", 1),
+    }
     return step_of(method, SIZES | of, CPU)
 
 

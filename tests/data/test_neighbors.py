@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 from lorenz63 import observations
 
-from nearorbit.data.neighbors import TREE_DIMENSION, nearest, neighbors, search, spread
+from nearorbit.data.neighbors import nearest, neighbors, spread
+from nearorbit.data.search import TREE_DIMENSION, search
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study import files
 from nearorbit.study.selection import Selection
@@ -134,6 +135,38 @@ def test_spread_neighbors_cover_the_directions_better_than_the_nearest():
     assert apart > 3 * near, f"{apart:.2g} of the spread ones, {near:.2g} of the nearest"
 
 
+@pytest.mark.parametrize("settings", [{}, {"inner": 3.0}], ids=str)
+@pytest.mark.parametrize(("orbits", "samples", "window"), [(1, 300, 8), (6, 50, 10)])
+def test_of_every_pass_of_an_orbit_the_nearest_alone_is_a_neighbor(orbits, samples, window, settings):
+    states = walk(orbits, samples, 3)
+    index, distance = nearest(states, count=5, least=1, window=window, ahead=5, passes=True, **settings)
+    every, far = brute_force(states, count=orbits * samples, window=window, ahead=5, **settings)
+    for row in np.flatnonzero(every[:, 0] >= 0):
+        chosen = []
+        for j in every[row][np.isfinite(far[row])]:
+            if all(j // samples != k // samples or abs(j - k) > window for k in chosen):
+                chosen.append(j)
+        np.testing.assert_array_equal(index[row][index[row] >= 0], chosen[:5])
+    lengths = np.linalg.norm(states.reshape(-1, 3)[index] - states.reshape(-1, 1, 3), axis=-1)
+    np.testing.assert_allclose(distance[index >= 0], lengths[index >= 0])
+
+
+def test_neighbors_of_a_noisy_orbit_are_few_passes_and_each_another_one_if_asked():
+    observed = lorenz(noise=0.05)
+    every, once = (neighbors(observed, count=6, one_per_pass=one)["index"][0].to_numpy() for one in (False, True))
+
+    def passes(index):
+        index = np.sort(index[index[:, 0] >= 0], 1)
+        return 1 + ((index[:, 1:] // 200 != index[:, :-1] // 200) | (np.diff(index) > 13)).sum(1)
+
+    assert (passes(once) == 6).all() and passes(every).mean() < 5
+
+
+def test_too_few_passes_are_refused():
+    with pytest.raises(ValueError, match=r"needs 9 neighbors, each of another pass, outside .* of 40 samples and has"):
+        nearest(walk(1, 200, 3), count=9, window=40, ahead=5, passes=True)
+
+
 def test_displacements_without_a_direction_are_chosen_last():
     displacements = np.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 0.1], [0.0, 2.0], [np.nan, np.nan]]])
     np.testing.assert_array_equal(spread(displacements, 4), [[1, 3, 2, 0]])
@@ -250,6 +283,12 @@ def test_orbits_too_short_for_any_segment_are_refused():
         ({"selection": "shell", "inner": -0.1}, r"inner \(-0.1\)"),
         ({"selection": "shell", "outer": -1.0}, r"outer \(-1.0\)"),
         ({"selection": "spread", "inner": 0.5, "outer": 0.5}, r"inner \(0.5\) .* less than outer \(0.5\)"),
+        ({"draw": "bath"}, "draw is one of once, batch, not 'bath'; did you mean 'batch'"),
+        ({"draw": "batch"}, "'batch' is from a ring: take selection 'shell' with both radii"),
+        ({"draw": "batch", "selection": "shell", "inner": 0.6}, "with both radii, inner and outer"),
+        ({"draw": "batch", "selection": "shell", "inner": 0.8, "outer": 0.6}, r"inner \(0.8\) .* less than outer"),
+        ({"draw": "batch", "selection": "shell", "outer": 0.6, "one_per_pass": True}, "one_per_pass is of the nearest"),
+        ({"selection": "shell", "candidates": 9}, "'shell' has no use for candidates"),
         ({"inner": 0.1}, r"'nearest' has no use for inner \(0.1\)"),
         ({"outer": 0.1}, r"'nearest' has no use for .* outer \(0.1\)"),
     ],

@@ -4,6 +4,8 @@ import xarray as xr
 from lorenz63 import Lorenz, observations, orbits
 
 from nearorbit.data.observations import observe
+from nearorbit.data.smoothing import smoothed
+from nearorbit.study.catalogue import StudyError
 
 
 def test_noise_has_the_asked_share_of_each_deviation():
@@ -45,6 +47,74 @@ def test_of_many_states_those_to_train_on_are_rounded(monkeypatch):
     assert single["train"].dtype == np.float32 and single["validation"].dtype == np.float64
     np.testing.assert_array_equal(single["train"], double["train"].astype(np.float32))
     xr.testing.assert_identical(single.drop_vars(["train", "fingerprint"]), double.drop_vars(["train", "fingerprint"]))
+
+
+def seen(given, **settings):
+    statistics = xr.Dataset({"deviation": ("component", [1.0, 2.0, 3.0])})
+    return observe(given, statistics, label="Lorenz", noise=0.5, **settings)
+
+
+def test_noise_is_relative_to_what_is_asked():
+    clean = orbits(samples=3000)
+    means = abs(clean["train"].mean(["orbit", "time"]))
+    for noise_in, unit in (("deviations", np.array([1.0, 2.0, 3.0])), ("units", np.ones(3)), ("means", means)):
+        noise = (seen(clean, noise_in=noise_in)["train"] - clean["train"]).std(["orbit", "time"])
+        np.testing.assert_allclose(noise / unit, 0.5, rtol=0.05)
+
+
+def test_the_first_sample_of_each_orbit_may_have_no_noise_and_the_others_keep_theirs():
+    clean = orbits(count=2)
+    noisy, usual = seen(clean, noiseless_start=True), seen(clean)
+    for name in ("train", "validation"):
+        np.testing.assert_array_equal(noisy[name][:, :, 0], clean[name][:, :, 0])
+        np.testing.assert_array_equal(noisy[name][:, :, 1:], usual[name][:, :, 1:])
+        assert (usual[name][:, :, 0] != clean[name][:, :, 0]).all()
+
+
+def test_shared_noise_of_shared_orbits_makes_equal_data_of_all_seeds():
+    clean = orbits(seeds=3)
+    clean["train"][:], clean["validation"][:] = clean["train"][0], clean["validation"][0]
+    shared, fresh = seen(clean, shared=True), seen(clean)
+    assert len(set(shared["fingerprint"].values)) == 1 and len(set(fresh["fingerprint"].values)) == 3
+    for name in ("train", "validation"):
+        np.testing.assert_array_equal(shared[name], np.stack([fresh[name][0]] * 3))
+
+
+def test_smoothed_data_are_the_splines_of_the_data_with_the_same_noise(monkeypatch):
+    clean = orbits(count=5, samples=100)
+    monkeypatch.setattr("nearorbit.data.observations.TOGETHER", 2)
+    noisy, smooth = seen(clean), seen(clean, smooth="spline")
+    for name in ("train", "validation"):
+        np.testing.assert_allclose(smooth[name], smoothed(noisy[name].to_numpy(), refinement=1), rtol=1e-12)
+        assert abs(smooth[name] - clean[name]).mean() < 0.8 * abs(noisy[name] - clean[name]).mean()
+    np.testing.assert_allclose(smooth["mean"], smooth["train"].mean(["orbit", "time"]))
+    assert (smooth["fingerprint"] != noisy["fingerprint"]).all()
+    assert (noisy.attrs["smooth"], smooth.attrs["smooth"]) == ("none", "spline")
+
+
+def test_what_follows_the_orbits_gets_noise_of_its_own_and_is_never_smoothed():
+    clean = orbits()
+    longer = clean.assign(continuation=clean["train"].rename(time="continuation_time"))
+    noisy, smooth = seen(longer, noiseless_start=True), seen(longer, smooth="spline")
+    xr.testing.assert_identical(noisy.drop_dims("continuation_time"), seen(clean, noiseless_start=True))
+    np.testing.assert_array_equal(smooth["continuation"], noisy["continuation"])
+    noise = noisy["continuation"].to_numpy() - clean["train"].to_numpy()
+    assert abs(noise - (noisy["train"] - clean["train"]).to_numpy()).min((0, 1, 2)).max() > 0
+    np.testing.assert_allclose(noise.std((0, 1, 2)), [0.5, 1.0, 1.5], rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"noise_in": "volts"}, "noise_in is one of deviations, means, units, not 'volts'"), ({"smooth": True}, "smooth")],
+)
+def test_what_is_no_way_to_observe_is_refused(settings, message):
+    with pytest.raises(StudyError, match=message):
+        seen(orbits(samples=20), **settings)
+
+
+def test_orbits_too_short_for_a_spline_are_refused():
+    with pytest.raises(StudyError, match="at least 5 samples of an orbit, not 4; raise data"):
+        seen(orbits(samples=16), smooth="spline")
 
 
 def test_negative_noise_is_refused():

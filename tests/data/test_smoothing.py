@@ -28,6 +28,13 @@ def test_it_is_the_spline_of_scipy_which_looks_for_small_penalties_only():
     np.testing.assert_allclose(smoothed(curve, refinement=3), np.stack(theirs, -1), atol=2e-4)
 
 
+def test_a_given_penalty_is_that_of_scipy():
+    noisy = CURVE + 0.1 * np.random.default_rng(0).standard_normal(CURVE.shape)
+    fine = np.linspace(0, len(noisy) - 1, 2 * (len(noisy) - 1) + 1)
+    theirs = [make_smoothing_spline(np.arange(len(noisy), dtype=float), line, lam=30.0)(fine) for line in noisy.T]
+    np.testing.assert_allclose(smoothed(noisy, penalty=30.0), np.stack(theirs, -1), atol=1e-9)
+
+
 def test_orbits_are_smoothed_one_by_one():
     orbits = np.random.default_rng(0).standard_normal((2, 3, 20, 2))
     np.testing.assert_array_equal(smoothed(orbits, refinement=4)[1, 2], smoothed(orbits[1, 2], refinement=4))

@@ -171,3 +171,16 @@ def test_the_averages_over_blocks_and_the_last_states_are_returned():
     assert result.history.shape[1:] == (5, 3, 2)
     np.testing.assert_allclose(result.history.mean((0, 2)), result.exponents)
     np.testing.assert_allclose(result.last, 71, rtol=1e-9)
+
+
+def test_shear_whose_volume_only_fluctuates_has_converged_to_zeros():
+    def volume(phase):
+        return np.exp(0.3 * np.sin(phase))[:, None]
+
+    def propagate(x, tangents, duration):
+        shear = np.array([[1.0, duration], [0.0, 1.0]])
+        return x + duration, volume(x[:, :1] + duration) / volume(x[:, :1]) * (shear @ tangents)
+
+    settings = {"interval": 1.0, "transient": 50.0, "horizon": 300.0, "longest": 3e4, "absolute": 1e-3, "growth": 20.0}
+    result = spectrum(propagate, np.arange(4.0)[:, None] + np.zeros(2), **settings)
+    assert result.converged and np.abs(result.exponents).max() < 2e-3, (result.exponents, result.stderr)

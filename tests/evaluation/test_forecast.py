@@ -135,13 +135,16 @@ def test_chaos_that_ends_has_collapsed_and_chaos_that_is_ending_goes_on(truth):
 
 def test_a_spectrum_that_drifts_has_not_ended(truth):
     def spectrum_with(first, second):
-        rates = np.concatenate([np.full((16, 2, 8, 3), first), np.full((16, 2, 8, 3), second)])
+        rates = np.concatenate([np.broadcast_to(half, (16, 2, 8, 3)) for half in (first, second)])
         rates = rates + 0.01 * np.random.default_rng(0).standard_normal(rates.shape)
         return SimpleNamespace(history=rates, exponents=rates.mean((0, 2)))
 
     for first, second, expected in ((0.9, 0.9, (False, False)), (0.9, 0.7, (True, False)), (0.02, 0.02, (False, True))):
         drifting, died = ends(spectrum_with(first, second), truth)
         assert (drifting.all(), died.all()) == expected
+    some = np.where(np.arange(8) < 3, 0.0, 0.9)[:, None]  # three orbits of eight were not chaotic from the first on
+    drifting, died = ends(spectrum_with(some, some), truth)
+    assert drifting.all() and not died.any()
     cycle = truth.assign_attrs(motion="periodic")
     assert not ends(spectrum_with(0.02, 0.02), cycle)[1].any()  # there is no chaos to lose
 

@@ -190,3 +190,17 @@ def test_an_error_beyond_the_training_window_is_one_of_extrapolation_only(truth)
     beyond = truth.assign(windows=truth["windows"] + 2 * deviation * (truth["region"] == 1))
     np.testing.assert_array_equal(compute("interpolation_error", truth, beyond), 0)
     np.testing.assert_allclose(compute("extrapolation_error", truth, beyond), 4)
+
+
+def test_mean_squared_errors_are_in_the_units_of_the_system(truth):
+    beyond = truth.assign(windows=truth["windows"] + 3.0 * (truth["region"] == 1))
+    np.testing.assert_array_equal(compute("interpolation_mse", truth, beyond), 0)
+    np.testing.assert_allclose(compute("extrapolation_mse", truth, beyond), 9)
+
+
+def test_against_noisy_data_the_truth_has_the_variance_of_the_noise(truth):
+    sign = xr.DataArray((-1.0) ** np.arange(truth.sizes["moment"]), dims="moment")
+    noisy = truth.assign(observed=truth["observed"] + sign * xr.DataArray([0.1, 0.2, 0.2], dims="component"))
+    for name in ("noisy_interpolation_mse", "noisy_extrapolation_mse"):
+        np.testing.assert_allclose(compute(name, noisy, truth), 0.03)
+        assert compute(name, truth.drop_vars("observed"), truth).isnull().all()

@@ -146,3 +146,12 @@ def test_the_door_refuses_other_numbers_of_truths_forecasts_and_cells(tmp_path, 
     files = ["--truth", "a.nc", "--forecast", "b.nc", "c.nc", "--scores", str(tmp_path / "scores.csv")]
     assert main(["score", "--settings", '{"cells": [{}, {}]}', *files]) == 2
     assert "score: 1 truths and 2 forecasts of 2 cells: give one of each" in capsys.readouterr().err
+    files[1:2] = ["a.nc", "b.nc", "--observations", "d.nc"]
+    assert main(["score", "--settings", '{"cells": [{}, {}]}', *files]) == 2
+    assert "score: 1 observations of 2 cells: give one of each, or none" in capsys.readouterr().err
+
+
+def test_what_was_smoothed_is_told_below_every_table():
+    study = {"systems": {}, "data": {"raw": {"noise": 0.1}, "mild": {"noise": 0.1, "smooth": "spline"}}, "methods": {}}
+    assert scores.Results.of("r", study).remark == " Data mild: smoothing splines of the noisy orbits."
+    assert scores.Results.of("r", study | {"data": {"raw": {"noise": 0.1}}}).remark == ""

@@ -170,6 +170,7 @@ def test_every_stage_that_reads_observations_refuses_a_gap(tmp_path, capsys):
     settings = {
         "neighbors": {"ahead": 2, "selection": {"count": 2, "theiler": 0.0}},
         "supervise": {"label": "Lorenz", "system": {"system": "Lorenz"}},
+        "propagate": {"label": "Lorenz", "system": {"system": "Lorenz"}},
         "estimators": {"theiler": 0.0},
         "train": {"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}},
     }

@@ -86,6 +86,19 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("data|clean|noise", math.nan, "config.yaml: data.clean.noise: expected a finite number, not nan"),
         ("data|clean|sampels", 9, "config.yaml: data.clean: no setting 'sampels'; did you mean 'samples'?"),
         ("data|clean|spacing", 0.1, "config.yaml: data.clean: give one of samples_per_period and spacing"),
+        ("data|clean|samples_per_lyapunov_time", 50, "config.yaml: data.clean: give one of samples_per_period and sp"),
+        ("data|clean|start", [1.0, 2.0], "data.clean.start: 2 numbers, but systems.Lorenz has 3 components, x, y, z;"),
+        ("data|clean|start", 1.0, "config.yaml: data.clean.start: expected a list, not 1.0"),
+        ("data|clean|start", [1.0, "a", 3.0], "data.clean.start.1: expected a finite number, not 'a'"),
+        ("data|clean|start", [1.0, math.nan, 3.0], "data.clean.start.1: expected a finite number, not nan"),
+        ("data|many", {**DEFAULT["data"]["clean"], "orbits": 2, "start": [1.0] * 3}, "data.many.start: all 2 orbits"),
+        ("data|few", {**DEFAULT["data"]["clean"], "samples": 24, "smooth": "spline"}, "data.few.smooth: a spline nee"),
+        ("data|clean|smooth", "kalman", "config.yaml: data.clean.smooth: expected one of spline, not 'kalman'"),
+        ("data|clean|smooth", True, "config.yaml: data.clean.smooth: expected one of spline, not True"),
+        ("data|clean|noise_in", "volts", "data.clean.noise_in: expected one of deviations, means, units, not 'volts'"),
+        ("data|clean|shared", "yes", "config.yaml: data.clean.shared: expected true or false, not 'yes'"),
+        ("data|clean|noiseless_start", 1, "data.clean.noiseless_start: expected true or false, not 1"),
+        ("evaluation|beyond", 0, "config.yaml: evaluation.beyond: 0 is less than the minimum of 1"),
         ("methods|homotopy|segment", 5000, "methods.homotopy.segment: 5000 is too long for the orbits of data.clean"),
         ("methods|sobolev", {}, "config.yaml: methods.sobolev: no method 'sobolev'"),
         ("methods|jacobian|wieght", 1, "'jacobian' has no setting 'wieght'; did you mean 'weight'?"),
@@ -98,6 +111,14 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|instrument", 2, "raise neighbors.nearest.behind or lower this"),
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
         ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
+        ("methods|collocation", {"trim": 2498}, "collocation.trim: 2498 samples at either end and a segment of 5"),
+        ("methods|collocation", {"trim": -1}, "'collocation': trim must not be negative, as -1 is"),
+        ("methods|weak_form", {"segment": 3}, "'weak_form': segment must be at least 4 samples, not 3"),
+        ("methods|weak_form", {"orders": [1, 4]}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|weak_form", {"orders": 4}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|flow_direction", {"segment": 1}, "'flow_direction': segment must be at least 2 samples, not 1"),
+        ("methods|propagator", {"over": "orbit"}, "'propagator': over is one of segment, sample, not 'orbit'"),
+        ("methods|jacobian|directions", -1, "'jacobian': directions must not be negative, as -1 is"),
         ("methods|multiple_shooting", {"segment": 0}, "'multiple_shooting': segment must be at least 1, not 0"),
         ("methods|neighbors", {"method": "baseline"}, "methods.neighbors: 'neighbors' is the name of a file or folder"),
         ("training|device", "foo", "training.device: 'foo' is not one of auto, cpu, cuda and cuda:1"),
@@ -109,6 +130,22 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("training|substeps", 1.5, "training.substeps: expected a whole number or a text, not 1.5"),
         ("training|substeps", True, "training.substeps: expected a whole number or a text, not True"),
         ("training|accuracy", 0, "training.accuracy: 0 is less than the minimum of"),
+        ("training|optimizer", "sgd", "training.optimizer: expected one of adam, adamw, adabelief, not 'sgd'"),
+        ("training|decay", 0.1, "training.decay: adam has no use for it: leave it out, or take training.op"),
+        ("training|rate", "cosine", "training.rate: expected one of one_cycle, constant, not 'cosine'"),
+        ("training|clip", "no", "training.clip: 'no' is not a finite number or the text none"),
+        ("training|clip", 0, "training.clip: 0 is less than or equal to the minimum of 0"),
+        ("training|clip", False, "training.clip: expected a finite number or a text, not False"),
+        ("training|coordinates", "system", "training.coordinates: expected one of standardized, raw, not 'system'"),
+        ("training|keep", "first", "training.keep: expected one of best, training, last, not 'first'"),
+        ("training|batch", "every", "training.batch: 'every' is not a whole number or the text all"),
+        ("training|batch", 0, "training.batch: 0 is less than the minimum of 1"),
+        ("methods|baseline", {"segment": 5000}, "methods.baseline.segment: 5000 is too long for the orbits of data.cl"),
+        ("methods|baseline", {"segment": 0}, "method 'baseline': segment must be at least 1, not 0"),
+        ("methods|baseline", {"segment": 2.5}, "method 'baseline': 'segment' has to be an integer or nothing, not 2.5"),
+        ("methods|baseline", {"join": "config"}, "method 'baseline' has no setting 'join'; it takes segment"),
+        ("methods|jacobian|join", "mean", "method 'jacobian': join is one of sum, config, not 'mean'"),
+        ("methods|neighborhood|segment", 4999, "nearest.count: 25 is too many for data.clean: 1 states begin a seg"),
         ("networks|mlp|activation", False, "network 'mlp': 'activation' has to be a text, not False; YAML reads"),
         ("methods|baseline", {"network": "polynomal"}, "methods.baseline.network: no network 'polynomal'; did"),
         ("methods|baseline", {"network": 3}, "methods.baseline.network: expected a text, not 3; YAML reads this as"),
@@ -132,6 +169,13 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("neighbors|nearest|anchors", 2.5, "neighbors.nearest.anchors: expected a whole number, not 2.5"),
         ("neighbors|nearest|inside", 0.1, "neighbors.nearest: no setting 'inside'"),
         ("neighbors|shell", {"count": 9, "theiler": 1, "selection": "shell", "inner": 2, "outer": 1}, "inner (2)"),
+        ("neighbors|nearest|draw", "daily", "neighbors.nearest.draw: expected one of once, batch, not 'daily'"),
+        ("neighbors|nearest|draw", "batch", "neighbors.nearest: draw 'batch' is from a ring: take selection 'shell'"),
+        ("neighbors|nearest|one_per_pass", 1, "neighbors.nearest.one_per_pass: expected true or false, not 1"),
+        ("methods|neighborhood_mmd", {"follow": 5000}, "methods.neighborhood_mmd.follow: 5000 is too long for the orb"),
+        ("methods|neighborhood_mmd", {"widths": ["a"]}, "'neighborhood_mmd': widths has to be a list of positive numb"),
+        ("methods|homotopy|per", "sistem", "per is one of model, system, not 'sistem'; did you mean 'system'?"),
+        ("methods|homotopy|penalty", 0.0, "method 'homotopy': penalty must be positive, and finite, as 0.0 is not"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_with_its_place_and_the_way_out(path, value, message):
@@ -225,6 +269,24 @@ def test_an_instrument_needs_neighbors_that_no_spline_has_chosen():
     assert "methods.neighborhood.instrument: neighbors.nearest are chosen among smoothing splines" in complaint(config)
 
 
+RING = {"count": 25, "theiler": 0.5, "selection": "shell", "draw": "batch", "inner": 0.6, "outer": 0.8}
+
+
+def test_fits_are_not_made_to_neighbors_that_are_drawn_anew():
+    config = changed("methods|local_jacobian", {"neighbors": "ring"})
+    config["neighbors"]["ring"] = RING
+    assert "methods.local_jacobian.neighbors: neighbors.ring is a ring: fits are made once" in complaint(config)
+
+
+def test_neighbors_are_followed_for_as_long_as_any_method_of_their_selection_asks():
+    config = changed("neighbors|ring", RING)
+    lines = {"a": {"neighbors": "ring", "follow": 9}, "b": {"neighbors": "ring", "follow": 7}, "c": {"follow": 3}}
+    config["methods"] |= {label: {"method": "neighborhood_mmd", **line} for label, line in lines.items()}
+    study = parse(config)
+    ahead = {name: study.settings("neighbors", "Lorenz", "clean", name)["ahead"] for name in ("ring", "nearest")}
+    assert ahead == {"ring": 9, "nearest": 5}
+
+
 @dataclass
 class Demanding:
     """A method that asks for what nobody brings."""
@@ -245,10 +307,42 @@ def test_a_need_that_nothing_brings_is_told(needs, message):
     assert any(message in misfit for misfit in misfits("methods", parse(DEFAULT), "methods.x", Demanding(needs)))
 
 
-def test_a_mean_over_windows_needs_two_of_them():
-    config = changed("methods|lyapunov", {})
-    config["training"]["batch"] = 1
+def test_a_system_with_kinks_has_no_propagators():
+    config = changed("methods|propagator", {})
+    config["systems"]["Chua"] = {}
+    assert "methods.propagator: it needs the true Jacobian (propagators), and systems.Chua has" in complaint(config)
+
+
+@pytest.mark.parametrize(("batch", "segment"), [(1, 5), (64, 320), ("all", 3000)])
+def test_a_mean_over_windows_needs_two_of_them(batch, segment):
+    config = changed("methods|lyapunov", {"segment": segment})
+    config["training"]["batch"] = batch
     assert "methods.lyapunov: it needs two windows or more in a step; raise training.batch" in complaint(config)
+
+
+def test_neighbors_are_followed_for_the_longest_segment_of_the_methods_that_use_them():
+    def ahead(**segments):
+        config = changed("neighbors|other", {"count": 25, "theiler": 0.5})
+        config["methods"] |= {"second": {"method": "neighborhood"}, "third": {"method": "neighborhood_mmd"}}
+        config["methods"]["third"]["neighbors"] = "other"
+        for label, segment in segments.items():
+            config["methods"][label]["segment"] = segment
+        study = parse(config)
+        study.check_catalogues()
+        return tuple(study.settings("neighbors", "Lorenz", "clean", name)["ahead"] for name in ("nearest", "other"))
+
+    assert ahead() == ahead(homotopy=50, baseline=9) == (5, 5)
+    assert ahead(neighborhood=9) == (9, 5)
+    assert ahead(neighborhood=1, third=2) == (5, 2)
+    assert ahead(neighborhood=1, second=3) == (3, 5)
+
+
+def test_a_batch_of_all_segments_begins_at_no_anchors():
+    config = changed("neighbors|nearest|anchors", 100)
+    config["training"]["batch"] = "all"
+    assert "neighbors.nearest.anchors: segments begin at them, and with training.batch 'all' elsewhere" in complaint(
+        config
+    )
 
 
 def test_all_mistakes_are_told_at_once():
@@ -306,8 +400,16 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
         ("methods|jacobian|weight", 0.5, {"train"}),
         ("methods|baseline", None, {"score", *WHOLE}),
         ("methods|homotopy|segment", 20, set()),
+        ("methods|neighborhood|segment", 9, {"neighbors"}),
+        ("methods|jacobian|segment", 9, {"train"}),
         ("data|noisy|noise", 0.5, {"observe", "score", *WHOLE}),
         ("data|clean|samples", 900, set()),
+        ("data|noisy|noise_in", "units", {"observe"}),
+        ("data|noisy|noiseless_start", True, {"observe"}),
+        ("data|noisy|smooth", "spline", {"observe", *WHOLE}),
+        ("data|noisy|shared", True, {"orbits", "observe"}),
+        ("data|noisy|start", [1.0, 2.0, 3.0], {"orbits"}),
+        ("evaluation|beyond", 9, {"orbits", "truth"}),
         ("data|noisy|samples", 900, {"orbits"}),
         ("networks|mlp|width", 8, {"train"}),
         ("evaluation|points", 8, {"truth"}),

@@ -25,7 +25,10 @@ def data():
 
 @pytest.mark.parametrize(
     "method",
-    [pytest.param(m, marks=() if m == "baseline" else pytest.mark.slow) for m in [*METHODS, "Jacobian's norm"]],
+    [
+        pytest.param(m, marks=() if m == "baseline" else pytest.mark.slow)
+        for m in [*METHODS, "Jacobian's norm", "Jacobian, joined"]
+    ],
 )
 def test_a_compiled_training_is_the_same_to_rounding_and_in_any_ensemble_to_the_bit(data, method):
     settings = {"network": NETWORK, "steps": 12, "segment": 1, "substeps": 1, "validate_every": 6}

@@ -1,6 +1,7 @@
 from dataclasses import dataclass, replace
 
 import geomloss
+import numpy as np
 import pytest
 import torch
 from capturable import Capturable
@@ -18,7 +19,9 @@ from nearorbit.training.methods.optimal_transport import OptimalTransport
 DISCREPANCIES = [mmd, sinkhorn]
 METHODS = [
     NeighborhoodMMD(weight=1.0),
+    NeighborhoodMMD(weight=1.0, clouds="displacements", relative=False, first=True),
     InvariantMeasure(weight=1.0),
+    InvariantMeasure(weight=1.0, apart=True),
     OptimalTransport(weight=1.0),
     OptimalTransport(weight=1.0, statistics="state_and_rate"),
 ]
@@ -212,6 +215,65 @@ def test_the_penalty_of_neighborhoods_does_not_depend_on_their_size():
     torch.testing.assert_close(*penalties)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+def test_clouds_moved_by_an_expansion_differ_from_integrated_ones_by_the_next_order(order):
+    truth, batch = prepare(NeighborhoodMMD(), substeps=4)
+    displacements = cloud(2, 8, 6, 3)
+    errors = []
+    for size in (0.04, 0.02, 0.01):
+        near = batch.start.unsqueeze(-2) + size * displacements
+        expanded, integrated = (NeighborhoodMMD(order=o)._pushed(truth, batch, near, 5)[1] for o in (order, None))
+        errors.append((expanded - integrated).square().mean().sqrt())
+    errors = torch.stack(errors)
+    orders = torch.log2(errors[:-1] / errors[1:])
+    torch.testing.assert_close(orders, torch.full_like(orders, order + 1), rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("follow", [2, 5, 9])
+@pytest.mark.parametrize("order", [None, 1])
+def test_neighbors_are_followed_for_as_long_as_is_asked_and_the_center_for_a_segment(follow, order):
+    method = NeighborhoodMMD(weight=0.0, order=order, follow=follow, clouds="displacements")
+    _, batch = prepare(replace(method, follow=5))
+    long = {"neighbors": cloud(2, 8, 8, follow + 1, 3), "followed": cloud(2, 8, follow + 1, 3)}
+    field = NeuralField(3, [0, 1], width=16)
+    loss, baseline = (m.loss(field, replace(batch, given=long), now()) for m in (method, Baseline()))
+    torch.testing.assert_close(loss, baseline, rtol=1e-12, atol=0)
+    _, pushed, center = method._pushed(field, batch, long["neighbors"][..., 0, :], follow)
+    assert pushed.shape == (2, 8, follow + 1, 8, 3) and center.shape == (2, 8, follow + 1, 3)
+    assert (method.loss(field, replace(batch, given=long), now()) < replace(method, weight=1.0).loss(
+        field, replace(batch, given=long), now())).all()  # fmt: skip
+
+
+def test_a_mean_that_includes_the_first_time_is_smaller_by_it():
+    _, batch = prepare(NeighborhoodMMD())
+    field = NeuralField(3, [0, 1], width=16)
+    baseline = Baseline().loss(field, batch, now())
+    without, with_it = (NeighborhoodMMD(first=f).loss(field, batch, now()) - baseline for f in (False, True))
+    torch.testing.assert_close(with_it, without * 5 / 6)
+
+
+def test_both_terms_of_the_invariant_measure_are_sums_over_pairs_time_by_time():
+    method = InvariantMeasure(weight=3.0, starts=2.0, apart=True, widths=[0.5, 2.0])
+    _, batch = prepare(method)
+    field = NeuralField(3, [0, 1], width=16)
+    states, data = (x.detach().numpy() for x in (batch.rollout(field), batch.states))
+
+    def kernel(x, y):
+        squares = ((x[:, None] - y) ** 2).sum(-1)
+        return sum(a * a / (a * a + squares) for a in (0.5, 2.0)).mean()
+
+    def squared(x, y):
+        return kernel(x, x) + kernel(y, y) - 2 * kernel(x, y)
+
+    for e, loss in enumerate(method.loss(field, batch, now()).tolist()):
+        terms = [
+            3 * squared(states[e, :, k], data[e, :, k]) + 2 * squared(states[e, :, k], data[e, :, 0])
+            for k in range(1, states.shape[2])
+        ]
+        error = ((states[e] - data[e])[:, 1:] ** 2).mean()
+        assert loss == pytest.approx(error + np.mean(terms), rel=1e-9)
+
+
 def test_the_rates_of_a_straight_line_are_its_velocity():
     method = OptimalTransport(statistics="state_and_rate")
     times = torch.tensor([0.0, 0.1, 0.3]).double().view(1, 1, 3)
@@ -227,6 +289,14 @@ def test_the_rates_of_a_straight_line_are_its_velocity():
         ("neighborhood_mmd", {"weight": -1.0}, "weight"),
         ("neighborhood_mmd", {"count": 0}, "count"),
         ("invariant_measure", {"weight": -1.0}, "weight"),
+        ("neighborhood_mmd", {"order": 3}, r"order \(3\) 1, 2 or nothing"),
+        ("neighborhood_mmd", {"follow": 0}, r"follow \(0\)"),
+        ("neighborhood_mmd", {"clouds": "cloud"}, "one of positions, displacements, not 'cloud'"),
+        ("neighborhood_mmd", {"widths": []}, "list of positive numbers"),
+        ("neighborhood_mmd", {"widths": 0.2}, "list of positive numbers"),
+        ("neighborhood_mmd", {"widths": [0.2, "0.5"]}, "list of positive numbers"),
+        ("neighborhood_mmd", {"widths": [0.2, -1.0]}, "list of positive numbers"),
+        ("invariant_measure", {"starts": -1.0}, "starts"),
         ("optimal_transport", {"weight": -1.0}, "weight"),
         ("optimal_transport", {"statistics": "states"}, "one of state, state_and_rate"),
         ("optimal_transport", {"blur": 5.0}, "below diameter"),

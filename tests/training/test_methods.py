@@ -8,13 +8,15 @@ import inspect
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 from lorenz63 import Lorenz, observations, supervision
-from trainings import METHODS, SETTINGS, SIDES
+from scipy.interpolate import make_smoothing_spline
+from trainings import METHODS, SETTINGS, SIDES, files_of
 
 from nearorbit.data.neighbors import neighbors
-from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
+from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField, identity
 from nearorbit.dynamics.flow import rollout
 from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study import catalogue
@@ -23,12 +25,15 @@ from nearorbit.training.budget import Training
 from nearorbit.training.cost import step_of
 from nearorbit.training.methods.base import given, own_parameters
 from nearorbit.training.methods.baseline import Baseline
+from nearorbit.training.methods.flow_direction import FlowDirection
 from nearorbit.training.methods.homotopy import Homotopy
 from nearorbit.training.methods.jacobian import Jacobian
 from nearorbit.training.methods.lyapunov import Lyapunov, log_growth
 from nearorbit.training.methods.multiple_shooting import STEP, MultipleShooting
 from nearorbit.training.methods.neighborhood import Neighborhood
+from nearorbit.training.methods.propagator import Propagator, products
 from nearorbit.training.methods.teacher_forcing import TeacherForcing
+from nearorbit.training.methods.weak_form import WeakForm
 from nearorbit.training.optimizer import Adam, flatten, gradient
 
 PENALIZED = [
@@ -52,10 +57,10 @@ def prepare(method, noise=0.0, samples=600, batch=8, step=0.01, **training):
 
 @cache
 def observed_with(noise, samples, step):
-    """Observations, and neighbors and supervision."""
+    """Observations, and neighbors and what is true at them."""
     observed = observations(noise, samples=samples, step=step)
     table = neighbors(observed, count=25, theiler=0.5, ahead=5, behind=3)
-    return observed, {"neighbors": table, "supervision": supervision(observed)}
+    return observed, files_of(table, supervision(observed))
 
 
 def now(progress=0.0):
@@ -197,6 +202,103 @@ def test_the_jacobian_penalty_vanishes_at_the_truth():
     assert (penalty < 1e-20).all(), penalty
 
 
+def test_without_noise_true_propagators_are_the_fundamental_matrices_along_the_orbit():
+    method = Propagator(weight=1.0)
+    truth, batch = prepare(method, substeps=4)
+    _, columns = batch.tangent_rollout(truth)
+    torch.testing.assert_close(products(batch["propagators"]), columns[..., 1:, :, :].mT, rtol=1e-6, atol=1e-7)
+    penalty = method.loss(truth, batch, now()) - Baseline().loss(truth, batch, now())
+    assert (penalty < 1e-11).all(), penalty
+
+
+def test_over_a_sample_the_propagator_penalty_is_that_of_segments_of_one_sample():
+    of_a_sample, of_the_segment = Propagator(over="sample"), Propagator()
+    _, batch = prepare(of_a_sample)
+    field = NeuralField(3, [0, 1], width=16)
+    one = replace(
+        batch,
+        times=batch.times[..., :2],
+        states=batch.states[..., :2, :],
+        given={"propagators": batch["propagators"][..., :1, :, :]},
+    )
+    penalties = [
+        method.loss(field, part, now()) - Baseline().loss(field, part, now())
+        for method, part in ((of_a_sample, batch), (of_a_sample, one), (of_the_segment, one))
+    ]
+    torch.testing.assert_close(penalties[0], penalties[1])
+    torch.testing.assert_close(penalties[1], penalties[2])
+
+
+def test_the_penalty_of_a_propagator_is_about_that_of_the_jacobian_where_samples_are_dense():
+    # M is the identity and h J, up to the square of h.
+    _, batch = prepare(method := Jacobian(weight=1.0))
+    field, interval = NeuralField(3, [0, 1], width=16), 1e-4
+    penalty = method.loss(field, batch, now()) - Baseline().loss(field, batch, now())
+    maps = (identity(batch.start) + interval * batch["jacobians"]).unsqueeze(-3)
+    times = interval * torch.tensor([0.0, 1.0], dtype=torch.float64).expand(2, 1, 2)
+    dense = replace(batch, times=times, states=batch.states[..., :2, :], given={"propagators": maps})
+    ours = Propagator(weight=1.0).loss(field, dense, now()) - Baseline().loss(field, dense, now())
+    torch.testing.assert_close(ours, penalty, rtol=1e-3, atol=0)
+
+
+def test_along_many_random_directions_the_jacobian_penalty_is_that_of_whole_matrices():
+    whole, sampled = Jacobian(weight=1.0), Jacobian(weight=1.0, directions=300)
+    truth, batch = prepare(sampled)
+    field, baseline = NeuralField(3, [0, 1], width=16), Baseline()
+    penalties = [m.loss(field, batch, now()) - baseline.loss(field, batch, now()) for m in (whole, sampled)]
+    torch.testing.assert_close(*penalties, rtol=0.1, atol=0)
+    assert (sampled.loss(truth, batch, now()) - baseline.loss(truth, batch, now()) < 1e-20).all()
+
+
+@pytest.mark.parametrize(
+    ("method", "power"),
+    [
+        (FlowDirection(weight=1.0), 4),
+        *((WeakForm(weight=1.0, orders=[order]), power) for order, power in ((2, 4), (3, 8), (4, 8), (6, 12))),
+    ],
+)
+def test_what_is_left_at_the_truth_falls_with_its_order_in_the_sample_interval(method, power):
+    # The square of an error of order 2, 4 or 6; the window of the weak form is the same, with more samples in it.
+    truth, batch = prepare(method, step=0.04)
+    penalty = []
+    for refined in (2, 4):
+        count = 12 * refined if isinstance(method, WeakForm) else method.segment
+        length = batch.times[..., -1:] / (1 if isinstance(method, WeakForm) else 8 * refined)
+        times = length * torch.linspace(0, 1, count + 1, dtype=torch.float64)
+        placed = replace(batch, times=times, states=rollout(truth, batch.start, times, substeps=2, order=8), substeps=4)
+        penalty.append(method.loss(truth, placed, now()) - Baseline().loss(truth, placed, now()))
+    order = torch.log2(penalty[0] / penalty[1])
+    torch.testing.assert_close(order, torch.full_like(order, power), rtol=0, atol=0.1 * power)
+
+
+def test_in_the_weak_sense_a_motion_at_constant_speed_has_just_that_speed():
+    method = WeakForm(weight=1.0, segment=7, orders=[2, 3, 5])
+    _, batch = prepare(method)
+    velocity = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    moving = replace(batch, states=batch.start.unsqueeze(-2) + velocity * batch.times.unsqueeze(-1))
+    for factor in (1.0, 1.5):
+        field = lambda x, factor=factor: factor * velocity.expand(x.shape)  # noqa: E731
+        penalty = method.loss(field, moving, now()) - Baseline().loss(field, moving, now())
+        torch.testing.assert_close(
+            penalty, (factor - 1) ** 2 * velocity.square().mean().expand(2), rtol=1e-9, atol=1e-20
+        )
+
+
+@pytest.mark.parametrize("method", [FlowDirection(weight=1.0), WeakForm(weight=1.0)])
+def test_noise_favors_no_contraction_along_the_flow_and_in_the_weak_sense(method):
+    # Of a field c x, and noise around a state at rest: to first order in c the penalty stays as it is. With the field
+    # at the first two of three samples, or at the first of two, it would change by as much as there is.
+    _, batch = prepare(method, batch=1000)
+    noise = torch.randn(batch.states.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    still = replace(batch, states=noise, times=torch.arange(noise.shape[-2]).double().expand(2, 1, -1))
+
+    def penalty(c):
+        return method.loss(lambda x: c * x, still, now()) - Baseline().loss(lambda x: c * x, still, now())
+
+    slope = (penalty(1e-3) - penalty(-1e-3)) / 2e-3 / penalty(0.0)
+    assert (slope.abs() < 0.25).all(), slope
+
+
 def test_free_initial_states_come_nearer_to_the_truth_than_the_observed_ones():
     method = MultipleShooting(weight=100.0)
     truth, batch = prepare(method, noise=0.05)
@@ -251,6 +353,64 @@ def test_the_coupling_fades_in_shrinking_steps_from_one_to_zero():
     assert levels[0] == 1 and levels[-1] == 0
     decrements = -levels.diff()
     torch.testing.assert_close(decrements[1:] / decrements[:-1], torch.full((7,), 0.6, dtype=torch.float64))
+
+
+def test_a_rollout_without_coupling_needs_nothing_and_is_the_baseline_over_its_segment():
+    method = Homotopy(coupling=0.0, segment=20, per="system")
+    assert method.needs == frozenset()
+    _, batch = prepare(method)
+    field = NeuralField(3, [0, 1], width=16)
+    assert torch.equal(method.loss(field, batch, now(0.3)), Baseline().loss(field, batch, now()))
+
+
+def test_a_coupling_in_system_time_is_that_in_model_time_over_the_rate():
+    method = Homotopy(coupling=6.0, per="system", segment=20)
+    truth, batch = prepare(method)
+    rate = truth.coordinates.rate.view(-1)
+    torch.testing.assert_close(batch["rate"], rate)
+    field = NeuralField(3, [0, 1], width=16)
+    ours = method.loss(field, batch, now(0.3))
+    for e in range(2):
+        same = Homotopy(coupling=6.0 / rate[e].item(), segment=20).loss(field, batch, now(0.3))
+        torch.testing.assert_close(ours[e], same[e])
+
+
+def test_a_fixed_spline_has_its_penalty_in_system_time():
+    method = Homotopy(toward="fixed_spline", penalty=1e-3, segment=20)
+    _, batch = prepare(method, noise=0.05, step=0.03)
+    observed, _ = observed_with(0.05, 600, 0.03)
+    states = ((observed["train"] - observed["mean"]) / observed["scale"]).to_numpy()[1, 0]
+    expected = [make_smoothing_spline(0.03 * np.arange(600), x, lam=1e-3) for x in states.T]
+    start = batch.index[1, 0].item()
+    fine = 0.03 * (start + np.arange(41) / 2)
+    torch.testing.assert_close(
+        batch["fixed_spline"][1, 0].numpy(), np.stack([e(fine) for e in expected], -1), rtol=0, atol=1e-8
+    )
+
+
+def test_fixed_segments_are_all_in_every_step_and_meet_where_one_ends_and_another_begins():
+    method = MultipleShooting(partition=True, segment=50, weight=1.0)
+    truth, batch = prepare(method, batch=120, substeps=4)  # of 5 samples, as 12 of 50
+    assert batch.index.tolist() == [[*range(0, 550, 50)]] * 2
+    assert batch["partition"].sum(1).tolist() == [10, 10]
+    (states,) = modules = own(method)
+    loss = method.loss(truth, batch, now(), *modules)
+    assert (loss < 1e-8).all()
+    states[0].data.normal_(generator=torch.Generator().manual_seed(0))
+    moved = method.loss(truth, batch, now(), *modules)
+    moved.sum().backward()
+    free = (states[0].grad != 0).any(-1)
+    assert free.nonzero()[:, 1].tolist() == [*range(0, 550, 50)] * 2, "states that no segment begins with are free"
+    s = torch.stack([batch.start[:, b] + STEP * states[0][:, 50 * b] for b in range(11)], 1)
+    ends = batch.rollout(truth, start=s)
+    gaps = (ends[:, :-1, -1] - s[:, 1:]).square().mean((1, 2))
+    error = (ends - batch.states).square().mean(-1).sum((1, 2)) / 11 / 50
+    torch.testing.assert_close(moved, error + gaps)
+
+
+def test_of_more_fixed_segments_than_a_batch_some_are_drawn():
+    _, batch = prepare(MultipleShooting(partition=True), batch=64)
+    assert batch.index.shape == (2, 64) and (batch.index % 5 == 0).all() and len(batch.index[0].unique()) > 30
 
 
 def test_synchronization_alone_never_lets_go():

@@ -23,7 +23,6 @@ from nearorbit.training.checkpoint import Checkpoint
 from nearorbit.training.devices import captured
 from nearorbit.training.loop import Loop, train
 from nearorbit.training.methods.base import inputs
-from nearorbit.training.optimizer import Adam, clipped, flatten, gradient
 
 INPUTS = ("observations", "neighbors")
 
@@ -92,6 +91,8 @@ def test_cells_of_different_shapes_are_refused():
     with pytest.raises(StudyError, match="number 2 has"):
         stacked([observations(samples=600), observations(samples=500)])
     observed = observations()
+    continued = observed.assign(continuation=observed["train"][:, :, :9].rename(time="continuation_time"))
+    assert stacked([observed, continued]).identical(stacked([observed, observed]))  # what follows is not learned from
     with pytest.raises(StudyError, match="'behind': 2"):
         stacked([neighbors(observed, count=5, theiler=0.5, ahead=5, behind=behind) for behind in (0, 2)])
     with pytest.raises(StudyError, match="'anchors': 40"):
@@ -161,41 +162,6 @@ def test_a_member_whose_loss_is_not_finite_is_counted_and_leaves_the_others_alon
     assert all(p.isfinite().all() for p in field.parameters())
     for a, b in zip(field.parameters(), healthy.parameters(), strict=True):
         assert torch.equal(a[[0, 2]], b[[0, 2]])
-
-
-def test_adam_takes_the_steps_of_the_library():
-    ours, theirs = torch.ones(2, 5, dtype=torch.float64), torch.ones(2, 5, dtype=torch.float64)
-    adam, library = Adam(ours), torch.optim.Adam([theirs])
-    for step in range(20):
-        theirs.grad = torch.randn(2, 5, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
-        library.param_groups[0]["lr"] = 0.01 * (step + 1)
-        library.step()
-        adam.update(theirs.grad, torch.tensor([0.01 * (step + 1)], dtype=torch.float64))
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-
-
-def test_gradients_are_clipped_member_by_member():
-    gradients, broken = clipped(torch.tensor([[3.0, 4.0], [0.3, 0.4], [torch.nan, 1.0]]), 1.0)
-    torch.testing.assert_close(gradients, torch.tensor([[0.6, 0.8], [0.3, 0.4], [0.0, 0.0]]))
-    assert broken.tolist() == [False, False, True]
-
-
-def test_the_flat_weights_and_gradients_are_laid_out_alike():
-    field = NeuralField(3, [0, 1], width=8)
-    weights = flatten(field)
-    loss = sum(((i + 1) * p).sum() for i, p in enumerate(field.parameters()))
-    laid = gradient(loss, field)
-    assert weights.shape == laid.shape
-    weights.copy_(laid)
-    for i, p in enumerate(field.parameters()):
-        assert (p == i + 1).all()
-
-
-def test_the_rate_rises_to_its_peak_and_falls_to_nearly_nothing():
-    settings = Training(steps=1000, learning_rate=1.0)
-    rates = [settings.rate(step) for step in range(1000)]
-    assert max(rates) == pytest.approx(1.0, abs=1e-4) and rates.index(max(rates)) in range(295, 305)
-    assert rates[0] < 0.05 and rates[-1] < 1e-3
 
 
 def test_a_table_of_neighbors_of_other_data_is_refused(data):

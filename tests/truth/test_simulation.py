@@ -6,6 +6,8 @@ import pytest
 import xarray as xr
 from scipy.integrate import solve_ivp
 
+from nearorbit.data.observations import observe
+from nearorbit.evaluation.observed import with_observed
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
 from nearorbit.truth import attractors, integrators, simulation
@@ -75,6 +77,24 @@ def test_spectrum_of_rossler_is_the_published_one():
     result = spectrum_of(build("Rossler", a=0.2, b=0.2, c=5.7))
     assert_as_published(result, [0.0714, 0, -5.394])
     assert_as_asked(result)
+
+
+@pytest.mark.slow
+def test_spectrum_of_the_hyperchaotic_system_of_chen_is_the_published_one():
+    result = spectrum_of(build("hyperchaotic_chen"))
+    assert_as_published(result, [0.555])
+    assert_as_asked(result)
+    assert int((result["exponents"] > 3 * result["stderr"]).sum()) == 2
+    np.testing.assert_allclose(result["exponents"][-1], -26.08, rtol=2e-3)
+    np.testing.assert_allclose(result["exponents"].sum(), -25.42, rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_lotka_volterra_has_two_zeros_and_the_means_of_its_fixed_point():
+    result = spectrum_of(build("lotka_volterra"), horizon=60)
+    assert result.attrs["motion"] == "quasi-periodic or regular" and result["converged"] == 1
+    np.testing.assert_allclose(result["exponents"], 0, atol=1e-3)
+    np.testing.assert_allclose(result["mean"], [1.8 / 0.8, 1.3 / 0.9], rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -273,6 +293,73 @@ def test_windows_end_inside_the_training_orbit_and_continue_beyond_it(lorenz, ex
     np.testing.assert_array_equal(truth["windows"][1, 4, 0], orbits["train"][1, 1, 199 - 50 + 25])
     np.testing.assert_array_equal(truth["windows"][1, 4, 26], orbits["continuation"][1, 1, 0])
     assert np.array_equal(np.isnan(truth["windows"][0, :, :, 0]), region == -1)
+
+
+def test_windows_go_on_beyond_the_data_for_as_many_samples_as_asked(lorenz, exponents):
+    data = DATA | {"samples": 31, "samples_per_period": 25}
+    orbits = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=1, data=data, window=4, beyond=31)
+    assert orbits.sizes["continuation_time"] == 31
+    asked = EVALUATION | {"windows": 1, "window": 4, "beyond": 31}
+    truth = simulation.truth(lorenz, orbits, exponents, label="Lorenz", evaluation=asked)
+    assert truth["region"].values.tolist() == [[0] * 31 + [1] * 31]
+    np.testing.assert_array_equal(truth["windows"][0, 0, :31], orbits["train"][0, 0])
+    np.testing.assert_array_equal(truth["windows"][0, 0, 31:], orbits["continuation"][0, 0])
+
+
+def test_what_was_observed_of_the_windows_is_the_windows_where_there_is_no_noise(lorenz, exponents):
+    orbits = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA | {"orbits": 3}, window=2)
+    truth = simulation.truth(lorenz, orbits, exponents, label="Lorenz", evaluation=EVALUATION)
+    clean, noisy = (observe(orbits, exponents, label="Lorenz", noise=noise) for noise in (0.0, 0.1))
+    np.testing.assert_array_equal(with_observed(truth, clean)["observed"], truth["windows"])
+    seen = with_observed(truth, noisy)["observed"]
+    np.testing.assert_array_equal(seen[1, 4, :26], noisy["train"][1, 1, 174:])
+    noise = (seen - truth["windows"]) / exponents["deviation"]
+    np.testing.assert_allclose([noise.where(truth["region"] == region).std() for region in (0, 1)], 0.1, rtol=0.1)
+    xr.testing.assert_identical(with_observed(truth, noisy.drop_dims("continuation_time")), truth)
+
+
+def test_a_start_is_where_the_training_orbit_of_every_seed_begins(lorenz, exponents):
+    data = DATA | {"start": [1.2, 2.1, 1.7], "transient": 0}
+    found = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=data, window=1)
+    step, shape = float(found["step"]), found["train"].shape
+    assert shape == (2, 1, 200, 3) and found["redrawn"].values.tolist() == [0, 0]
+    np.testing.assert_array_equal(found["train"][:, 0, 0], [[1.2, 2.1, 1.7]] * 2)
+    expected = integrators.orbits_of(lorenz)(np.array([1.2, 2.1, 1.7]), step * np.arange(200))
+    np.testing.assert_allclose(found["train"][1, 0], expected, rtol=1e-6)
+    held = found["validation"].values
+    assert np.abs(held[0] - held[1]).max() > 1
+    away = np.abs(held[:, 0, :1] - exponents["states"].values) / exponents["deviation"].values
+    assert (away.max(-1).min(-1) < 0.01).all()  # they begin on the attractor, and not in the box
+    late = simulation.orbits(
+        lorenz, exponents, label="L", seeds=1, data=data | {"transient": 10 * step / 1.5}, window=1
+    )
+    np.testing.assert_allclose(late["train"][0, 0, :20], expected[10:30], rtol=1e-6)
+
+
+def test_a_start_whose_orbit_leaves_is_refused(lorenz, exponents):
+    data = DATA | {"start": [1e3, 0.0, 0.0], "transient": 0}
+    with pytest.raises(StudyError, match=r"data\.\*\.start, \[1000\.0, 0\.0, 0\.0\], leaves 8 deviations"):
+        simulation.orbits(lorenz, exponents, label="Lorenz", seeds=1, data=data, window=1)
+
+
+def test_shared_orbits_are_those_of_the_first_seed(lorenz, exponents):
+    shared, fresh = (
+        simulation.orbits(lorenz, exponents, label="Lorenz", seeds=3, data=DATA | {"shared": shared}, window=1)
+        for shared in (True, False)
+    )
+    for name in ("train", "validation", "continuation", "redrawn"):
+        assert shared[name].shape == fresh[name].shape
+        for seed in range(3):
+            np.testing.assert_array_equal(shared[name][seed], fresh[name][0])
+
+
+def test_samples_may_be_spaced_in_lyapunov_times_where_there_is_one(lorenz, exponents):
+    data = {"orbits": 1, "samples": 20, "samples_per_lyapunov_time": 50, "transient": 10}
+    found = simulation.orbits(lorenz, exponents, label="Lorenz", seeds=1, data=data, window=1)
+    assert float(found["step"]) == pytest.approx(0.02 / 0.9056, rel=0.02)
+    regular = exponents.assign_attrs(motion="periodic")
+    with pytest.raises(StudyError, match=r"systems\.cycle: its motion is periodic, and there is no Lyapunov time"):
+        simulation.orbits(lorenz, regular, label="cycle", seeds=1, data=data, window=1)
 
 
 class Sinking(System):

@@ -7,7 +7,7 @@ import torch
 
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
-from nearorbit.truth.integrators import compiled
+from nearorbit.truth.integrators import compiled, orbits_of
 from nearorbit.truth.systems.dysts_flow import metadata
 from nearorbit.truth.systems.kuramoto_sivashinsky import operators
 
@@ -148,3 +148,27 @@ def test_kuramoto_sivashinsky_conserves_the_mean():
     system = build("kuramoto_sivashinsky", length=22.0, grid=32)
     x = np.random.default_rng(0).standard_normal((3, 32))
     np.testing.assert_allclose(system(x).mean(-1), 0, atol=1e-11)
+
+
+def test_the_hyperchaotic_system_of_chen_is_as_published():
+    system = build("hyperchaotic_chen")
+    x = np.array([1.0, 2.0, 3.0, 4.0])
+    np.testing.assert_allclose(system(x), [35 * (2 - 1) + 4, (7 - 3) * 1 + 12 * 2, 1 * 2 - 3 * 3, 2 * 3 + 0.58 * 4])
+    np.testing.assert_allclose(np.trace(compiled(system)(x)[1]), 12 + 0.58 - 35 - 3)
+
+
+def test_lotka_volterra_conserves_its_function_and_turns_around_its_fixed_point():
+    system = build("lotka_volterra")
+    np.testing.assert_allclose(system(np.array([1.8 / 0.8, 1.3 / 0.9])), 0, atol=1e-15)
+    x, y = orbits_of(system)(system.start, np.linspace(0, 30, 100)).T
+    conserved = 0.8 * x - 1.8 * np.log(x) + 0.9 * y - 1.3 * np.log(y)
+    np.testing.assert_allclose(conserved, conserved[0], rtol=1e-12)
+    assert x.max() > 8 and y.max() > 6
+
+
+@pytest.mark.parametrize("value", [[1.0], [1.0, 2.0, 3.0], 1.0, "ab", [1.0, -2.0], [1.0, "y"], [float("nan"), 1.0]])
+def test_a_start_that_is_no_state_is_refused(value):
+    with pytest.raises(
+        StudyError, match=r"'lotka_volterra': 'start.* has to be a (list of 2 numbers, x, y|finite number)"
+    ):
+        build("lotka_volterra", start=value)

@@ -27,6 +27,7 @@ rule score:
         forecast=[
             f"results/{{study}}/{{system}}/{data}/{method}/forecast.nc" for data in study.data for method in JUDGED
         ],
+        observations=[f"results/{{study}}/{{system}}/{data}/observations.nc" for data in study.data for _ in JUDGED],
     output:
         scores="results/{study}/{system}/scores.csv",
     log:
@@ -38,7 +39,8 @@ rule score:
         settings=settings("score"),
     shell:
         "python -m nearorbit score --settings {params.settings:q}"
-        " --truth {input.truth} --forecast {input.forecast} --scores {output.scores} 2>&1 | tee {log}"
+        " --truth {input.truth} --forecast {input.forecast} --observations {input.observations}"
+        " --scores {output.scores} 2>&1 | tee {log}"
 
 
 rule collect:

@@ -28,7 +28,7 @@ rule train:
 
 # Where several cells may be trained together data come first, so that there are several to take.
 if checked_cells(rules.train.rule.resources["cells_per_training"]) > 1:
-    for proxy in (rules.exponents, rules.orbits, rules.observe, rules.neighbors, rules.supervise):
+    for proxy in (rules.exponents, rules.orbits, rules.observe, rules.neighbors, rules.supervise, rules.propagate):
         proxy.rule.priority = 1
 
 

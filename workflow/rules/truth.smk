@@ -93,3 +93,20 @@ rule supervise:
     shell:
         "python -m nearorbit supervise --settings {params.settings:q} --observations {input.observations}"
         " --exponents {input.exponents} --supervision {output.supervision} 2>&1 | tee {log}"
+
+
+rule propagate:
+    input:
+        observations="results/{study}/{system}/{data}/observations.nc",
+    output:
+        propagators="results/{study}/{system}/{data}/propagators.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/propagators.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("propagate", "systems"),
+        settings=settings("propagate"),
+    shell:
+        "python -m nearorbit propagate --settings {params.settings:q} --observations {input.observations}"
+        " --propagators {output.propagators} 2>&1 | tee {log}"

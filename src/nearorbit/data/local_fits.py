@@ -30,7 +30,8 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.data.local_maps import flow_maps
-from nearorbit.data.neighbors import nearest, search
+from nearorbit.data.neighbors import nearest
+from nearorbit.data.search import search
 from nearorbit.dynamics.lyapunov import standard_error
 
 CONDITION = 1e8  # of eigenvectors, beyond which a logarithm loses half of the digits

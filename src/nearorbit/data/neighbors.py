@@ -14,6 +14,10 @@ mostly noise. There are three selections,
               then again and again the one whose largest :math:`|\cos|` with those chosen is least
 ============  =========================================================================================
 
+Neighbors that follow one another in time say the same thing several times: with ``one_per_pass`` only the nearest of
+each pass of an orbit is one, the others being within the Theiler window of it. And a shell from which members are drawn
+anew for every batch (``draw: batch``) is a *ring*, see :mod:`nearorbit.data.rings`.
+
 and two ways around the noise, which make neighbors out of states that are close only as observed: to choose among
 smoothing splines of the orbits, and to choose among the states ``behind`` samples earlier, :math:`|x_{j-m} - x_{i-m}|`
 instead of :math:`|x_j - x_i|`, whose noise is independent of that of the displacements now. (It is not if both are
@@ -29,25 +33,22 @@ References:
       1986)
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.spatial import cKDTree
 
 from nearorbit.data import smoothing
+from nearorbit.data.rings import ring
+from nearorbit.data.search import CANDIDATES, CHUNK, chunks, moments, one_per_pass, search
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import MANY
 from nearorbit.study.seeds import generator
 from nearorbit.study.selection import Selection
 
 SPARE = 16  # candidates asked for beyond the neighbors wanted; few points have more of them within the Theiler window
-TREE_DIMENSION = 15  # above, a k-d tree visits nearly all points and matrix products are faster
-CHUNK = 1024  # states that are searched for at once, less where more than CANDIDATES are looked at
-CANDIDATES = 2**18
-
-Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+PASS = 3  # states of one pass among the nearest, about
 
 
 def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dataset:
@@ -61,15 +62,16 @@ def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dat
     Returns:
         ``index`` (seed, point, neighbor): neighbors as positions in the flattened (orbit, time), the same numbering as
         ``point``, from near to far, or with ``spread`` as they were chosen; -1 for states that fewer than ``ahead``
-        samples follow or fewer than ``behind`` precede. ``distance`` of the same shape, in standardized coordinates,
+        samples follow or fewer than ``behind`` precede. Of a ring they are the candidates, in a random order, and -1
+        beyond the last one. ``distance`` of the same shape, in standardized coordinates,
         between the states that were compared (so smoothed or earlier ones); NaN there. Of more than a million states
         of a seed, indices are int32 and distances float32. With ``anchors`` there are only their rows, and ``anchor``
         (seed, point) are their positions, which ascend. The settings are attributes, and ``window`` is the Theiler
         window in samples.
 
     Raises:
-        StudyError: If a setting is out of range, a state has too few admissible neighbors, or there are fewer states
-            than anchors.
+        StudyError: If a setting is out of range, a state has too few admissible neighbors (of a ring, all states), or
+            there are fewer states than anchors.
     """
     try:
         selection = Selection(**settings)
@@ -81,12 +83,13 @@ def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dat
     )
     seeds, (orbits, samples, _) = observations["seed"].to_numpy(), states.shape[1:]
     drawn = [_anchors(int(seed), selection, orbits, samples, ahead) for seed in seeds]
-    found = [_selected(*of, selection, window, ahead) for of in zip(states.to_numpy(), drawn, strict=True)]
+    given = zip(seeds, states.to_numpy(), drawn, strict=True)
+    found = [_selected(int(seed), orbits, of, selection, window, ahead) for seed, orbits, of in given]
     index, distance = (np.stack(arrays) for arrays in zip(*found, strict=True))
     dimensions = ("seed", "point", "neighbor")
     rows = {} if selection.anchors is None else {"anchor": (dimensions[:2], np.stack(drawn).astype(index.dtype))}
     # NetCDF has neither booleans nor None.
-    recorded = {k: int(v) if k == "smoothed" else v for k, v in asdict(selection).items() if v is not None}
+    recorded = {k: int(v) if isinstance(v, bool) else v for k, v in asdict(selection).items() if v is not None}
     return xr.Dataset(
         {
             "index": (dimensions, index),
@@ -114,27 +117,22 @@ def _anchors(seed: int, selection: Selection, orbits: int, samples: int, ahead: 
 
 
 def _selected(
-    states: np.ndarray, anchors: np.ndarray, selection: Selection, window: int, ahead: int
+    seed: int, states: np.ndarray, anchors: np.ndarray, selection: Selection, window: int, ahead: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices and distances of the neighbors of anchors (A) in orbits (O, T, D); see :func:`nearest`."""
     if selection.smoothed:
         states = smoothing.smoothed(states, refinement=1)
-    index, distance = nearest(
-        states,
-        count=min(selection.pool, states.shape[0] * states.shape[1]),
-        least=selection.count,
-        window=window,
-        ahead=ahead,
-        behind=selection.behind,
-        inner=selection.inner,
-        outer=selection.farthest,
-        anchors=anchors,
-    )
+    wanted: dict[str, Any] = {"count": min(selection.pool, states.shape[0] * states.shape[1]), "least": selection.count}
+    around: dict[str, Any] = {"window": window, "ahead": ahead, "behind": selection.behind, "anchors": anchors}
+    around |= {"inner": selection.inner, "outer": selection.farthest}
+    if selection.draw == "batch":
+        return ring(states, **wanted, **around, seed=seed)
+    index, distance = nearest(states, **wanted, **around, passes=selection.one_per_pass)
     if selection.selection != "spread":
         return index, distance
     points = states.reshape(-1, states.shape[-1])
     chosen = np.zeros((len(index), selection.count), index.dtype)
-    for rows in _chunks(np.flatnonzero(index[:, 0] >= 0), CHUNK):
+    for rows in chunks(np.flatnonzero(index[:, 0] >= 0), CHUNK):
         displacements = points[index[rows] - selection.behind] - points[anchors[rows] - selection.behind, None]
         displacements[index[rows] < 0] = np.nan
         chosen[rows] = spread(displacements, selection.count)
@@ -152,6 +150,7 @@ def nearest(
     inner: float = 0.0,
     outer: float = np.inf,
     anchors: np.ndarray | None = None,
+    passes: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the nearest neighbors of the states of some orbits; exact.
 
@@ -165,6 +164,8 @@ def nearest(
         inner: The least distance of a neighbor.
         outer: The largest distance of a neighbor.
         anchors: The positions in the flattened (O, T), with shape (A,), that they are found for; all if not given.
+        passes: Whether only the nearest of each pass of an orbit counts, see
+            :func:`nearorbit.data.search.one_per_pass`.
 
     Returns:
         Indices into the flattened (O, T) and distances, both with shape (A, K); -1 and NaN in the rows of states that
@@ -176,8 +177,7 @@ def nearest(
     """
     least = count if least is None else least
     orbits, samples, dimension = states.shape
-    time = np.tile(np.arange(samples), orbits)
-    orbit = np.repeat(np.arange(orbits), samples)
+    time, moment = np.tile(np.arange(samples), orbits), moments(orbits, samples, window)
     starts = np.flatnonzero((time >= behind) & (time < samples - ahead))
     if not len(starts):
         raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
@@ -187,22 +187,24 @@ def nearest(
     single = len(points) > MANY
     index = np.full((len(anchors), count), -1, np.int32 if single else np.int64)
     distance = np.full((len(anchors), count), np.nan, np.float32 if single else np.float64)
-    rows, asked = np.flatnonzero(np.isin(anchors, starts)), count + SPARE
+    rows, asked = np.flatnonzero(np.isin(anchors, starts)), (PASS if passes else 1) * count + SPARE
     while len(rows):
         asked = min(asked, len(starts))
         starved = []
-        for chunk in _chunks(rows, min(CHUNK, CANDIDATES // asked + 1)):
+        for chunk in chunks(rows, min(CHUNK, CANDIDATES // asked + 1)):
             here = anchors[chunk][:, None]
             distances, near = find(points[here[:, 0] - behind], asked)
             there = starts[near]
-            admissible = (orbit[here] != orbit[there]) | (abs(time[here] - time[there]) > window)
+            admissible = abs(moment[here] - moment[there]) > window
             admissible &= (inner <= distances) & (distances <= outer)
+            if passes:
+                admissible = one_per_pass(moment[there], admissible, window=window, count=count)
             found = admissible.sum(1)
             exhausted = (distances[:, -1] > outer) | (asked == len(starts))
             if (few := exhausted & (found < least)).any():
                 first = few.argmax()
                 number, state = divmod(int(here[first, 0]), samples)
-                raise StudyError(_starvation(number, state, found[first], least, window, inner, outer))
+                raise StudyError(_starvation(number, state, found[first], least, window, inner, outer, passes))
             # A stable sort brings the admissible candidates to the front and keeps their order of distance.
             chosen = np.argsort(~admissible, axis=1, kind="stable")[:, :count]
             present = np.take_along_axis(admissible, chosen, 1)
@@ -240,49 +242,15 @@ def spread(displacements: np.ndarray, count: int) -> np.ndarray:
     return chosen
 
 
-def search(points: np.ndarray) -> Search:
-    """Prepare to look for the nearest of some points: by a k-d tree, or by matrix products in many dimensions.
-
-    Arguments:
-        points: With shape (N, D).
-
-    Returns:
-        A function of queries with shape (Q, D) and a count K, from 1 to N, which returns the distances and the indices
-        of the K points nearest to each query, from near to far, both with shape (Q, K). The products hold Q x N
-        numbers: ask for some thousand queries at once, not for all.
-    """
-    return _tree(points) if points.shape[1] <= TREE_DIMENSION else _products(points)
-
-
-def _chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    return (rows[i : i + size] for i in range(0, len(rows), size))
-
-
-def _tree(points: np.ndarray) -> Search:
-    tree = cKDTree(points)
-    return lambda queries, count: tree.query(queries, k=np.arange(1, count + 1))
-
-
-def _products(points: np.ndarray) -> Search:
-    squares = np.einsum("nd,nd->n", points, points)
-
-    def find(queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        # |q|^2 is left out: it changes no order. What the products cancel is computed again for the few that are kept.
-        closeness = squares - 2 * queries @ points.T
-        near = np.argpartition(closeness, count - 1, axis=1)[:, :count]
-        distances = np.linalg.norm(points[near] - queries[:, None], axis=-1)
-        order = np.argsort(distances, axis=1, kind="stable")
-        return np.take_along_axis(distances, order, 1), np.take_along_axis(near, order, 1)
-
-    return find
-
-
-def _starvation(orbit: int, state: int, found: int, count: int, window: int, inner: float, outer: float) -> str:
+def _starvation(
+    orbit: int, state: int, found: int, count: int, window: int, inner: float, outer: float, passes: bool
+) -> str:
     bounded = inner > 0 or outer < np.inf
     distances = f" at distances from {inner:g} to {outer:g}" if bounded else ""
     wider = " a wider shell (inner, outer)," if bounded else ""
+    apart = ", each of another pass," if passes else ""
     return (
-        f"state {state} of orbit {orbit} needs {count} neighbors outside its Theiler window of {window} samples"
+        f"state {state} of orbit {orbit} needs {count} neighbors{apart} outside its Theiler window of {window} samples"
         f"{distances} and has {found}; ask for fewer (count), a shorter window (theiler),{wider} "
         f"or more data (data.*.samples, data.*.orbits)"
     )

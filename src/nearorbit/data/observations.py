@@ -7,7 +7,8 @@ about one,
 .. math:: y = (x - m) / s, \qquad \tau = r t, \qquad \mathrm{rms} \, |dy / d\tau| \approx 1 .
 
 Exponents, Jacobians and horizons are reported in system units all the same
-(:class:`nearorbit.dynamics.fields.Transformed`).
+(:class:`nearorbit.dynamics.fields.Transformed`). A study may ask for networks that see the system's own units and time
+instead (:func:`in_system_units`).
 
 *Precision.* Of up to a million states of a seed everything is kept as it is computed, in double precision. Of more,
 observed states are rounded to single precision, and so is what is computed along them: neighbors and supervision. That
@@ -21,40 +22,72 @@ from typing import cast
 import numpy as np
 import xarray as xr
 
+from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import LEAST, MANY
 from nearorbit.study.seeds import generator
 
+ORBITS = ("train", "validation", "continuation")  # in the order in which noise is drawn for them
+NOISE_IN, SMOOTH = ("deviations", "means", "units"), (None, "spline")
+TOGETHER = 256  # orbits that are smoothed at once
 
-def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: float = 0.0) -> xr.Dataset:
-    """Observe the training and validation orbits with noise.
+
+def observe(
+    orbits: xr.Dataset,
+    exponents: xr.Dataset,
+    *,
+    label: str,
+    noise: float = 0.0,
+    noise_in: str = "deviations",
+    noiseless_start: bool = False,
+    smooth: str | None = None,
+    shared: bool = False,
+) -> xr.Dataset:
+    """Observe the training and validation orbits with noise, and smooth them if asked.
 
     Arguments:
-        orbits: The noiseless orbits ``train`` and ``validation``, from :func:`nearorbit.truth.simulation.orbits`.
-        exponents: The statistics of the attractor; ``deviation`` is what the noise is relative to.
+        orbits: The noiseless orbits ``train`` and ``validation``, and ``continuation`` if there are any, from
+            :func:`nearorbit.truth.simulation.orbits`.
+        exponents: The statistics of the attractor.
         label: The label of the system, which names the stream of random numbers.
-        noise: The standard deviation of the noise, relative to each component's deviation on the attractor.
+        noise: The standard deviation of the noise of each component, relative to what ``noise_in`` says.
+        noise_in: ``deviations``, of the component on the attractor; ``means``, the modulus of its mean along the
+            training orbits of the seed; ``units``, those of the system.
+        noiseless_start: Whether the first sample of each orbit has no noise.
+        smooth: ``spline`` replaces the observed orbits, to train on and for validation, by their cubic smoothing
+            splines (:mod:`nearorbit.data.smoothing`). The noise is the same as without.
+        shared: Whether all seeds have the noise of seed 0.
 
     Returns:
-        ``train`` and ``validation`` with noise, in system units and of the shapes given, ``train`` in single precision
-        if it has more than a million states of a seed; ``mean`` and ``scale`` (seed, component) of the training data,
-        and ``rate`` (seed), model time per unit of system time; with ``step`` and ``period`` in system time;
-        ``integration_error`` (seed, substeps), if the orbits have it; and ``fingerprint`` (seed), by which what is
-        computed along them knows them again.
+        ``train``, ``validation`` and ``continuation`` with noise, in system units and of the shapes given, ``train`` in
+        single precision if it has more than a million states of a seed; ``mean`` and ``scale`` (seed, component) of the
+        training data, and ``rate`` (seed), model time per unit of system time; with ``step`` and ``period`` in system
+        time; ``integration_error`` (seed, substeps), if the orbits have it; and ``fingerprint`` (seed), by which what
+        is computed along them knows them again. The continuation is what is measured against, and never smoothed.
 
     Raises:
-        StudyError: If ``noise`` is negative, or a component does not vary.
+        StudyError: If ``noise`` is negative, there is no such ``noise_in`` or ``smooth``, an orbit is too short to be
+            smoothed, or a component does not vary.
     """
     if not noise >= 0:
-        raise StudyError(f"noise must be at least 0 (relative to the deviation on the attractor), not {noise}")
-    deviation = noise * exponents["deviation"].to_numpy()
-    kept = [name for name in ("train", "validation", "step", "period", "integration_error") if name in orbits]
+        raise StudyError(f"noise must be at least 0 (relative to {noise_in}), not {noise}")
+    if noise_in not in NOISE_IN or smooth not in SMOOTH:
+        raise StudyError(
+            f"noise_in is one of {', '.join(NOISE_IN)}, not {noise_in!r}; smooth null or spline, not {smooth!r}"
+        )
+    kept = [name for name in (*ORBITS, "step", "period", "integration_error") if name in orbits]
     observed = orbits[kept].copy(deep=True)
     for seed in orbits["seed"].to_numpy():
-        stream = generator("noise", label, int(seed))
-        for name in ("train", "validation"):
+        stream = generator("noise", label, 0 if shared else int(seed))
+        deviation = noise * _unit(noise_in, orbits["train"].sel(seed=seed), exponents)
+        for name in (name for name in ORBITS if name in observed):
             states = observed[name].sel(seed=seed)
-            states += deviation * stream.standard_normal(states.shape)
+            drawn = deviation * stream.standard_normal(states.shape)
+            if noiseless_start and name != "continuation":
+                drawn[:, 0] = 0
+            states += drawn
+            if smooth and name != "continuation":
+                states[:] = _splines(states.to_numpy())
     mean = observed["train"].mean(["orbit", "time"])
     scale = observed["train"].std(["orbit", "time"])
     largest = abs(observed["train"]).max(["orbit", "time"])
@@ -69,8 +102,33 @@ def observe(orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, noise: flo
         observed["train"] = observed["train"].astype(np.float32)
     prints = [fingerprint(states) for states in observed["train"].transpose("seed", ...).to_numpy()]
     observed["fingerprint"] = "seed", np.array(prints)
-    observed.attrs = {**orbits.attrs, "noise": noise}
+    observed.attrs = {**orbits.attrs, "noise": noise, "noise_in": noise_in, "smooth": smooth or "none"}
     return observed
+
+
+def _unit(noise_in: str, train: xr.DataArray, exponents: xr.Dataset) -> np.ndarray:
+    """What the noise of each component of a seed is relative to, with shape (D,)."""
+    if noise_in == "means":
+        return abs(train.mean(["orbit", "time"])).to_numpy()
+    return exponents["deviation"].to_numpy() if noise_in == "deviations" else np.ones(train.sizes["component"])
+
+
+def _splines(states: np.ndarray) -> np.ndarray:
+    """The smoothing splines of orbits (O, T, D) at their samples, of some orbits at a time for want of memory."""
+    try:
+        parts = [smoothed(states[i : i + TOGETHER], refinement=1) for i in range(0, len(states), TOGETHER)]
+    except ValueError as error:
+        raise StudyError(f"data.*.smooth: {error}; raise data.*.samples, or leave out smooth") from None
+    return np.concatenate(parts)
+
+
+def in_system_units(observations: xr.Dataset) -> xr.Dataset:
+    """Make observations whose model coordinates are those of the system: mean 0, scale 1 and rate 1."""
+    return observations.assign(
+        mean=xr.zeros_like(observations["mean"]),
+        scale=xr.ones_like(observations["scale"]),
+        rate=xr.ones_like(observations["rate"]),
+    )
 
 
 def fingerprint(states: np.ndarray) -> int:

@@ -22,12 +22,13 @@ PER_DECADE = 8
 DIFFERENCE = 1e-3  # in log lambda, for the derivative of log det B
 
 
-def smoothed(states: np.ndarray, *, refinement: int = 2) -> np.ndarray:
+def smoothed(states: np.ndarray, *, refinement: int = 2, penalty: float | None = None) -> np.ndarray:
     """Evaluate the smoothing spline of each orbit at its samples and at the points between them.
 
     Arguments:
         states: Equally spaced samples of orbits, with shape (*, T, D).
         refinement: How many intervals each sample interval is divided into.
+        penalty: That of all splines, in units of a sample interval cubed; chosen by cross-validation if None.
 
     Returns:
         The values of the splines, with shape (*, refinement * (T - 1) + 1, D); time in units of a sample interval.
@@ -39,15 +40,21 @@ def smoothed(states: np.ndarray, *, refinement: int = 2) -> np.ndarray:
     if samples < 5:
         raise ValueError(f"a smoothing spline needs at least 5 samples of an orbit, not {samples}")
     lines = np.moveaxis(states, -2, 0).reshape(samples, -1)
-    least = np.full(lines.shape[1], np.inf)
+    values, curvatures = _validated(lines) if penalty is None else _fit(lines, penalty)
+    fine = _between(values, curvatures, refinement)
+    return np.moveaxis(fine.reshape(len(fine), *states.shape[:-2], states.shape[-1]), 0, -2)
+
+
+def _validated(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit lines with the penalties that cross-validation chooses; see :func:`_fit`."""
+    least, samples = np.full(lines.shape[1], np.inf), len(lines)
     values, curvatures = np.empty_like(lines), np.empty_like(lines)
     for penalty in np.logspace(*DECADES, (DECADES[1] - DECADES[0]) * PER_DECADE + 1):
         fitted, curvature = _fit(lines, penalty)
         score = ((lines - fitted) ** 2).sum(0) / (samples - _trace(samples, penalty)) ** 2
         better = score < least
         least[better], values[:, better], curvatures[:, better] = score[better], fitted[:, better], curvature[:, better]
-    fine = _between(values, curvatures, refinement)
-    return np.moveaxis(fine.reshape(len(fine), *states.shape[:-2], states.shape[-1]), 0, -2)
+    return values, curvatures
 
 
 def _fit(lines: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:

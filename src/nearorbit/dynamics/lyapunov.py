@@ -80,7 +80,8 @@ def spectrum(
     r"""Estimate all Lyapunov exponents from few long orbits.
 
     The estimate has converged when the standard error of the leading exponent is at most
-    :math:`\max(r |\lambda_1|, a)` and that of the sum at most `total` of the largest modulus, and a leading exponent
+    :math:`\max(r |\lambda_1|, a)` and that of the sum at most `total` of the largest modulus, or :math:`a` where none
+    has made tangents grow or shrink by more than shear does, and a leading exponent
     that is positive beyond three standard errors has made tangents grow enough to tell chaos from shear. If it has not
     at `horizon`, the orbits go on, up to `longest`. Short orbits are biased and their errors look too small: a horizon
     spans at least hundreds of periods, and more starts do not replace it.
@@ -125,7 +126,8 @@ def spectrum(
             x, tangents, grown = _block(propagate, x, tangents, block / count, count, spread)
             rates.append(grown / block)
         history = np.stack(rates).reshape(len(rates), *groups, orbits, dimension)
-        exponents, stderr, converged = _estimate(history, relative=relative, absolute=absolute, total=total)
+        asked = {"relative": relative, "absolute": absolute, "total": total}
+        exponents, stderr, converged = _estimate(history, elapsed=len(rates) * block, **asked)
         grown = exponents[..., 0] * len(rates) * block
         shear = (grown < SHEAR) & (len(rates) >= LASTING * BLOCKS)
         converged &= (exponents[..., 0] <= 3 * stderr[..., 0]) | (grown >= growth) | shear
@@ -219,7 +221,7 @@ def standard_error(history: np.ndarray) -> np.ndarray:
 
 
 def _estimate(
-    history: np.ndarray, *, relative: float, absolute: float, total: float
+    history: np.ndarray, *, elapsed: float, relative: float, absolute: float, total: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exponents (*, K), standard errors (*, K) and whether they are as asked (*), from rates (T, *, S, K)."""
     exponents, stderr = history.mean((0, -2)), standard_error(history)
@@ -227,7 +229,9 @@ def _estimate(
     exponents, stderr = _take(exponents, order), _take(stderr, order)
     of_sum = standard_error(history.sum(-1, keepdims=True))[..., 0]
     leading = stderr[..., 0] <= np.maximum(relative * np.abs(exponents[..., 0]), absolute)
-    return exponents, stderr, leading & (of_sum <= total * np.abs(exponents).max(-1))
+    largest = np.abs(exponents).max(-1)
+    zero = np.where(largest * elapsed < SHEAR, absolute, 0.0)  # a share of exponents that all vanish is none
+    return exponents, stderr, leading & (of_sum <= np.maximum(total * largest, zero))
 
 
 def _settle(

@@ -168,8 +168,9 @@ def ends(found: Spectrum, truth: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         Whether the leading exponent drifts between the two halves of the average, or orbits that were chaotic in the
-        first are not any more and those that were not have stayed so; and whether a member has collapsed to an orbit
-        that is not chaotic; both with shape (E,).
+        first are not any more and those that were not have stayed so, or some orbits are chaotic and others are not in
+        either half: what some have done before, others may still do; and whether a member has collapsed to an orbit
+        that is not chaotic, which it has if half of its orbits have; both with shape (E,).
     """
     halves = np.array_split(found.history[..., 0], 2)  # of the first tangent, which is the fastest
     leading, stderr = (np.stack([f(half) for half in halves]) for f in (_leading, _leading_error))
@@ -180,7 +181,8 @@ def ends(found: Spectrum, truth: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     before, after = (half.mean(0) < floor[:, None] for half in halves)  # (E, S)
     died = (after.mean(-1) >= 0.5) | (found.exponents[:, 0] < floor)
     dying = (after & ~before).any(-1) & ~(before & ~after).any(-1)
-    return drifting | dying, died
+    mixed = (before & after).any(-1) & ~after.all(-1)
+    return drifting | dying | mixed, died
 
 
 def _leading(rates: np.ndarray) -> np.ndarray:

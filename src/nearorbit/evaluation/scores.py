@@ -9,7 +9,7 @@ floor of each metric at this sample size. It competes with none.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import pandas as pd
 import xarray as xr
 
 from nearorbit.evaluation.metrics.base import Metric
+from nearorbit.evaluation.observed import with_observed
 from nearorbit.study import files
 from nearorbit.study.catalogue import TRUTH, entries
 
@@ -28,8 +29,8 @@ COLUMNS = {  # of the long tables
     "scores.csv": (*CELL, "seed", "metric", "unit", "value", "stderr", "status", "converged"),
     "exponents.csv": (*CELL, "seed", *SPECTRUM),
     "costs.csv": (
-        *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "substeps", "compiled", "network",
-        "parameters", "device", "seeds",
+        *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "masked", "substeps", "compiled",
+        "network", "parameters", "device", "seeds",
     ),
     "truth.csv": ("system", "dimension", "period", "motion", *SPECTRUM),
 }  # fmt: skip
@@ -108,6 +109,7 @@ class Results:
         systems: The labels of the systems.
         data: The noise of the data, by label.
         methods: The labels of the methods, without the truth; their order is that of columns and colors.
+        smooth: What the observed orbits were replaced by, by the label of the data; of those where they were.
     """
 
     folder: Path
@@ -115,12 +117,19 @@ class Results:
     data: Mapping[str, float]
     methods: tuple[str, ...]
     gathered: Path | None = None
+    smooth: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
         """Find the results of a study, of which only ``systems``, ``data`` and ``methods`` are read."""
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
-        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered)
+        smooth = {label: spec["smooth"] for label, spec in study["data"].items() if "smooth" in spec}
+        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered, smooth)
+
+    @property
+    def remark(self) -> str:
+        """What the captions of its tables say about its data; empty where they are as they were observed."""
+        return "".join(f" Data {label}: smoothing {kind}s of the noisy orbits." for label, kind in self.smooth.items())
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -147,6 +156,11 @@ class Results:
         path = self.folder.joinpath(*labels, name)
         return files.table(path) if path.exists() else None
 
+    def truth(self, *labels: str) -> xr.Dataset | None:
+        """Load the truth of a system and data, with what was observed if that is there; None if it is missing."""
+        truth, observations = (self.open(f"{name}.nc", *labels) for name in ("truth", "observations"))
+        return None if truth is None else with_observed(truth, observations)
+
     def open(self, name: str, *labels: str) -> xr.Dataset | None:
         """Load ``truth.nc``, ``forecast.nc``, ... of the system or cell with these labels; None if it is missing."""
         path = self.folder.joinpath(*labels, name)
@@ -162,7 +176,7 @@ def collect_scores(results: Results) -> pd.DataFrame:
 def judge(results: Results) -> pd.DataFrame:
     """Judge all cells that have a forecast, whether their systems have scores yet or not."""
     tables = (
-        (cell, results.open("truth.nc", *_labels(cell)[:-1]), results.open("forecast.nc", *_labels(cell)))
+        (cell, results.truth(*_labels(cell)[:-1]), results.open("forecast.nc", *_labels(cell)))
         for cell in results.cells()
     )
     judged = (scores(true, made, **cell) for cell, true, made in tables if true is not None and made is not None)

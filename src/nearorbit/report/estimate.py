@@ -46,6 +46,7 @@ from nearorbit.training.loop import substeps, train
 from nearorbit.training.methods.base import inputs
 from nearorbit.truth import attractors, simulation
 from nearorbit.truth.integrators import compiled
+from nearorbit.truth.propagators import propagators
 from nearorbit.truth.systems.base import System
 
 Job = tuple[str, tuple[str, ...]]  # the stage, and the labels of its cell
@@ -67,7 +68,9 @@ def jobs(study: Study) -> Iterator[Job]:
         name for section in ("tables", "figures") for label in getattr(study, section)
         for name in study.entry(section, label).reads
     }  # fmt: skip
-    wanted = {"supervise": any("supervision" in n for n in needed.values()), "estimators": "estimators.nc" in read}
+    files: set[str] = set().union(*needed.values())
+    wanted = {"supervise": "supervision" in files, "propagate": "propagators" in files}
+    wanted |= {"estimators": "estimators.nc" in read}
     axes: dict[str, Any] = dict(zip(CELL, (study.systems, study.data, study.methods), strict=True))
     axes["neighbors"] = sorted({methods[label].neighbors for label, n in needed.items() if "neighbors" in n})
     for stage, (names, _) in SLICES.items():
@@ -176,7 +179,8 @@ class Pilot:
             self._remember(system, stage)
             return result
 
-        observed = tried("observe", observe, orbits, spectrum, **settings("observe", label, first))
+        asked = settings("observe", label, first)
+        observed = tried("observe", observe, orbits, spectrum, **asked.pop("data"), **asked)
         files, chosen = {}, {}
         for selection in sorted({labels[2] for stage, labels in listed if stage == "neighbors"}):
             asked = settings("neighbors", label, first, selection)
@@ -186,6 +190,8 @@ class Pilot:
         if "supervise" in stages:
             asked = settings("supervise", label, first)
             files["supervision"] = tried("supervise", simulation.supervision, system, observed, spectrum, **asked)
+        if "propagate" in stages:
+            files["propagators"] = tried("propagate", propagators, system, observed)
         if "estimators" in stages:
             tried("estimators", estimators, observed, judged.truth, **settings("estimators", label, first))
         tried("score", scores, judged.truth, judged.truth, system=label, data=first, noise=0.0, method=TRUTH)

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache, partial
 from types import UnionType
@@ -45,6 +46,9 @@ def refuse(problems: Iterable[str]) -> None:
 def entries(package: str) -> Mapping[str, Any]:
     """Collect the entries of a catalogue.
 
+    A catalogue may give all of them what they have in common, by a function ``completed(entry)`` of its module
+    ``base``.
+
     Arguments:
         package: The name of the catalogue, e.g. ``"methods"``.
 
@@ -55,11 +59,13 @@ def entries(package: str) -> Mapping[str, Any]:
         ValueError: If two modules export the same name.
     """
     found: dict[str, Any] = {}
-    for module, exported in _modules(package).items():
+    modules = _modules(package)
+    completed = getattr(sys.modules.get(f"{CATALOGUES[package]}.base"), "completed", lambda entry: entry)
+    for module, exported in modules.items():
         for name, factory in exported.items():
             if name in found:
                 raise ValueError(f"{module}: the name '{name}' is taken by another entry of '{package}'")
-            found[name] = factory
+            found[name] = completed(factory)
     return dict(sorted(found.items()))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from nearorbit.study import sampling
 from nearorbit.study.catalogue import quotes
 from nearorbit.study.places import LABELLED, reserved
 from nearorbit.study.selection import Selection
@@ -21,13 +22,19 @@ def misfits(study: Any) -> Iterator[str]:
     for method, network in study.networks_of.items():
         if not isinstance(network, str):
             yield f"methods.{method}.network: expected a text, not {network!r}{quotes(network)}"
+    if "decay" in study.training and (optimizer := study.training.get("optimizer", "adam")) != "adamw":
+        yield f"training.decay: {optimizer} has no use for it: leave it out, or take training.optimizer: adamw"
     for label, settings in study.neighbors.items():
         try:
             Selection(**settings)
         except ValueError as error:
             yield f"neighbors.{label}: {error}"
+        if "anchors" in settings and study.training["batch"] == "all":
+            yield (
+                f"neighbors.{label}.anchors: segments begin at them, and with training.batch 'all' elsewhere; leave "
+                f"this out, or give the number of segments"
+            )
     for label, data in study.data.items():
-        if ("spacing" in data) == ("samples_per_period" in data):
-            yield f"data.{label}: give one of samples_per_period and spacing (system time), not both or none"
+        yield from sampling.misfits(f"data.{label}", data)
         if data["samples"] <= segment:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"

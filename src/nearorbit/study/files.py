@@ -69,6 +69,7 @@ LAYOUTS = {
         "exponents": "exponent",
         "fingerprint": "seed",
     },
+    "propagators": {"propagator": "seed orbit time component direction", "fingerprint": "seed"},
     "estimators": {
         "jacobian": "estimator seed point component direction",
         "exponents": "estimator seed exponent",

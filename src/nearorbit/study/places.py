@@ -12,13 +12,14 @@ STUDIES = {"quick": SHIPPED / "config.yaml"} | {p.stem: p for p in sorted(SHIPPE
 SNAKEFILE = SHIPPED / "Snakefile"
 CELL = ("system", "data", "method")
 LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
+SUPERVISION = ("supervision.nc", "propagators.nc")  # the truth along observations, for methods that are given it
 RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
     "study": ((), ("README.md", "performance", "compiled")),
     "system": ((), (*LONG, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log")),
     "data": (CELL[:1], ("exponents.nc", "scores.csv")),
     "method": (
         CELL[:2],
-        ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", "supervision.nc", "estimators.nc"),
+        ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", *SUPERVISION, "estimators.nc"),
     ),
     "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc")),
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.places import CELL
+from nearorbit.study.sampling import SEEN
 
 
 def _label_and_system(s: Any, system: str) -> dict[str, Any]:
@@ -42,20 +43,29 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         lambda s, system, data: {
             **_label_and_system(s, system),
             "seeds": s.seeds,
-            "data": _without(s.data[data], "noise"),
+            "data": _without(s.data[data], "noise", *SEEN),
             "window": s.evaluation["window"],
+            "beyond": s.evaluation.get("beyond"),
         },
     ),
     "truth": (
         CELL[:2],
         lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
     ),
-    "observe": (CELL[:2], lambda s, system, data: {"label": system, "noise": s.data[data]["noise"]}),
+    "observe": (
+        CELL[:2],
+        lambda s, system, data: {
+            "label": system,
+            "noise": s.data[data]["noise"],
+            "data": {name: value for name, value in s.data[data].items() if name in (*SEEN, "shared")},
+        },
+    ),
     "neighbors": (
         (*CELL[:2], "neighbors"),
-        lambda s, system, data, neighbors: {"ahead": s.training["segment"], "selection": s.neighbors[neighbors]},
+        lambda s, system, data, neighbors: {"ahead": s.ahead(neighbors), "selection": s.neighbors[neighbors]},
     ),
     "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
+    "propagate": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "estimators": (CELL[:2], lambda s, system, data: {"theiler": next(iter(s.neighbors.values()))["theiler"]}),
     "train": (
         CELL,

@@ -4,7 +4,8 @@ A study file is checked whole before anything runs, against the schema, against 
 everything that is wrong with it is said at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,9 @@ class Study:
     @property
     def axes(self) -> dict[str, Any]:
         """What a table or figure of the whole study has to know of it."""
-        noise = {label: {"noise": spec["noise"]} for label, spec in self.data.items()}
-        return {"systems": list(self.systems), "data": noise, "methods": list(self.methods)}
+        told = ("noise", "smooth")
+        data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}
+        return {"systems": list(self.systems), "data": data, "methods": list(self.methods)}
 
     @property
     def content(self) -> dict[str, Any]:
@@ -56,6 +58,25 @@ class Study:
         """Give the line of the network that a method trains; an entry of the catalogue needs none to be taken as is."""
         label = self.networks_of[method]
         return self.networks.get(label, {CATALOGUED["networks"]: label})
+
+    def ahead(self, selection: str) -> int:
+        """Tell for how many samples neighbors are followed: as long as the methods that use them ask, in segments or by
+        ``follow``.
+
+        It is the study's segment where no line has a length of its own, or no method uses the selection.
+        """
+        usual = self.training["segment"]
+        if not any({"segment", "follow"} & spec.keys() for spec in self.methods.values()):
+            return usual  # without a look at the methods, which would import torch
+        users = [method for method in self.built("methods") if getattr(method, "neighbors", None) == selection]
+        asked = [(getattr(method, "segment", None) or usual, getattr(method, "follow", None) or 0) for method in users]
+        return max((max(lengths) for lengths in asked), default=usual)
+
+    def built(self, section: str) -> Iterator[Any]:
+        """Build what the lines of a section ask for, without those that are refused."""
+        for label in getattr(self, section):
+            with suppress(StudyError):
+                yield self.entry(section, label)
 
     def settings(self, stage: str, *labels: str) -> dict[str, Any]:
         """Pick what a stage sees of the study.

@@ -69,13 +69,14 @@ class Recipe:
             checkpoint=checkpoint,
         )
         seeds = len(histories) // len(cells)
+        masked = spent.pop("masked_by_seed")
         cost = spent | {"seconds": spent["seconds"] / len(cells), "seeds": seeds, "cells": len(cells)}
         for number, (given, paths) in enumerate(zip(cells, outputs, strict=True)):
             members = slice(number * seeds, (number + 1) * seeds)
             names = components(given)
             models.save(paths["model"], trained[members], coordinates[members], network=self.network, components=names)
             pd.concat(histories[members]).to_csv(paths["history"], index=False)
-            pd.DataFrame([cost]).to_csv(paths["costs"], index=False)
+            pd.DataFrame([cost | {"masked": masked[members].mean().item()}]).to_csv(paths["costs"], index=False)
 
 
 @dataclass(frozen=True)

@@ -147,4 +147,6 @@ def _cell(dimension: int, samples: int, count: int, *, ahead: int, behind: int) 
         "fingerprint": observed["fingerprint"],
     }
     table = neighbors(observed, count=count, ahead=ahead, behind=behind)
-    return {"observations": observed, "neighbors": table, "supervision": xr.Dataset(known, {"seed": [0]})}
+    supervision = xr.Dataset(known, {"seed": [0]})
+    maps = supervision[["jacobian", "fingerprint"]].rename(jacobian="propagator")
+    return {"observations": observed, "neighbors": table, "supervision": supervision, "propagators": maps}

@@ -1,12 +1,13 @@
 r"""The one training loop: the same data, batches, optimizer, budget and rule of selection for every method.
 
-Adam on the sum of the members' losses, with a rate that rises to its peak and falls again (one cycle), and the gradient
-of each member clipped by its own norm. A loss of one member does not depend on the weights of another, so that the
-stack trains each member as if it were alone. Every so often all members forecast the validation orbits; the best
-weights of each are kept, or the last, by one rule for all methods.
+Adam, or a relative of it, on the sum of the members' losses, with a rate that rises to its peak and falls again (one
+cycle) or stays, and the gradient of each member clipped by its own norm, or not. A loss of one member does not depend
+on the weights of another, so that the stack trains each member as if it were alone. Every so often all members forecast
+the validation orbits; the best weights of each are kept, there or on the training orbits, or the last, by one rule for
+all methods.
 
-A step whose gradient is not finite is skipped for that member and counted (``skipped`` in the history); it never stops
-the others.
+A step whose gradient is not finite is skipped for that member and counted (``skipped`` in the history, and in a line at
+the end); it never stops the others.
 
 All that a step reads and changes, its number included, is in tensors at fixed places on the device. On a GPU the step
 is therefore captured once, from the batch to the new weights, and replayed in one launch; the host waits for it only
@@ -22,7 +23,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from nearorbit.data.fitted_field import fitted_errors
+from nearorbit.data.observations import in_system_units
 from nearorbit.dynamics.fields import Coordinates, Equations, Field
 from nearorbit.dynamics.integration import least_steps
 from nearorbit.dynamics.models import make
@@ -41,9 +43,9 @@ from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint, Checkpoints
 from nearorbit.training.compilation import compiled, pays
 from nearorbit.training.devices import captured, peak_memory, pick_device
-from nearorbit.training.methods.base import Batch, Method, given, own_parameters, trajectory_error
-from nearorbit.training.optimizer import Adam, clipped, flatten, gradient
-from nearorbit.training.progress import Log, say
+from nearorbit.training.methods.base import Batch, Method, Penalized, given, own_parameters, trajectory_error
+from nearorbit.training.optimizer import clipped, conflict_free, flatten, gradient, optimizer
+from nearorbit.training.progress import Log, say, tell_skipped
 
 
 def train(
@@ -70,7 +72,8 @@ def train(
 
     Returns:
         The trained ensemble in model coordinates; the coordinates; the history of each member (seed, step, loss,
-        validation, skipped), with the loss averaged since the row before; and the costs (seconds, peak memory, ...).
+        validation, skipped, and the error on the ``training`` orbits if weights are kept by it), with the loss averaged
+        since the row before; and the costs (seconds, peak memory, ...).
 
     Raises:
         StudyError: If the device does not exist, the orbits are too short, or a file that the method needs is missing
@@ -80,6 +83,8 @@ def train(
     torch.set_flush_denormal(True)  # denormal activations of saturated units cost several times as much
     settings = Training(**training)
     settings = replace(settings, substeps=substeps(observations, settings))
+    if settings.coordinates == "raw":
+        observations = in_system_units(observations)
     device, dtype = pick_device(settings.device), getattr(torch, settings.precision)
     seeds = [int(seed) for seed in observations["seed"]]
     coordinates = Coordinates(
@@ -88,6 +93,9 @@ def train(
     data = Data(observations, method, settings, files, device=device, dtype=dtype)
     components = [str(name) for name in observations["component"].to_numpy()]
     field = make(network, components, seeds, coordinates, equations).to(device, dtype)
+    if (masked := data.masked) is not None:
+        shares = ", ".join(f"{100 * share:.3g} %" for share in masked.tolist())
+        say(f"starts without enough neighbors, whose terms of neighbors do not count: {shares}, seed by seed")
     loop = Loop(field, data, method, settings, seeds)
     spent = loop.run(checkpoint)
     costs = {
@@ -95,6 +103,8 @@ def train(
         "peak_memory_mib": peak_memory(device),
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
+        "masked": 0.0 if masked is None else masked.mean().item(),
+        "masked_by_seed": torch.zeros(len(seeds)) if masked is None else masked,
         "substeps": settings.substeps,
         "compiled": int(loop.compiled),
         "network": network.get("network", "mlp"),
@@ -143,23 +153,27 @@ class Loop:
         self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
         # What is trained: the ensemble, and what the method adds to it.
         self.trained = nn.ModuleList([field, *(own.to(next(field.parameters())) for own in self._own)])
-        self._validation = data.validation()
+        self._joined = getattr(method, "join", "sum") == "config"
+        self._segments = {"validation": data.validation()}
+        if settings.keep == "training":
+            self._segments["training"] = data.training()
         weights = flatten(self.trained)
         device, interval = weights.device, min(settings.validate_every, settings.steps)
         # The starts of the segments from one validation to the next, and the rates of all steps.
         self.starts = torch.zeros(interval, data.members, data.batch, dtype=torch.int64, device=device)
-        self._rates = torch.tensor([settings.rate(step) for step in range(settings.steps)], device=device).double()
-        self._adam = Adam(weights)
+        self._rates = torch.tensor([settings.rate_at(step) for step in range(settings.steps)], device=device).double()
+        self._bound = math.inf if settings.clip == "none" else settings.clip
+        self._optimizer = optimizer(settings, weights, sum(p[0].numel() for p in field.parameters()))
         nothing = torch.zeros(data.members, dtype=weights.dtype, device=device)
         self.state = {
             "weights": weights,
             "kept": weights.clone(),
             "best": torch.full_like(nothing, math.inf),
-            "validation": nothing.clone(),
+            **{name: nothing.clone() for name in self._segments},
             "loss": nothing.clone(),  # the sum since the last row of the history
             "skipped": nothing.clone(),
             "step": torch.zeros(1, dtype=torch.int64, device=device),
-            **self._adam.state,
+            **self._optimizer.state,
         }
         self._rows: list[Tensor] = []
         example, wanted = (self.starts[0], weights.new_zeros(())), settings.compile
@@ -194,8 +208,9 @@ class Loop:
                 written = time.perf_counter()
                 seconds = torch.tensor(spent + written - began, dtype=torch.float64)
                 checkpoint.write({**state, "history": torch.stack(self._rows), "seconds": seconds})
-        if settings.keep == "best":
+        if settings.keep != "last":
             state["weights"].copy_(state["kept"])
+        tell_skipped(self._seeds, self._rows[-1][-1], settings.steps)
         return spent
 
     def step(self) -> None:
@@ -204,42 +219,54 @@ class Loop:
         start = self.starts.index_select(0, state["step"] % len(self.starts)).squeeze(0)
         progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
         losses = self._losses(start, progress)
-        gradients, broken = clipped(gradient(losses.sum(), self.trained), settings.clip)
+        if self._joined:
+            error, penalty = losses
+            ways = gradient(error.sum(), self.trained, again=True), gradient(penalty.sum(), self.trained)
+            joined, losses = conflict_free(*ways), error + penalty
+        else:
+            joined = gradient(losses.sum(), self.trained)
+        gradients, broken = clipped(joined, self._bound)
         state["skipped"] += broken
         state["loss"] += losses.detach()
-        self._adam.update(gradients, self._rates.index_select(0, state["step"]))
+        self._optimizer.update(gradients, self._rates.index_select(0, state["step"]))
         state["step"] += 1
 
     @torch.no_grad()
     def validate(self) -> None:
         """Validate, and keep the weights that are better than all before."""
         state = self.state
-        error = validation_error(self._field, self._validation)
+        for name, segments in self._segments.items():
+            state[name].copy_(forecast_error(self._field, segments))
+        error = state["training" if "training" in self._segments else "validation"]
         better = (error < state["best"]) & error.isfinite()
-        state["validation"].copy_(error)
         state["best"].copy_(torch.where(better, error, state["best"]))
         state["kept"].copy_(torch.where(better.unsqueeze(1), state["weights"], state["kept"]))
 
     def losses(self, start: Tensor, progress: Tensor) -> Tensor:
-        """Compute the loss of each member on the segments that begin at given starts."""
-        return self._method.loss(self._field, self._data.gather(start), progress, *self._own)
+        """Compute the loss of each member on the segments that begin at given starts: its two terms, (2, E), if their
+        gradients are to be joined."""
+        batch = self._data.gather(start)
+        if self._joined:
+            return torch.stack(cast(Penalized, self._method).terms(self._field, batch, progress, *self._own))
+        return self._method.loss(self._field, batch, progress, *self._own)
 
     def histories(self) -> list[pd.DataFrame]:
         """Tell the history of each member."""
         settings, rows = self._settings, torch.stack(self._rows)
         steps = [*range(0, settings.steps, settings.validate_every), settings.steps]
         tables = []
-        for seed, (loss, validation, skipped) in zip(self._seeds, rows.permute(2, 1, 0), strict=True):
-            columns = {"loss": loss, "validation": validation, "skipped": skipped.int()}
+        for seed, (loss, *errors, skipped) in zip(self._seeds, rows.permute(2, 1, 0), strict=True):
+            columns = {"loss": loss, **dict(zip(self._segments, errors, strict=True)), "skipped": skipped.int()}
             tables.append(
                 pd.DataFrame({"seed": seed, "step": steps} | {name: c.numpy() for name, c in columns.items()})
             )
         return tables
 
     def _write_row(self, share: float) -> Tensor:
-        """Add a row to the history: loss, validation error and skipped steps, with shape (3, E)."""
+        """Add a row to the history: loss, errors on segments and skipped steps, with shape (3 or 4, E)."""
         state = self.state
-        row = torch.stack([state["loss"] * share, state["validation"], state["skipped"]]).double().cpu()
+        errors = [state[name] for name in self._segments]
+        row = torch.stack([state["loss"] * share, *errors, state["skipped"]]).double().cpu()
         state["loss"].zero_()
         self._rows.append(row)
         return row
@@ -253,6 +280,6 @@ class Loop:
 
 
 @torch.no_grad()
-def validation_error(field: Field, validation: Batch) -> Tensor:
-    """Compute the mean squared error of forecasts from the starts of the validation segments; returns shape (E,)."""
-    return trajectory_error(validation.rollout(field), validation)
+def forecast_error(field: Field, segments: Batch) -> Tensor:
+    """Compute the mean squared error of plain rollouts from the starts of segments; returns shape (E,)."""
+    return trajectory_error(segments.rollout(field), segments)

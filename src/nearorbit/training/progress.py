@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -27,6 +28,15 @@ class Log:
         say(
             f"step {step}/{self._steps}  loss {_numbers(loss)}  validation {_numbers(validation)}  "
             f"{rate:.1f} steps/s  {(self._steps - step) / rate:.0f} s left"
+        )
+
+
+def tell_skipped(seeds: Sequence[int], skipped: Tensor, steps: int) -> None:
+    """Say of which seeds steps were skipped, and how many of all."""
+    if counts := ", ".join(f"{n:.0f} of seed {seed}" for seed, n in zip(seeds, skipped.tolist(), strict=True) if n):
+        say(
+            f"skipped of {steps} steps, since their gradients were not finite: {counts}; a lower learning_rate, a clip "
+            f"or standardized coordinates may help"
         )
 
 

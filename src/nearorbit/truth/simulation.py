@@ -1,6 +1,7 @@
 """Simulated orbits: those that are observed, and those that learned fields are held against.
 
-Times are in units of system time, states in system units. It is one module since all orbits are drawn by the same rule.
+Times are in units of system time, states in system units. It is one module since a truth has the spacing
+of its data, and windows cut from their orbits.
 """
 
 from collections.abc import Mapping
@@ -11,33 +12,43 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.dynamics.integration import step_errors
+from nearorbit.study import sampling
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import MANY
 from nearorbit.study.seeds import generator
-from nearorbit.truth.integrators import Evaluate, Orbits, compiled, orbits_of
+from nearorbit.truth.draws import drawn, orbit_from
+from nearorbit.truth.integrators import Evaluate, compiled, orbits_of
 from nearorbit.truth.systems.base import System, attributes
 
-ESCAPE = 8.0  # standard deviations from the mean, beyond which a start is redrawn
 PERTURBATION = 0.5  # standard deviations of the data: of states off it, as in Kang, Nguyen and Bui-Thanh (2026)
 HALVINGS = 32  # of such a move, until the true Jacobian is defined
-BOX = 2.0  # standard deviations: half the side of the box of starts off the attractor
 TRANSIENT = 50  # periods, before the orbits of the truth
 
 
 def orbits(
-    system: System, exponents: xr.Dataset, *, label: str, seeds: int, data: Mapping[str, Any], window: float
+    system: System,
+    exponents: xr.Dataset,
+    *,
+    label: str,
+    seeds: int,
+    data: Mapping[str, Any],
+    window: float,
+    beyond: int | None = None,
 ) -> xr.Dataset:
-    """Simulate the orbits to train on and to validate with, fresh ones for each seed.
+    """Simulate the orbits to train on and to validate with, fresh ones for each seed unless they share them.
 
     Arguments:
         system: The system.
         exponents: Its averages and states on the attractor, from :func:`nearorbit.truth.attractors.exponents`.
         label: Its label in the study, which names its random numbers.
         seeds: The number of seeds E.
-        data: How it is observed: `orbits`, `samples` each, `samples_per_period` or `spacing` in system time, and
-            `transient` in periods. With 0 the transients are kept, and orbits start anywhere in a box, the
-            attractor's mean +- 2 standard deviations. A start whose orbit leaves 8 deviations is drawn again.
+        data: How it is observed: `orbits`, `samples` each, `samples_per_period`, `samples_per_lyapunov_time` or
+            `spacing` in system time, and `transient` in periods. With 0 the transients are kept, and orbits start
+            anywhere in a box, the attractor's mean +- 2 standard deviations. A start whose orbit leaves 8 deviations
+            is drawn again. With `start`, in system units, the training orbit begins there at time 0, before its
+            transient; those for validation then begin on the attractor. With `shared` all seeds have those of seed 0.
         window: The length of `continuation`, the samples that follow each training orbit, in periods.
+        beyond: The number of these samples, if they are not to be as long as a window.
 
     Returns:
         `train` (seed, orbit, time, component), `continuation`, `validation` (a fifth as much as `train`), `redrawn`
@@ -46,7 +57,8 @@ def orbits(
         deviations, at the true field, the same for all seeds (:mod:`nearorbit.dynamics.integration`).
 
     Raises:
-        StudyError: If the attractor is a point, or hardly an orbit stays bounded.
+        StudyError: If the attractor is a point, hardly an orbit stays bounded, that from `start` does not, or there is
+            no Lyapunov time.
     """
     if exponents.attrs["motion"] == "fixed point":
         raise StudyError(
@@ -54,16 +66,18 @@ def orbits(
             f"nothing to learn; choose others"
         )
     period = float(exponents["period"])
-    step = data.get("spacing") or period / data["samples_per_period"]
-    count, samples = data["orbits"], data["samples"]
-    others = max(1, count // 5)
-    held_out = max(2, count * samples // (5 * others))
-    time = step * np.arange(samples + round(window * period / step))
-    begin = data["transient"] * period
-    draw = partial(_draw, orbits_of(system), exponents)
-    random = [generator("orbits", label, seed) for seed in range(seeds)]
-    train, redrawn = map(np.stack, zip(*(draw(rng, count, begin + time) for rng in random), strict=True))
-    validation = np.stack([draw(rng, others, begin + time[:held_out])[0] for rng in random])
+    step = _spacing(data, exponents, label)
+    count, samples, (others, held_out) = data["orbits"], data["samples"], sampling.held_out(data)
+    time = step * np.arange(samples + (beyond or round(window * period / step)))
+    begin, start, shared = data["transient"] * period, data.get("start"), data.get("shared", False)
+    draw = partial(drawn, orbits_of(system), exponents)
+    random = [generator("orbits", label, seed) for seed in range(1 if shared else seeds)]
+    if start is None:
+        train, redrawn = map(np.stack, zip(*(draw(rng, count, begin + time) for rng in random), strict=True))
+    else:
+        train, redrawn = orbit_from(orbits_of(system), exponents, start, begin + time)[None, None], np.zeros(1)
+    held = [draw(rng, others, begin + time[:held_out], on_attractor=start is not None)[0] for rng in random]
+    train, redrawn, validation = (np.repeat(a, seeds // len(a), 0) for a in (train, redrawn, np.stack(held)))
     evaluate = compiled(system)
     errors = step_errors(lambda x: evaluate(x)[0], train[:, :, :samples], exponents["deviation"].values, step)
     return xr.Dataset(
@@ -88,42 +102,16 @@ def orbits(
     )
 
 
-def _draw(
-    simulate: Orbits, exponents: xr.Dataset, rng: np.random.Generator, count: int, times: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Draw orbits (count, T, D) that stay bounded, and the share of the starts that had to be drawn again.
-
-    Orbits whose times begin at 0 keep their transients and start in the box, the others on the attractor.
-    """
-    starts = _starts_on_attractor if times[0] else _starts_in_box
-    mean, deviation = exponents["mean"].values, exponents["deviation"].values
-    kept, drawn = np.empty((0, len(times), len(mean))), 0
-    while len(kept) < count:
-        missing = count - len(kept)
-        states = simulate(starts(exponents, rng, missing), times)
-        inside = np.all(np.abs(states - mean) <= ESCAPE * deviation, axis=(1, 2))  # False where NaN
-        kept, drawn = np.concatenate([kept, states[inside]]), drawn + missing
-        if drawn > 1000 * count:
-            system = exponents.attrs["system"]
-            raise StudyError(
-                f"'{system}': of {drawn} starts only {len(kept)} lead to orbits that stay near the attractor; take a "
-                f"transient (data.*.transient), or shorter orbits (data.*.samples)"
-            )
-    return kept, 1 - count / drawn
-
-
-def _starts_in_box(exponents: xr.Dataset, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw starts (count, D) from the box around the attractor."""
-    mean, deviation = exponents["mean"].values, exponents["deviation"].values
-    return mean + BOX * deviation * rng.uniform(-1, 1, (count, len(mean)))
-
-
-def _starts_on_attractor(exponents: xr.Dataset, rng: np.random.Generator, count: int) -> np.ndarray:
-    """Draw states (count, D) of the attractor, moved a little, so that equal ones part during the transient."""
-    deviation = exponents["deviation"].values
-    return rng.choice(exponents["states"].values, count) + 1e-3 * deviation * rng.standard_normal(
-        (count, len(deviation))
-    )
+def _spacing(data: Mapping[str, Any], exponents: xr.Dataset, label: str) -> float:
+    """Tell the time between two samples, in system units."""
+    if "samples_per_lyapunov_time" not in data:
+        return data.get("spacing") or float(exponents["period"]) / data["samples_per_period"]
+    if exponents.attrs["motion"] != "chaotic":
+        raise StudyError(
+            f"systems.{label}: its motion is {exponents.attrs['motion']}, and there is no Lyapunov time to sample by; "
+            f"give samples_per_period or spacing in place of data.*.samples_per_lyapunov_time, or leave out the system"
+        )
+    return 1 / float(exponents["exponents"][0]) / data["samples_per_lyapunov_time"]
 
 
 def truth(
@@ -137,8 +125,8 @@ def truth(
         exponents: The spectrum and the states on the attractor, from :func:`nearorbit.truth.attractors.exponents`.
         label: The system's label in the study, which names its random numbers.
         evaluation: The settings of the evaluation: `points`; `starts`; `horizon` of forecasts in units of
-            1 / lambda_1, and their `longest` in periods; `runs` and their `samples`; `windows` and the length of a
-            `window` in periods.
+            1 / lambda_1, and their `longest` in periods; `runs` and their `samples`; `windows`, the length of a
+            `window` in periods, and how many samples they go on for `beyond` the data, by default as many as inside.
 
     Returns:
         `forecasts`, `attractor`, `windows` and `region`, `points` with `field` and `jacobian`, `exponents` and
@@ -148,14 +136,16 @@ def truth(
     seeds, step, period = orbits.sizes["seed"], float(orbits["step"]), float(orbits["period"])
     lead = step * np.arange(_lead_samples(exponents, evaluation, step))
     sample = step * np.arange(evaluation["samples"])
-    draw = partial(_draw, orbits_of(system), exponents)
+    draw = partial(drawn, orbits_of(system), exponents)
     random = [generator("truth", label, seed) for seed in range(seeds)]
     forecasts = np.stack([draw(rng, evaluation["starts"], TRANSIENT * period + lead)[0] for rng in random])
     attractor = np.stack([draw(rng, evaluation["runs"], TRANSIENT * period + sample)[0] for rng in random])
     visited = attractor.reshape(seeds, -1, system.dimension)
     points = visited[:, np.arange(evaluation["points"]) * visited.shape[1] // evaluation["points"]]
     field, jacobian = compiled(system)(points)
-    windows, region = _windows(orbits, evaluation["windows"])
+    beyond = evaluation.get("beyond")
+    inside = round(evaluation["window"] * period / step) if beyond else orbits.sizes["continuation_time"]
+    windows, region = _windows(orbits, evaluation["windows"], inside, beyond)
     spectra = {name: exponents[name].expand_dims(seed=seeds) for name in ("exponents", "stderr", "converged")}
     return xr.Dataset(
         {
@@ -195,16 +185,18 @@ def _lead_samples(exponents: xr.Dataset, evaluation: Mapping[str, Any], step: fl
     return 1 + max(1, int(duration / step))
 
 
-def _windows(orbits: xr.Dataset, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut windows (E, M, 2 W + 1, D) from the end of the training orbits and beyond, with their regions (M, 2 W + 1).
+def _windows(orbits: xr.Dataset, count: int, inside: int, beyond: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Cut windows (E, M, W + B + 1, D) from the end of the training orbits and beyond, with regions (M, W + B + 1).
 
-    Window m is cut from orbit m modulo their number and starts m W / M samples after :math:`t_{end} - W`.
+    Window m is cut from orbit m modulo their number and starts m W / M samples after :math:`t_{end} - W`. W is the
+    number of samples inside, or as many as there are, and B that beyond, or W.
     """
     states = np.concatenate([orbits["train"].values, orbits["continuation"].values], axis=2)
     end = orbits.sizes["time"] - 1
-    width = min(orbits.sizes["continuation_time"], end)
-    moments = end - width + (np.arange(count) * width // count)[:, None] + np.arange(2 * width + 1)
-    region = np.where(moments <= end, 0, np.where(moments <= end + width, 1, -1)).astype(np.int8)
+    width = min(inside, end)
+    last = end + (beyond or width)
+    moments = end - width + (np.arange(count) * width // count)[:, None] + np.arange(last - end + width + 1)
+    region = np.where(moments <= end, 0, np.where(moments <= last, 1, -1)).astype(np.int8)
     orbit = (np.arange(count) % states.shape[1])[:, None]
     windows = states[:, orbit, np.minimum(moments, states.shape[2] - 1)]
     return np.where((region >= 0)[..., None], windows, np.nan), region

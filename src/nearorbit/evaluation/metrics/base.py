@@ -31,7 +31,9 @@ NEEDS = {  # what a metric may need, and what that is
     "spectrum": "Lyapunov exponents; the tables mark those that have not converged",
     "future": "orbits that do not leave beyond the training window",
     "chaos": "a true Lyapunov time",
+    "observations": "what was observed, noise included, of the windows",
 }
+INTERPOLATION, EXTRAPOLATION = 0, 1  # regions of windows: before the end of the training orbits, and beyond
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,17 @@ def chaotic(truth: xr.Dataset) -> bool:
 def lyapunov_rate(truth: xr.Dataset) -> xr.DataArray:
     r"""Take :math:`\lambda_1` of a chaotic truth, with shape (seed); NaN if it is not chaotic: no Lyapunov time."""
     return leading_exponent(truth) if chaotic(truth) else xr.full_like(leading_exponent(truth), np.nan)
+
+
+def over_windows(truth: xr.Dataset, errors: xr.DataArray, region: int) -> xr.DataArray:
+    """Average squared errors (seed, window, moment, component) over a region, and take the median over the windows.
+
+    Returns:
+        The median, with shape (seed). A window that the forecast leaves has an infinite error; NaN if half of them do.
+    """
+    squared = (errors**2).mean("component", skipna=False).fillna(np.inf)
+    median = squared.where(truth["region"] == region).mean("moment").median("window")
+    return median.where(np.isfinite(median))
 
 
 def jackknife(compute: Compute) -> Compute:

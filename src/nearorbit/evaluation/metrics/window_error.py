@@ -12,12 +12,16 @@ References:
     | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko et al., NeurIPS 2023)
 """
 
-import numpy as np
 import xarray as xr
 
-from nearorbit.evaluation.metrics.base import Metric, catalogued, deviation
-
-INTERPOLATION, EXTRAPOLATION = 0, 1
+from nearorbit.evaluation.metrics.base import (
+    EXTRAPOLATION,
+    INTERPOLATION,
+    Metric,
+    catalogued,
+    deviation,
+    over_windows,
+)
 
 
 def interpolation_error(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
@@ -32,10 +36,7 @@ def extrapolation_error(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray
 
 def _window_error(truth: xr.Dataset, forecast: xr.Dataset, region: int) -> xr.DataArray:
     """Compute the median error over the windows, with shape (seed); NaN if half of them leave."""
-    error = (forecast["windows"] - truth["windows"]) / deviation(truth)
-    squared = (error**2).mean("component", skipna=False).fillna(np.inf)
-    median = squared.where(truth["region"] == region).mean("moment").median("window")
-    return median.where(np.isfinite(median))
+    return over_windows(truth, (forecast["windows"] - truth["windows"]) / deviation(truth), region)
 
 
 def entries() -> dict[str, Metric]:

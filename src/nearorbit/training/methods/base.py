@@ -2,102 +2,40 @@ r"""What a training method is: a loss over a batch of segments, and a declaratio
 
 Everything that could make a comparison unfair (optimizer, budget, seeds, which batches) belongs to the one training
 loop, :mod:`nearorbit.training.loop`. A method receives the observed states of segments, and what else it declares in
-``needs``: names of the catalogue :mod:`nearorbit.training.needs`.
+``needs``: names of the catalogue :mod:`nearorbit.training.needs`. Losses are written in the batch and the means of
+:mod:`nearorbit.training.segments`, which methods take from here.
 
-Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method.
+How long segments are may differ from line to line of a study, whatever the method (:func:`completed`); a batch has as
+many samples all the same. Where a loss is a sum of two, a line may ask for their gradients to be joined otherwise than
+by adding them (:class:`Penalized`).
+
+Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method; where
+they are not, the method says so.
 
 A method may declare parameters of its own besides the network's, ``own``; they are trained with it in the same loop and
 by the same optimizer, and are gone when the training ends: what is judged is always the network.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from nearorbit.dynamics.drive import Drive
-from nearorbit.dynamics.fields import Field, TwiceDifferentiable
-from nearorbit.dynamics.flow import rollout, tangent_rollout, taylor_rollout
+from nearorbit.dynamics.fields import TwiceDifferentiable
 from nearorbit.study import catalogue
+from nearorbit.training.segments import Batch, member_mean, trajectory_error
 
+__all__ = ["Batch", "Method", "Penalized", "check_weight", "member_mean", "segment", "trajectory_error"]
 
-@dataclass(frozen=True)
-class Batch:
-    """Segments of observed orbits for an ensemble, in model coordinates and model time.
-
-    Arguments:
-        times: The times of the samples since the start of the segment, with shape (E, 1, T).
-        states: The observed states, with shape (E, B, T, D); a rollout starts at the first.
-        substeps: How many Runge-Kutta steps a rollout makes between two samples.
-        recompute: Whether gradients compute what lies between two samples again instead of keeping it.
-        index: Which observed states the segments start at, positions in the flattened (orbit, time), with shape (E, B).
-        given: What the method needs, by name; ``batch[name]`` for short.
-    """
-
-    times: Tensor
-    states: Tensor
-    substeps: int = 1
-    recompute: bool = False
-    index: Tensor | None = None
-    given: Mapping[str, Any] = field(default_factory=dict)
-
-    def __getitem__(self, need: str) -> Any:
-        """Give what the method needs under this name."""
-        return self.given[need]
-
-    @property
-    def start(self) -> Tensor:
-        """The states that the segments start from, with shape (E, B, D)."""
-        return self.states[..., 0, :]
-
-    @property
-    def interval(self) -> Tensor:
-        """The model time between two samples, with shape (E, 1, 1)."""
-        return self.times[..., 1:2]
-
-    def rollout(
-        self, field: Callable[[Tensor], Tensor], drive: Drive | None = None, *, start: Tensor | None = None
-    ) -> Tensor:
-        """Integrate a field from the starts of the segments, or from others with shape (E, B, *, D), over the same
-        times; see :func:`nearorbit.dynamics.flow.rollout`."""
-        start = self.start if start is None else start
-        return rollout(field, start, self._clock(start), drive=drive, **self._steps)
-
-    def tangent_rollout(self, field: Field, tangents: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Integrate a field from the starts of the segments, with tangents; see
-        :func:`nearorbit.dynamics.flow.tangent_rollout`."""
-        return tangent_rollout(field, self.start, self.times, tangents=tangents, **self._steps)
-
-    def taylor_rollout(self, field: TwiceDifferentiable) -> tuple[Tensor, Tensor, Tensor]:
-        """Integrate a field from the starts of the segments, with tangents and second derivatives; see
-        :func:`nearorbit.dynamics.flow.taylor_rollout`."""
-        return taylor_rollout(field, self.start, self.times, **self._steps)
-
-    def step(self, field: Field, start: Tensor) -> Tensor:
-        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends."""
-        return rollout(field, start, self._clock(start)[..., :2], **self._steps)[..., 1, :]
-
-    def tangent_step(self, field: Field, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends, and
-        the maps M = d end / d start with shape (E, *, D, D)."""
-        states, columns = tangent_rollout(field, start, self._clock(start)[..., :2], **self._steps)
-        return states[..., 1, :], columns[..., 1, :, :].mT
-
-    def _clock(self, start: Tensor) -> Tensor:
-        """Give the times the dimensions that broadcast them against starts with shape (E, *, D)."""
-        return self.times.reshape(len(self.times), *[1] * (start.dim() - 2), -1)
-
-    @property
-    def _steps(self) -> dict[str, Any]:
-        return {"substeps": self.substeps, "recompute": self.recompute}
+JOINS = ("sum", "config")  # of two gradients
 
 
 class Method(Protocol):
     """A training method: a frozen dataclass whose fields are its settings.
 
-    Some settings are read outside: ``segment``, where there is one, is a length of its own; others are those that a
-    need is made by.
+    Some settings are read outside: ``segment``, which all have, is a length of its own; others are those that a need is
+    made by.
 
     A method with parameters of its own has another function, ``own(seeds, points, dimension) -> nn.Module``: it makes
     them for an ensemble of these seeds and this many observed states of each. All have the leading dimension E, and the
@@ -124,6 +62,49 @@ class Method(Protocol):
             The losses, with shape (E,).
         """
         ...
+
+
+@dataclass(frozen=True)
+class Penalized:
+    """A method whose loss is the error of trajectories plus a penalty: it has ``terms`` in the place of ``loss``.
+
+    Arguments:
+        join: How the gradients of the two are joined: ``sum``, or ``config``, along the direction in which both fall
+            alike (:func:`nearorbit.training.optimizer.conflict_free`); the weight then counts for the length of the
+            step alone. It takes a second backward pass.
+    """
+
+    join: str = field(default="sum", kw_only=True)
+
+    # As loss, the error and the weighted penalty of each member, both with shape (E,).
+    terms: ClassVar[Callable[..., tuple[Tensor, Tensor]]]
+
+    def loss(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor, *own: nn.Module) -> Tensor:
+        """Compute the loss of each member; see :class:`Method`."""
+        error, penalty = self.terms(field, batch, progress, *own)
+        return error + penalty
+
+
+def completed(method: type) -> type:
+    """Give a method of the catalogue what every line of a study may set: ``segment``, unless it has one of its own.
+
+    Arguments:
+        method: The method, a frozen dataclass.
+
+    Returns:
+        A dataclass of that name and with that documentation; a ``segment`` of None is that of the study.
+    """
+
+    def check(self: Any) -> None:
+        getattr(method, "__post_init__", lambda _: None)(self)
+        if self.segment is not None and self.segment < 1:
+            raise ValueError(f"segment must be at least 1, not {self.segment}")
+        if getattr(self, "join", JOINS[0]) not in JOINS:
+            raise ValueError(f"join is one of {', '.join(JOINS)}, not '{self.join}'")
+
+    added = [] if hasattr(method, "segment") else [("segment", int | None, field(default=None, kw_only=True))]
+    space = {"__post_init__": check, "__doc__": method.__doc__, "__module__": method.__module__}
+    return make_dataclass(method.__name__, added, bases=(method,), namespace=space, frozen=True)
 
 
 def segment(method: Method, default: int) -> int:
@@ -211,21 +192,3 @@ def _network_misfits(study: Any, place: str, method: str) -> Iterator[str]:
                 catalogue.build("systems", system, network.known(study.systems[system]), where="its equations")
         except ValueError as error:
             yield f"{place}: network {label} is none for systems.{system}: {error}"
-
-
-def member_mean(x: Tensor) -> Tensor:
-    """Average over all dimensions but the leading one of the ensemble; returns shape (E,)."""
-    return x.flatten(1).mean(1)
-
-
-def trajectory_error(states: Tensor, batch: Batch) -> Tensor:
-    r"""Compute the mean squared error of rollouts, :math:`\langle |x_{i+k} - \hat{x}_{i+k}|^2 / D \rangle_{i, k, k>0}`.
-
-    Arguments:
-        states: The rollouts from ``batch.start``, with shape (E, B, T, D).
-        batch: The segments.
-
-    Returns:
-        The errors, with shape (E,), in units of the variance of the data.
-    """
-    return member_mean((states[..., 1:, :] - batch.states[..., 1:, :]).square())

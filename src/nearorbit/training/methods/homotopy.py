@@ -1,5 +1,6 @@
 """Homotopy: long rollouts, held to the data by a coupling that fades; synchronization alone, where it does not."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field
 from nearorbit.study import catalogue
 from nearorbit.training.methods.base import Batch, trajectory_error
+
+TIMES = ("model", "system")
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,16 @@ class Homotopy:
         | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko, Koh, Park and Jhe, NeurIPS 2023)
 
     Arguments:
-        coupling: The strength :math:`\kappa`, per unit of model time.
+        coupling: The strength :math:`\kappa`; 0 is the uncoupled rollout of the same length, the control in a study.
         segment: The length of the rollouts, in samples; the number of segments in a batch shrinks in proportion, so
             that as many samples are seen as by the other methods.
         steps: The number of decrements of :math:`\lambda`.
         ratio: The ratio of a decrement to the one before.
         constant: Keep :math:`\lambda = 1`: synchronization alone; for this the trials chose a coupling of 2.
         toward: What rollouts are coupled to: the name of a need that is an orbit at the Runge-Kutta stages.
+        per: What the strength is per unit of: ``model`` time, or ``system`` time, as the reference has it (with a
+            strength of 6); in units of model time it then differs from system to system.
+        penalty: That on the squared second derivative of a ``fixed_spline``, of system time; not used otherwise.
     """
 
     coupling: float = 54.0
@@ -41,6 +47,8 @@ class Homotopy:
     ratio: float = 0.6
     constant: bool = False
     toward: str = "spline"
+    per: str = "model"
+    penalty: float = 1e-4
 
     def __post_init__(self):
         if self.coupling < 0 or self.segment < 1 or self.steps < 1 or not 0 < self.ratio < 1:
@@ -48,6 +56,10 @@ class Homotopy:
                 f"coupling ({self.coupling}) must not be negative, segment ({self.segment}) and steps ({self.steps}) "
                 f"must be at least 1, and ratio ({self.ratio}) between 0 and 1"
             )
+        if self.per not in TIMES:
+            raise ValueError(f"per is one of {', '.join(TIMES)}, not '{self.per}'{catalogue.hint(self.per, TIMES)}")
+        if not 0 < self.penalty < math.inf:
+            raise ValueError(f"penalty must be positive, and finite, as {self.penalty} is not")
         orbits = [name for name, need in catalogue.entries("needs").items() if need.stages]
         if self.toward not in orbits:
             raise ValueError(
@@ -58,11 +70,15 @@ class Homotopy:
     @property
     def needs(self) -> frozenset[str]:
         """What it has to be given; see :class:`nearorbit.training.methods.base.Method`."""
-        return frozenset({self.toward})
+        return frozenset({self.toward, *(["rate"] if self.per == "system" else [])} if self.coupling else ())
 
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+        if not self.coupling:
+            return trajectory_error(batch.rollout(field), batch)
         strength = self.coupling if self.constant else self.coupling * self.fade(progress)
+        if self.per == "system":
+            strength = strength / batch["rate"].view(-1, 1, 1, 1)
         drive = Drive(batch[self.toward], strength)
         return trajectory_error(batch.rollout(field, drive), batch)
 

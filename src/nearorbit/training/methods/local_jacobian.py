@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
-class LocalJacobian:
+class LocalJacobian(Penalized):
     r"""Fit rollouts, and the flow's Jacobian over one sample to a local linear fit.
 
     .. math:: L = L_\text{baseline} + w \, \big\langle \| A_i - M_\theta(x_i) \|_F^2 / (D h^2) \big\rangle_i, \qquad
@@ -55,11 +55,11 @@ class LocalJacobian:
         """The settings of :func:`nearorbit.data.local_maps.flow_maps`."""
         return {"degree": self.degree, "ridge": self.ridge, "cautious": self.cautious}
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         _, maps = batch.tangent_step(field, batch.start)
         penalty = ((batch["local_maps"] - maps) / batch.interval.unsqueeze(-1)).square().sum((-2, -1)) / field.dimension
-        return trajectory_error(batch.rollout(field), batch) + self.weight * member_mean(penalty)
+        return trajectory_error(batch.rollout(field), batch), self.weight * member_mean(penalty)
 
 
 def entries() -> dict[str, type]:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from nearorbit.dynamics.fields import Field, identity
 from nearorbit.dynamics.networks.base import NeuralField
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 SHORT, LONG = 2, 4  # nodes of Gauss' quadrature along a segment, and from one end of the attractor to another
 
 
 @dataclass(frozen=True)
-class LoopClosure:
+class LoopClosure(Penalized):
     r"""Fit rollouts; fit those of a Jacobian network too, close its loops, and teach it to the network.
 
     .. math::
@@ -64,8 +64,8 @@ class LoopClosure:
         purpose, outputs = "loop closure", dimension**2
         return NeuralField(dimension, seeds, width=self.width, depth=self.depth, outputs=outputs, purpose=purpose)
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor, own: NeuralField) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor, own: NeuralField) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         slope, columns = field.push_forward(batch.start, identity(batch.start))
         path = PathIntegral(own, batch.start, slope)
         corners = [batch.start.roll(n, -2) for n in range(3)]
@@ -77,7 +77,7 @@ class LoopClosure:
             + self.closure * member_mean(loop.square())
             + self.match * member_mean(match)
         )
-        return trajectory_error(batch.rollout(field), batch) + self.weight * penalty
+        return trajectory_error(batch.rollout(field), batch), self.weight * penalty
 
 
 @dataclass(frozen=True)

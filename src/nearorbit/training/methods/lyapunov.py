@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field, identity
-from nearorbit.training.methods.base import Batch, check_weight, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, trajectory_error
 
 
 @dataclass(frozen=True)
-class Lyapunov:
+class Lyapunov(Penalized):
     r"""Fit rollouts, and the Lyapunov spectrum of the network along the data to the true one.
 
     .. math:: L = L_\text{baseline} + w \, | \langle \hat\lambda \rangle - \lambda |^2 / D, \qquad
@@ -46,15 +46,15 @@ class Lyapunov:
         if self.window < 2 or self.share <= 0:
             raise ValueError(f"window ({self.window}) must be at least 2 and share ({self.share}) positive")
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         _, maps = batch.tangent_step(field, batch["windows"][..., :-1, :])
         growth = log_growth(maps)[..., self.window // 2 :, :].mean(-2) / batch.interval
         error = growth - batch["exponents"].unsqueeze(-2)
         windows = error.shape[-2]
         # The sum over pairs of different windows is the square of the sum less the sum of the squares.
         pairs = (error.sum(-2).square() - error.square().sum(-2)) / (windows * (windows - 1))
-        return trajectory_error(batch.rollout(field), batch) + self.weight * pairs.mean(-1)
+        return trajectory_error(batch.rollout(field), batch), self.weight * pairs.mean(-1)
 
 
 def log_growth(maps: Tensor) -> Tensor:

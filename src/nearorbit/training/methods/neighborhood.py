@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.dynamics.fields import TwiceDifferentiable
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, trajectory_error
 
 RESIDUALS, WEIGHTING, DISPLACEMENTS = (
     ("squared", "norm", "huber"),
@@ -26,7 +26,7 @@ TINY = 1e-12  # keeps gradients of norms, and ratios of distances, finite at zer
 
 
 @dataclass(frozen=True)
-class Neighborhood:
+class Neighborhood(Penalized):
     r"""Fit rollouts, and the displacements of the neighbors of their starts to the tangent dynamics along them.
 
     .. math::
@@ -107,40 +107,26 @@ class Neighborhood:
         near = "smoothed_neighbors" if smoothed else "neighbors"
         return frozenset({near, *(need for need, wanted in optional.items() if wanted)})
 
-    def loss(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         smoothed = self.displacements == "smoothed"
         near = batch["smoothed_neighbors" if smoothed else "neighbors"]
         orbit = batch["smoothed"] if smoothed else batch.states
         before = near[..., 0, :] - orbit[..., :1, :]
-        states, moved = self._displaced(field, batch, before)
+        states, moved = batch.displaced_rollout(field, before, order=self.order)
         # The neighbor as it is expected from the rollout itself, or from the orbit that the displacements belong to.
         reference = orbit if smoothed or self.instrument else states
         residuals = (near.transpose(-2, -3) - reference.unsqueeze(-2) - moved)[..., 1:, :, :]
-        penalty = (
-            self._moment(residuals, batch["past"]) if self.instrument else self._mismatch(residuals, before, batch)
-        )
+        penalty = self._moment(residuals, batch) if self.instrument else self._mismatch(residuals, before, batch)
         if self.relative:
-            size = member_mean(before.square().sum(-1))
-            penalty = penalty / (size if self.residual != "norm" else member_mean(_norm(before)))
-        return trajectory_error(states, batch) + self.weight * penalty
-
-    def _displaced(self, field: TwiceDifferentiable, batch: Batch, displacements: Tensor) -> tuple[Tensor, Tensor]:
-        """Carry displacements (E, B, K, D) along the rollouts: the states (E, B, T, D), and (E, B, T, K, D)."""
-        if self.order == 2:
-            states, columns, second = batch.taylor_rollout(field)
-            i, j = torch.triu_indices(field.dimension, field.dimension, device=states.device)
-            products = displacements[..., i] * displacements[..., j] * torch.where(i == j, 0.5, 1.0).to(displacements)
-            return states, displacements.unsqueeze(-3) @ columns + products.unsqueeze(-3) @ second
-        if displacements.shape[-2] <= field.dimension:
-            return batch.tangent_rollout(field, displacements)
-        states, columns = batch.tangent_rollout(field)
-        return states, displacements.unsqueeze(-3) @ columns
+            size = before.square().sum(-1) if self.residual != "norm" else _norm(before)
+            penalty = penalty / batch.mean(size, empty=1.0)
+        return trajectory_error(states, batch), self.weight * penalty
 
     def _mismatch(self, residuals: Tensor, before: Tensor, batch: Batch) -> Tensor:
         """Average the residuals (E, B, T - 1, K, D), whose displacements were ``before`` (E, B, K, D)."""
         squares, distance = residuals.square().sum(-1), before.square().sum(-1)
-        size = member_mean(distance).view(-1, 1, 1)
+        size = batch.mean(distance).view(-1, 1, 1)
         if self.residual == "norm":
             values = _norm(residuals)
         elif self.residual == "huber":
@@ -153,16 +139,16 @@ class Neighborhood:
         elif self.weighting == "noise":
             weights = distance / (distance + 2 * batch["noise"].square().sum(-1).view(-1, 1, 1) + TINY)
         else:
-            return member_mean(values)
-        return member_mean(values * (weights if self.residual != "norm" else weights.sqrt()).unsqueeze(-2))
+            return batch.mean(values)
+        return batch.mean(values * (weights if self.residual != "norm" else weights.sqrt()).unsqueeze(-2))
 
-    def _moment(self, residuals: Tensor, past: Tensor) -> Tensor:
+    def _moment(self, residuals: Tensor, batch: Batch) -> Tensor:
         """Estimate the squared moment of the residuals (E, B, T - 1, K, D) with the instrument (E, B, K, D)."""
-        past, moments = past.unsqueeze(-3), []
+        past, moments = batch["past"].unsqueeze(-3), []
         for half in (slice(0, None, 2), slice(1, None, 2)):
             r, z = (v[..., half, :] - v[..., half, :].mean(-2, keepdim=True) for v in (residuals, past))
             moments.append(r.mT @ z / r.shape[-2])
-        return member_mean((moments[0] * moments[1]).sum((-2, -1))) / member_mean(past.square().sum(-1))
+        return batch.mean((moments[0] * moments[1]).sum((-2, -1))) / batch.mean(past.square().sum(-1), empty=1.0)
 
 
 def _norm(x: Tensor) -> Tensor:

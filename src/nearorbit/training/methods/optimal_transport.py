@@ -8,13 +8,13 @@ from torch import Tensor
 
 from nearorbit.dynamics.fields import Field
 from nearorbit.training.discrepancies import sinkhorn
-from nearorbit.training.methods.base import Batch, check_weight, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, trajectory_error
 
 STATISTICS = ("state", "state_and_rate")
 
 
 @dataclass(frozen=True)
-class OptimalTransport:
+class OptimalTransport(Penalized):
     r"""Fit rollouts, and the distribution of a summary statistic along them to that along the data.
 
     .. math:: L = L_\text{baseline} + w \, S\big(\{s(\hat{x})_{i+k}\}, \{s(x)_{i+k}\}\big)_{i, k>0}
@@ -55,12 +55,12 @@ class OptimalTransport:
                 f"({self.scaling}) between 0 and 1"
             )
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         states = batch.rollout(field)
         model, data = (self.summary(x, batch.times).flatten(1, 2) for x in (states, batch.states))
         divergence = sinkhorn(model, data, blur=self.blur, scaling=self.scaling, diameter=self.diameter)
-        return trajectory_error(states, batch) + self.weight * divergence
+        return trajectory_error(states, batch), self.weight * divergence
 
     def summary(self, states: Tensor, times: Tensor) -> Tensor:
         """Summarize states with shape (E, B, T, D) after their start; returns shape (E, B, T - 1, D or 2 D)."""

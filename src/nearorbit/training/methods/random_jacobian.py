@@ -6,11 +6,11 @@ from typing import ClassVar
 from torch import Tensor
 
 from nearorbit.dynamics.fields import Field, jacobian
-from nearorbit.training.methods.base import Batch, check_weight, member_mean, trajectory_error
+from nearorbit.training.methods.base import Batch, Penalized, check_weight, member_mean, trajectory_error
 
 
 @dataclass(frozen=True)
-class RandomJacobian:
+class RandomJacobian(Penalized):
     r"""Fit rollouts, and the network's Jacobian to the true one at states perturbed at random.
 
     .. math:: L = L_\text{baseline} + w \, \big\langle \| J(x_i + \xi_i) - J_\theta(x_i + \xi_i) \|_F^2 / D
@@ -35,12 +35,12 @@ class RandomJacobian:
     def __post_init__(self):
         check_weight(self.weight)
 
-    def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
-        """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
+    def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         states, jacobians = batch["perturbed"]
         squares = (jacobians - jacobian(field, states)).square().sum((-2, -1))
         penalty = member_mean(squares) / field.dimension
-        return trajectory_error(batch.rollout(field), batch) + self.weight * penalty
+        return trajectory_error(batch.rollout(field), batch), self.weight * penalty
 
 
 def entries() -> dict[str, type]:

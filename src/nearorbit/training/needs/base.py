@@ -3,7 +3,7 @@ r"""What a need is, and what several of them are made from.
 A method declares the names of what it needs. Each is a class: it says which file of results brings it, by which
 settings of the method it is made, and what it is called in the tables if it goes beyond the data. It is made once, of a
 :class:`Source`, and then lies on the device; every step it gathers the part of a batch from there, at the places of a
-:class:`Draw`. All are in model coordinates and model time.
+:class:`nearorbit.training.draws.Draw`. All are in model coordinates and model time.
 
 It is one module since what several needs are made of (splines, the table of neighbors) is made once.
 """
@@ -22,47 +22,7 @@ from torch import Tensor
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError, hint
 from nearorbit.training.budget import Training
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Where the segments of a batch lie in the data, as positions in the flattened (orbit, time).
-
-    Arguments:
-        states: All observed states, with shape (E, N, D).
-        start: Where the segments begin, with shape (E, B).
-        row: The rows of the starts in a table of all states or, where a need restricts the starts, of those; (E, B).
-        orbit: Where their orbits begin, with shape (E, B).
-        moment: A number from 0 to ``moments`` - 1, drawn for each, with shape (E, B).
-        moments: How many there are.
-        samples: The number of samples of an orbit.
-        segment: The number of samples of a segment after its start.
-    """
-
-    states: Tensor
-    start: Tensor
-    row: Tensor
-    orbit: Tensor
-    moment: Tensor
-    moments: int
-    samples: int
-    segment: int
-
-    def at(self, values: Tensor, index: Tensor) -> Tensor:
-        """Take values with shape (E, N, *) at positions with shape (E, ...); returns shape (E, ..., *)."""
-        return self.pieces(values, index, 1).squeeze(index.dim())
-
-    def pieces(self, values: Tensor, start: Tensor, length: int | None = None) -> Tensor:
-        """Take pieces of values with shape (E, N, *) from starts with shape (E, ...); returns shape (E, ..., T, *).
-
-        A piece is as long as a segment, or as given, and lies in one place: taken as one row, that is several times as
-        fast as one by one.
-        """
-        length, width = length or self.segment + 1, values.shape[2:].numel()
-        rows = values.flatten().as_strided((len(values) * values.shape[1] - length + 1, length * width), (width, 1))
-        member = values.shape[1] * torch.arange(len(start), device=start.device)
-        places = start + member.view(-1, *[1] * (start.dim() - 1))
-        return rows.index_select(0, places.flatten()).view(*start.shape, length, *values.shape[2:])
+from nearorbit.training.draws import Draw
 
 
 @dataclass(frozen=True)
@@ -133,38 +93,50 @@ class Source:
     def table(self) -> np.ndarray:
         """The positions of the neighbors of every state, or anchor, as many as the method asks for; shape (E, N, K).
 
+        Of a ring they are all candidates, and -1 beyond the last.
+
         Raises:
             StudyError: If there is no such table, or it does not reach far enough.
         """
         table = self.file("neighbors")
-        if table.sizes["neighbor"] < self.method.count:
+        if (has := min(table.attrs.get("count", np.inf), table.sizes["neighbor"])) < self.method.count:
             raise StudyError(
-                f"neighbors: the table has {table.sizes['neighbor']} neighbors, the method asks for "
+                f"neighbors: the table has {has} neighbors, the method asks for "
                 f"{self.method.count}: raise the count of this selection of neighbors, or lower the method's"
             )
-        if table.attrs["ahead"] < self.segment:
+        if table.attrs["ahead"] < (longest := max(self.segment, self.follow)):
             raise StudyError(
                 f"neighbors: {table.attrs['ahead']} samples follow those of the table, the method asks for "
-                f"{self.segment}: make the table for longer segments (ahead), or shorten the method's"
+                f"{longest}: make the table for longer segments (ahead), or shorten the method's"
             )
-        return table["index"].to_numpy()[..., : self.method.count]
+        return table["index"].to_numpy()[..., : None if self.anew else self.method.count]
+
+    @property
+    def follow(self) -> int:
+        """For how many samples the method follows neighbors: ``follow``, where it has one, or a segment."""
+        return getattr(self.method, "follow", None) or self.segment
+
+    @property
+    def anew(self) -> bool:
+        """Whether neighbors are drawn anew for every batch, from the table's candidates."""
+        return self.file("neighbors").attrs.get("draw", "once") == "batch"
 
     @cached_property
     def neighbors(self) -> Tensor:
         """The table on the device."""
         return torch.as_tensor(self.table).to(self.device)
 
-    def true(self, name: str, *trailing: str) -> np.ndarray:
+    def true(self, name: str, *trailing: str, kind: str = "supervision") -> np.ndarray:
         """Read what is true at the observed states, in system units, with shape (E, N, *trailing).
 
         Raises:
             StudyError: If it is not given, or not defined at a state.
         """
-        values = self.file("supervision")[name].transpose("seed", "orbit", "time", *trailing).to_numpy()
+        values = self.file(kind)[name].transpose("seed", "orbit", "time", *trailing).to_numpy()
         if (wrong := np.argwhere(~np.isfinite(values))).size:
             seed, orbit, sample = wrong[0, :3]
             raise StudyError(
-                f"supervision: '{name}' is not defined at seed {seed}, orbit {orbit}, sample {sample}, where the noise "
+                f"{kind}: '{name}' is not defined at seed {seed}, orbit {orbit}, sample {sample}, where the noise "
                 f"takes the state off the domain of the equations; leave out the method, or ask for less noise"
             )
         return values.reshape(values.shape[0], -1, *values.shape[3:])
@@ -185,6 +157,10 @@ class Need:
         privilege: Its name in the tables if it goes beyond the data.
         margin: How many samples of its orbit a segment has to have before its start, and after it.
         starts: The only positions that segments may begin at, with shape (E, A), if it has rows for these alone.
+        whole: Whether a step takes each of ``starts`` once, where they are no more than its batch.
+        covers: Which of these, or of all positions, it has something for, (E, N), if not for all: what a loss makes of
+            the others does not count.
+        draws: Whether it draws at random in every batch.
         stages: Whether a rollout can be coupled to it: an orbit, (E, B, 2 * substeps * (T - 1) + 1, D).
     """
 
@@ -193,6 +169,9 @@ class Need:
     privilege: ClassVar[str] = ""
     margin: tuple[int, int] = (0, 0)
     starts: Tensor | None = None
+    whole: ClassVar[bool] = False
+    covers: Tensor | None = None
+    draws: bool = False
     stages: ClassVar[bool] = False
 
     def __init__(self, source: Source):
@@ -232,21 +211,31 @@ class AtStages(Need):
 
 
 class OfNeighbors(Need):
-    """A need that is made of the table of neighbors: segments begin where it knows some."""
+    """A need that is made of the table of neighbors: segments begin where it knows some.
+
+    Of a ring, from which neighbors are drawn anew for every batch, it covers the starts with as many candidates as the
+    method asks for; the neighbors that others lack are the starts themselves.
+    """
 
     file = "neighbors"
     settings: ClassVar[tuple[str, ...]] = ("neighbors", "count")
 
     def __init__(self, source: Source):
-        self._table = source.neighbors
+        self._table, self._count, self._length = source.neighbors, source.method.count, source.follow + 1
         table = source.file("neighbors")
-        self.margin = table.attrs["behind"], table.attrs["ahead"]
+        self.margin, self.draws = (table.attrs["behind"], table.attrs["ahead"]), source.anew
         if "anchor" in table:
             self.starts = torch.as_tensor(table["anchor"].to_numpy()).to(source.device, torch.int64)
+        if self.draws:
+            self.covers = (self._table >= 0).sum(-1) >= self._count
 
     def near(self, draw: Draw) -> Tensor:
         """The positions of the neighbors of the starts, with shape (E, B, K)."""
-        return draw.at(self._table, draw.row).long()
+        near = draw.at(self._table, draw.row).long()
+        if not self.draws:
+            return near
+        near = draw.among(near, self._count)
+        return torch.where(near < 0, draw.start.unsqueeze(-1), near)
 
     @staticmethod
     def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
@@ -259,8 +248,10 @@ class OfNeighbors(Need):
                 f"neighbors has {', '.join(known)}"
             )
             return
-        chosen, longest = f"neighbors.{method.neighbors}", study.training["segment"]
+        chosen, longest = f"neighbors.{method.neighbors}", study.ahead(method.neighbors)
         for name, data in study.data.items():
+            if (asked := getattr(method, "follow", None) or 0) >= (samples := data["samples"]):
+                yield f"{place}.follow: {asked} is too long for the orbits of data.{name}, {samples} samples"
             begin = data["samples"] - longest - (behind := selection.get("behind", 0))
             if begin <= 0:
                 yield (
@@ -280,8 +271,6 @@ class OfNeighbors(Need):
                     f"{chosen}.anchors: {anchors} are more than the {states} states of data.{name} with a segment; "
                     f"lower this, leave it out for all states, or ask for more data"
                 )
-        if (getattr(method, "segment", None) or 0) > longest:
-            yield f"{place}.segment: neighbors are followed for training.segment samples, {longest}; raise this"
         if method.count > (available := selection["count"]):
             yield f"{place}.count: {method.count} is more than {chosen}.count, {available}; lower this or raise that"
 

@@ -1,11 +1,16 @@
 """Maps of the flow, fitted to the displacements of neighbors."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
 from nearorbit.data.local_maps import flow_maps
+from nearorbit.study.catalogue import StudyError
 from nearorbit.training.needs.base import Draw, OfNeighbors, Source
 
+ONCE = "fits are made once, and neighbors of a ring are drawn anew for every batch: take a selection with draw 'once'"
 ROWS = 2**14  # whose maps are fitted at once: their displacements are K times as large as the states
 
 
@@ -19,6 +24,8 @@ class LocalMaps(OfNeighbors):
 
     def __init__(self, source: Source):
         super().__init__(source)
+        if source.anew:
+            raise StudyError(f"neighbors: {ONCE}")
         members, _, _, dimension = source.orbits.shape
         flat, points = source.orbits.reshape(members, -1, dimension), source.table.shape[1]
         starts = np.tile(np.arange(points), (members, 1)) if self.starts is None else self.starts.cpu().numpy()
@@ -36,6 +43,13 @@ class LocalMaps(OfNeighbors):
     def gather(self, draw: Draw) -> Tensor:
         """Gather the maps at the starts; see :class:`nearorbit.training.needs.base.Need`."""
         return draw.at(self._maps, draw.row)
+
+    @staticmethod
+    def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
+        """Tell which neighbors cannot be fitted to; see :class:`nearorbit.training.needs.base.Need`."""
+        yield from OfNeighbors.misfits(study, place, method)
+        if study.neighbors.get(method.neighbors, {}).get("draw") == "batch":
+            yield f"{place}.neighbors: neighbors.{method.neighbors} is a ring: {ONCE}"
 
 
 def entries() -> dict[str, type]:

@@ -10,7 +10,7 @@ class Neighbors(OfNeighbors):
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the neighbors; see :class:`nearorbit.training.needs.base.Need`."""
-        return draw.pieces(draw.states, self.near(draw))
+        return draw.pieces(draw.states, self.near(draw), self._length)
 
 
 def entries() -> dict[str, type]:

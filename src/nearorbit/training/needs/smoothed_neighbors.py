@@ -14,7 +14,7 @@ class SmoothedNeighbors(OfNeighbors):
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the neighbors; see :class:`nearorbit.training.needs.base.Need`."""
-        return draw.pieces(self._states, self.near(draw))
+        return draw.pieces(self._states, self.near(draw), self._length)
 
 
 def entries() -> dict[str, type]:

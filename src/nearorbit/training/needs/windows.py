@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from nearorbit.study.catalogue import StudyError
+from nearorbit.training.budget import Training
 from nearorbit.training.needs.base import Draw, Need, Source
 
 
@@ -26,12 +27,15 @@ class Windows(Need):
                 f"(data.*.samples), or shorten the window of the method"
             )
         wanted = round(method.share * source.batch * source.segment / method.window)
-        self._length, self._count = method.window, min(max(2, wanted), source.batch)
+        count = min(max(2, wanted), source.batch)
+        # Batches are drawn anew, of which the first will do, or are all segments, from the first orbit to the last.
+        apart = source.batch // count if source.settings.batch == "all" else 1
+        self._length, self._taken = method.window, slice(0, count * apart, apart)
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the windows; see :class:`nearorbit.training.needs.base.Need`."""
         first = draw.orbit + draw.moment * (draw.samples - self._length) // draw.moments
-        return draw.pieces(draw.states, first[:, : self._count], self._length + 1)
+        return draw.pieces(draw.states, first[:, self._taken], self._length + 1)
 
     @staticmethod
     def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
@@ -39,7 +43,10 @@ class Windows(Need):
         for name, data in study.data.items():
             if method.window >= (samples := data["samples"]):
                 yield f"{place}.window: {method.window} is too long for the orbits of data.{name}, {samples} samples"
-        if study.training["batch"] < 2:
+        settings = Training(**study.training)
+        length = getattr(method, "segment", None) or settings.segment
+        shapes = [{name: data[name] for name in ("orbits", "samples")} for data in study.data.values()]
+        if any(settings.segments(length, **shape) < 2 for shape in shapes):
             yield f"{place}: it needs two windows or more in a step; raise training.batch"
 
 

@@ -5,7 +5,7 @@ torch they give tensors that carry gradients, and with arrays of symbols they gi
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,6 +52,22 @@ class System:
         raise NotImplementedError
 
 
+def misfits(study: Any, place: str, entry: System) -> Iterator[str]:
+    """Tell the starts of data that are no states of a system.
+
+    Arguments:
+        study: The study.
+        place: The place of the system in it, e.g. ``"systems.Lorenz"``.
+        entry: The system.
+    """
+    for label, data in study.data.items():
+        if (count := len(data.get("start", entry.components))) != entry.dimension:
+            yield (
+                f"data.{label}.start: {count} numbers, but {place} has {entry.dimension} components, "
+                f"{', '.join(entry.components)}; give a number for each, or leave out start"
+            )
+
+
 def bounded(name: str, value: float, *, above: float = -np.inf) -> float:
     """Check that a parameter is a finite number above a bound; a ValueError says what came."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool) and np.isfinite(value)
@@ -66,6 +82,15 @@ def integer(name: str, value: int, *, least: int, most: int = 10_000) -> int:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
         raise ValueError(f"'{name}' has to be an integer from {least} to {most}, not {value!r}")
     return int(value)
+
+
+def state(name: str, value: Sequence[float], components: Sequence[str], *, above: float = -np.inf) -> np.ndarray:
+    """Check that a parameter is a state, a finite number above a bound for each component; returns shape (D,)."""
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != len(components):
+        raise ValueError(
+            f"'{name}' has to be a list of {len(components)} numbers, {', '.join(components)}, not {value!r}"
+        )
+    return np.array([bounded(f"{name}[{i}]", number, above=above) for i, number in enumerate(value)], dtype=float)
 
 
 def attributes(system: System) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+r"""Segments of observed orbits: what losses are written in.
+
+A batch of them, the rollouts from their starts, and means over its members.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nearorbit.dynamics.drive import Drive
+from nearorbit.dynamics.fields import Field, TwiceDifferentiable
+from nearorbit.dynamics.flow import rollout, tangent_rollout, taylor_rollout
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Segments of observed orbits for an ensemble, in model coordinates and model time.
+
+    Arguments:
+        times: The times of the samples since the start of the segment, with shape (E, 1, T).
+        states: The observed states, with shape (E, B, T, D); a rollout starts at the first.
+        substeps: How many Runge-Kutta steps a rollout makes between two samples.
+        recompute: Whether gradients compute what lies between two samples again instead of keeping it.
+        index: Which observed states the segments start at, positions in the flattened (orbit, time), with shape (E, B).
+        covered: Which starts a need has something for, with shape (E, B); None where it has for all.
+        given: What the method needs, by name; ``batch[name]`` for short.
+    """
+
+    times: Tensor
+    states: Tensor
+    substeps: int = 1
+    recompute: bool = False
+    index: Tensor | None = None
+    covered: Tensor | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, need: str) -> Any:
+        """Give what the method needs under this name."""
+        return self.given[need]
+
+    @property
+    def start(self) -> Tensor:
+        """The states that the segments start from, with shape (E, B, D)."""
+        return self.states[..., 0, :]
+
+    @property
+    def interval(self) -> Tensor:
+        """The model time between two samples, with shape (E, 1, 1)."""
+        return self.times[..., 1:2]
+
+    def lasting(self, samples: int) -> "Batch":
+        """Give the same starts more, or less, time: rollouts of so many samples, whatever has been observed of them."""
+        clock = torch.arange(samples + 1, device=self.times.device)
+        return self if samples == self.times.shape[-1] - 1 else replace(self, times=self.interval * clock)
+
+    def mean(self, values: Tensor, *, empty: float = 0.0) -> Tensor:
+        """Average values of the starts, with shape (E, B, *), over those that are covered; returns shape (E,).
+
+        It is ``empty`` where none is.
+        """
+        if self.covered is None:
+            return member_mean(values)
+        covered, counted = self.covered.view(*self.covered.shape, *[1] * (values.dim() - 2)), self.covered.sum(1)
+        total = torch.where(covered, values, 0).flatten(1).sum(1)
+        return torch.where(counted > 0, total / (counted.clamp(min=1) * values[0, 0].numel()), empty)
+
+    def rollout(
+        self, field: Callable[[Tensor], Tensor], drive: Drive | None = None, *, start: Tensor | None = None
+    ) -> Tensor:
+        """Integrate a field from the starts of the segments, or from others with shape (E, B, *, D), over the same
+        times; see :func:`nearorbit.dynamics.flow.rollout`."""
+        start = self.start if start is None else start
+        return rollout(field, start, self._clock(start), drive=drive, **self._steps)
+
+    def tangent_rollout(self, field: Field, tangents: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Integrate a field from the starts of the segments, with tangents; see
+        :func:`nearorbit.dynamics.flow.tangent_rollout`."""
+        return tangent_rollout(field, self.start, self.times, tangents=tangents, **self._steps)
+
+    def taylor_rollout(self, field: TwiceDifferentiable) -> tuple[Tensor, Tensor, Tensor]:
+        """Integrate a field from the starts of the segments, with tangents and second derivatives; see
+        :func:`nearorbit.dynamics.flow.taylor_rollout`."""
+        return taylor_rollout(field, self.start, self.times, **self._steps)
+
+    def displaced_rollout(
+        self, field: TwiceDifferentiable, displacements: Tensor, *, order: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Carry displacements along rollouts from the starts, by the expansion of the flow about these.
+
+        The D columns of the fundamental matrix are carried and multiplied with the displacements; of order 1, where
+        there are fewer of these than components, they are carried themselves.
+
+        Arguments:
+            field: The field.
+            displacements: From the starts, with shape (E, B, K, D).
+            order: Of the expansion in the displacement, 1 or 2.
+
+        Returns:
+            The states, with shape (E, B, T, D), and the displacements from them, with shape (E, B, T, K, D).
+        """
+        if order == 2:
+            states, columns, second = self.taylor_rollout(field)
+            i, j = torch.triu_indices(field.dimension, field.dimension, device=states.device)
+            products = displacements[..., i] * displacements[..., j] * torch.where(i == j, 0.5, 1.0).to(displacements)
+            return states, displacements.unsqueeze(-3) @ columns + products.unsqueeze(-3) @ second
+        if displacements.shape[-2] <= field.dimension:
+            return self.tangent_rollout(field, displacements)
+        states, columns = self.tangent_rollout(field)
+        return states, displacements.unsqueeze(-3) @ columns
+
+    def step(self, field: Field, start: Tensor) -> Tensor:
+        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends."""
+        return rollout(field, start, self._clock(start)[..., :2], **self._steps)[..., 1, :]
+
+    def tangent_step(self, field: Field, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends, and
+        the maps M = d end / d start with shape (E, *, D, D)."""
+        states, columns = tangent_rollout(field, start, self._clock(start)[..., :2], **self._steps)
+        return states[..., 1, :], columns[..., 1, :, :].mT
+
+    def _clock(self, start: Tensor) -> Tensor:
+        """Give the times the dimensions that broadcast them against starts with shape (E, *, D)."""
+        return self.times.reshape(len(self.times), *[1] * (start.dim() - 2), -1)
+
+    @property
+    def _steps(self) -> dict[str, Any]:
+        return {"substeps": self.substeps, "recompute": self.recompute}
+
+
+def member_mean(x: Tensor) -> Tensor:
+    """Average over all dimensions but the leading one of the ensemble; returns shape (E,)."""
+    return x.flatten(1).mean(1)
+
+
+def trajectory_error(states: Tensor, batch: Batch) -> Tensor:
+    r"""Compute the mean squared error of rollouts, :math:`\langle |x_{i+k} - \hat{x}_{i+k}|^2 / D \rangle_{i, k, k>0}`.
+
+    Arguments:
+        states: The rollouts from ``batch.start``, with shape (E, B, T, D).
+        batch: The segments.
+
+    Returns:
+        The errors, with shape (E,), in units of the variance of the data.
+    """
+    return member_mean((states[..., 1:, :] - batch.states[..., 1:, :]).square())

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import xarray as xr
+from lorenz63 import Lorenz
+from scipy.linalg import expm
+
+from nearorbit.truth import propagators
+from nearorbit.truth.integrators import orbits_of
+from nearorbit.truth.systems.base import System
+
+STEP = 0.1
+
+
+class Linear(System):
+    """A linear field, with the matrix A."""
+
+    A = np.array([[-0.5, 2.0, 0.0], [-2.0, -0.5, 1.0], [0.0, 0.3, 0.4]])
+
+    def __call__(self, x, xp=np):
+        return xp.stack([sum(float(a) * x[..., j] for j, a in enumerate(row)) for row in self.A], -1)
+
+
+class Exploding(System):
+    """Beyond 1 / STEP a state is infinite before the sample ends."""
+
+    def __call__(self, x, xp=np):
+        return xp.stack([x[..., 0] ** 2], -1)
+
+
+def observed(states, dtype=np.float64):
+    states = np.asarray(states, dtype)
+    components = [f"x{i}" for i in range(states.shape[-1])]
+    return xr.Dataset(
+        {"train": (("seed", "orbit", "time", "component"), states), "step": STEP, "fingerprint": ("seed", [7, 8])},
+        coords={"seed": [0, 1], "component": components},
+    )
+
+
+def states(scale=1.0):
+    return scale * np.random.default_rng(0).standard_normal((2, 3, 5, 3))
+
+
+def test_of_a_linear_field_they_are_the_exponential_of_its_matrix():
+    found = propagators.propagators(Linear("linear", ("x", "y", "z"), {}, np.ones(3)), observed(states()))
+    assert found["propagator"].dims == ("seed", "orbit", "time", "component", "direction")
+    expected = np.broadcast_to(expm(STEP * Linear.A), (2, 3, 5, 3, 3))
+    np.testing.assert_allclose(found["propagator"], expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_array_equal(found["fingerprint"], [7, 8])
+
+
+def test_they_are_the_derivatives_of_the_orbits_and_contract_as_the_divergence_says():
+    start, time = states(5.0) + np.array([0, 0, 25]), np.array([STEP])
+    maps = propagators.propagators(Lorenz(), observed(start))["propagator"].to_numpy()
+    orbit, moved = orbits_of(Lorenz()), 1e-5 * np.eye(3)[:, None, None, None]
+    differences = (orbit(start + moved, time) - orbit(start - moved, time))[..., 0, :] / 2e-5
+    np.testing.assert_allclose(maps, np.moveaxis(differences, 0, -1), rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(np.linalg.det(maps), np.exp(-STEP * (10 + 1 + 8 / 3)), rtol=1e-12)
+
+
+def test_they_have_the_precision_of_the_observations_whatever_is_integrated_at_once(monkeypatch):
+    system = Linear("linear", ("x", "y", "z"), {}, np.ones(3))
+    whole = propagators.propagators(system, observed(states(), np.float32))
+    monkeypatch.setattr(propagators, "MANY", 8)
+    xr.testing.assert_identical(whole, propagators.propagators(system, observed(states(), np.float32)))
+    assert whole["propagator"].dtype == np.float32
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_orbit_that_is_lost_has_none_and_spoils_no_other():
+    start = np.full((2, 1, 9, 1), 1.0)
+    start[1, 0, 4] = 1.1 / STEP
+    maps = propagators.propagators(Exploding("exploding", ("x",), {}, np.ones(1)), observed(start))["propagator"]
+    lost = np.isnan(maps.to_numpy()[..., 0, 0])
+    assert lost.sum() == 1 and lost[1, 0, 4]
+    np.testing.assert_allclose(maps.to_numpy()[~lost], (1 - STEP) ** -2, rtol=1e-12)
