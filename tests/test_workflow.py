@@ -243,6 +243,15 @@ def test_the_large_studies_can_be_planned(finished, study):
     assert numbers == {"train": kinds * methods, "forecast": kinds * methods, "score": len(config["systems"])}
 
 
+def test_how_many_cells_train_together_is_no_reason_to_run_anything(finished):
+    assert planned(finished, "--set-resources", "train:cells_per_training=8") == set()
+    done = snakemake(finished, "-n", "--configfile", SMOKE, "--set-resources", "train:cells_per_training=0")
+    assert (
+        done.returncode != 0 and "train:cells_per_training: expected a whole number from 1 on, not '0'" in done.stderr
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_the_growth_of_costs_is_no_part_of_a_study(finished):
     assert rules(planned(finished, "performance")) == {"growth", "performance"}
 

@@ -67,7 +67,8 @@ def _in_a_line(error: Exception) -> str | None:
     """Say what a machine lacks, and the way out; None of an error that is none of these."""
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if "out of memory" in first:  # of a GPU
-        return f"not enough memory: {first}; lower training.batch or seeds, or set training.recompute: true"
+        lower = "lower training.batch or seeds, or set training.recompute: true, or a smaller cells_per_training"
+        return f"not enough memory: {first}; {lower}"
     if isinstance(error, MemoryError) or "alloc" in str(error):  # torch's way to say it
         return f"not enough memory: {first}; make the study smaller"
     if "no kernel image" in first or "NVIDIA driver" in first:
@@ -129,10 +130,12 @@ def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
     for file, parameter in files.items():
         kind = _kind(parameter)
         required = parameter.default is parameter.empty
-        many = {"nargs": "+", "default": ()} if _is_list(parameter) else {}
-        command.add_argument(
-            f"--{file}", metavar="PATH", type=Path, required=required, help=f"{kind}: {FILES[file]}", **many
-        )
+        options: dict[str, Any] = {"metavar": "PATH", "type": Path, "required": required}
+        if _is_list(parameter):
+            options |= {"nargs": "+", "default": ()}
+        elif int in _bare(parameter):
+            options |= {"metavar": "N", "type": int, "default": parameter.default}
+        command.add_argument(f"--{file}", help=f"{kind}: {FILES[file]}", **options)
     command.set_defaults(run=lambda options: _run(name, stage, options))
 
 
@@ -208,8 +211,12 @@ def _kind(parameter: inspect.Parameter) -> str:
 
 
 def _is_list(parameter: inspect.Parameter) -> bool:
-    bare = (t.__origin__ if get_origin(t) is Annotated else t for t in _types(parameter))
-    return any(get_origin(t) in (list, Sequence) for t in bare)
+    return any(get_origin(t) in (list, Sequence) for t in _bare(parameter))
+
+
+def _bare(parameter: inspect.Parameter) -> list[Any]:
+    """List what a parameter may be, without what is noted at it."""
+    return [t.__origin__ if get_origin(t) is Annotated else t for t in _types(parameter)]
 
 
 def _types(parameter: inspect.Parameter) -> tuple[Any, ...]:

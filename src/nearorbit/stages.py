@@ -7,13 +7,14 @@ The one door, :mod:`nearorbit.__main__`, makes a command of every public functio
 
 A ``Path`` is an input, an ``Output`` is an output (the door passes a temporary path and moves the file into place when
 the stage is done), lists of them are given one after the other; a ``Scratch`` is what a stage keeps for itself, to
-resume from; a ``Folder`` is one that it writes many files to; and what comes after ``*`` are the settings.
+resume from; a ``Folder`` is one that it writes many files to, ``Folders`` are others that it may read; a ``Count`` is
+no file; and what comes after ``*`` are the settings.
 :data:`nearorbit.study.slices.SLICES` picks them from a study.
 
 It is one module since it is a list: what is done stands in the rooms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -28,6 +29,8 @@ Output = Annotated[Path, "output"]
 Outputs = Annotated[list[Path], "output"]
 Scratch = Annotated[Path, "kept while the stage runs, to resume from"]
 Folder = Annotated[Path, "a folder of outputs"]
+Folders = Annotated[Sequence[Path], "folders"]
+Count = Annotated[int, "a number"]
 Settings = Mapping[str, Any]
 
 
@@ -134,6 +137,8 @@ def train(
     supervision: Sequence[Path] = (),
     propagators: Sequence[Path] = (),
     checkpoint: Scratch | None = None,
+    cells_per_training: Count = 1,
+    siblings: Folders = (),
     *,
     label: str,
     system: Settings,
@@ -142,49 +147,34 @@ def train(
     training: Settings,
 ):
     """Train a network for every seed with one method, all in one stacked ensemble; of one cell, or of several."""
-    import pandas as pd
-
     from nearorbit.dynamics import models
-    from nearorbit.training.batches import stacked
-    from nearorbit.training.checkpoint import Checkpoint
-    from nearorbit.training.loop import train as fit
+    from nearorbit.training.cells import Cell, Recipe
+    from nearorbit.training.together import together
 
     inputs = {"observations": observations, "neighbors": neighbors}
     inputs |= {"supervision": supervision, "propagators": propagators}
+    inputs, outputs = {k: p for k, p in inputs.items() if p}, {"model": model, "history": history, "costs": costs}
     cells, built = len(observations), build("methods", label, method)
-    for name, paths in (inputs | {"model": model, "history": history, "costs": costs}).items():
-        if paths and len(paths) != cells:
+    for name, paths in (inputs | outputs).items():
+        if len(paths) != cells:
             raise StudyError(f"train: --{name} has {len(paths)} files, --observations {cells}: give one for every cell")
-    resumable = None
-    if checkpoint is not None:
+    if cells_per_training < 1 or (cells_per_training > 1 and (cells > 1 or checkpoint is None)):
+        raise StudyError("train: --cells_per_training is at least 1; more are for one cell, with a --checkpoint")
+
+    def keyed(contents: Iterable[Path]) -> str:
         settings = {"method": method, "network": network, "training": training}
         looked_up = [home("methods", method.get("method", label)), home("networks", network.get("network", "mlp"))]
         looked_up += [home("needs", need) for need in built.needs]
-        sources = digests("train", looked_up)
-        contents = [path for paths in inputs.values() for path in paths]
-        resumable = Checkpoint(checkpoint, key(settings, sources, contents))
-    given = {kind: stacked([read(path, kind=kind) for path in paths]) for kind, paths in inputs.items() if paths}
-    components = [str(name) for name in given["observations"]["component"].to_numpy()]
-    network, equations = models.with_equations(network, system, lambda line: build("systems", "known", line))
-    trained, coordinates, histories, spent = fit(
-        given.pop("observations"),
-        built,
-        files=given,
-        network=network,
-        training=training,
-        equations=equations,
-        checkpoint=resumable,
-    )
-    seeds = len(histories) // cells
-    for cell in range(cells):
-        members = slice(cell * seeds, (cell + 1) * seeds)
-        models.save(model[cell], trained[members], coordinates[members], network=network, components=components)
-        pd.concat(histories[members]).to_csv(history[cell], index=False)
-        pd.DataFrame([spent | {"seconds": spent["seconds"] / cells, "seeds": seeds, "cells": cells}]).to_csv(
-            costs[cell], index=False
-        )
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+        return key(settings, digests("train", looked_up), contents)
+
+    line, equations = models.with_equations(network, system, lambda line: build("systems", "known", line))
+    recipe = Recipe(built, line, training, equations, keyed)
+    each = [({k: p[i] for k, p in inputs.items()}, {k: p[i] for k, p in outputs.items()}) for i in range(cells)]
+    if checkpoint and cells_per_training > 1:
+        cell = Cell(*each[0], checkpoint)
+        others = [cell.beside(folder) for folder in siblings if equations is None or cell.is_of_system(folder)]
+        return together(cell, others, recipe, cells_per_training)
+    recipe.train(each, checkpoint)
 
 
 def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings):
@@ -223,8 +213,7 @@ def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Sett
     """Measure how the cost of a gradient step grows with the sizes of the problem."""
     from nearorbit.training import cost
 
-    table = cost.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device)
-    table.to_csv(growth, index=False)
+    cost.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device).to_csv(growth, index=False)
 
 
 def landscape(
@@ -245,17 +234,8 @@ def landscape(
     from nearorbit.training import landscape as around
 
     field = load(model, equations=lambda line: build("systems", "known", line)).field
-    observed = read(observations, kind="observations")
-    table = around.landscape(
-        field,
-        observed,
-        training=training,
-        couplings=couplings,
-        segments=segments,
-        rollouts=rollouts,
-        reach=reach,
-        points=points,
-    )
+    observed, grid = read(observations, kind="observations"), {"rollouts": rollouts, "reach": reach, "points": points}
+    table = around.landscape(field, observed, training=training, couplings=couplings, segments=segments, **grid)
     table.assign(**cell, seed=int(observed["seed"][0])).to_csv(landscape, index=False)
 
 
@@ -265,9 +245,7 @@ def estimate(*, content: Settings):
     from nearorbit.study.study import parse
 
     study = parse(content)
-    print(
-        "a pilot of the study: every system for a horizon, every method for a few steps; it takes minutes", flush=True
-    )
+    print("a pilot: every system for a horizon, every method for a few steps; it takes minutes", flush=True)
     print(pilot.told(study, pilot.estimate(study)))
 
 

@@ -14,6 +14,7 @@ from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
 AXES = ("system", "data", "neighbors", "method")  # wildcards that are labels of a study
+FOLLOWING = 1000  # cells that a training is told of, at most: a command has an end
 PICKED_BY_METHOD = ("needs", "networks")
 
 # Jobs run the sources that are digested below, with the interpreter that runs snakemake even where its environment is
@@ -144,6 +145,27 @@ def training_inputs(wildcards):
 def given(wildcards, input):
     """Write the inputs of a job as options of its command."""
     return " ".join(f"--{kind} {path}" for kind, path in input.items())
+
+
+def checked_cells(resource):
+    """Check how many cells a profile lets train together; a mistake ends snakemake with the message alone."""
+    asked = getattr(resource, "raw", resource)
+    if not re.fullmatch("[1-9][0-9]*", str(asked)):
+        sys.exit(f"error: set-resources: train:cells_per_training: expected a whole number from 1 on, not '{asked}'")
+    return int(asked)
+
+
+def siblings(wildcards, resources):
+    """Name the other cells of a method, from this one on, where more than one may be trained together.
+
+    It is made of a resource, and so no parameter that would run a job again.
+    """
+    if (most := resources.cells_per_training) == 1:
+        return ""
+    cells = [(system, data) for system in study.systems for data in study.data]
+    place = cells.index((wildcards.system, wildcards.data))
+    following = [f"results/{wildcards.study}/{system}/{data}" for system, data in cells[place + 1 :] + cells[:place]]
+    return " ".join([f" --cells_per_training {most}", *(["--siblings", *following[:FOLLOWING]] if following else [])])
 
 
 @told

@@ -13,15 +13,23 @@ rule train:
     conda:
         ENVIRONMENT
     resources:
-        gpu=int(study.training["device"] != "cpu"),  # how many there are to share is the profile's to say
+        gpu=int(study.training["device"] != "cpu"),  # how many there are to share is the profile's to say,
+        cells_per_training=1,  # and how many cells may be trained together; each stays a job
     params:
         **sources("train", "methods", "needs", "networks"),
         settings=settings("train"),
         given=given,
         checkpoint="results/{study}/checkpoints/{system}/{data}/{method}.safetensors",  # no output: it outlives a kill
+        siblings=siblings,
     shell:
         "python -m nearorbit train --settings {params.settings:q} {params.given}"
-        " --model {output.model} --history {output.history} --costs {output.costs} --checkpoint {params.checkpoint} 2>&1 | tee {log}"
+        " --model {output.model} --history {output.history} --costs {output.costs} --checkpoint {params.checkpoint}{params.siblings} 2>&1 | tee {log}"
+
+
+# Where several cells may be trained together data come first, so that there are several to take.
+if checked_cells(rules.train.rule.resources["cells_per_training"]) > 1:
+    for proxy in (rules.exponents, rules.orbits, rules.observe, rules.neighbors, rules.supervise, rules.propagate):
+        proxy.rule.priority = 1
 
 
 # How the cost of a gradient step grows; no part of a study: snakemake --cores 1 performance

@@ -13,6 +13,8 @@ FILES = {
     "history": "losses and validation errors of a training (CSV)",
     "costs": "what a training cost and was given (CSV)",
     "checkpoint": "where a training goes on after it was killed",
+    "cells_per_training": "how many cells of a method may be trained together, as one ensemble",
+    "siblings": "where the data of the other cells of the method are, which may be trained along",
     "forecast": "what a field does where the truth is known (NetCDF); to score, a list",
     "scores": "all metrics, a row for each cell, metric and seed (CSV)",
     "growth": "the seconds of a gradient step along the sizes of the problem (CSV)",

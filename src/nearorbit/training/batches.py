@@ -39,11 +39,7 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
         StudyError: If the shapes differ.
     """
     cells = [cell.drop_dims("continuation_time", errors="ignore") for cell in cells]  # nothing is learned from it
-    shapes = [
-        {name: size for name, size in cell.sizes.items() if name != "seed"}
-        | {name: cell.attrs[name] for name in ("ahead", "behind", "anchors", "draw", "count") if name in cell.attrs}
-        for cell in cells
-    ]
+    shapes = [shape_of(cell) for cell in cells]
     for number, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise StudyError(
@@ -51,6 +47,14 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
                 f"{number + 1} has {shape}; train them apart"
             )
     return xr.concat(cells, "seed", data_vars="all", coords="minimal", join="override", combine_attrs="drop_conflicts")
+
+
+def shape_of(file: xr.Dataset) -> dict[str, int]:
+    """Tell what has to be the same of two files for both to be trained on together: all but the number of seeds."""
+    sizes = {str(name): size for name, size in file.sizes.items() if name not in ("seed", "continuation_time")}
+    return sizes | {
+        name: file.attrs[name] for name in ("ahead", "behind", "anchors", "draw", "count") if name in file.attrs
+    }
 
 
 class Data:
@@ -83,7 +87,7 @@ class Data:
         self.batch = settings.segments(self.segment, orbits=self.orbits, samples=self.samples)
         assert settings.substeps != "auto"  # found before there are batches
         self._integrated = partial(Batch, substeps=settings.substeps, recompute=settings.recompute)
-        files = {kind: _matching(file, kind, observations) for kind, file in (files or {}).items()}
+        files = {kind: matching(file, kind, observations) for kind, file in (files or {}).items()}
         source = Source(observations, files, method, settings, self.segment, self.batch, device, dtype)
         self.members = len(source.orbits)
         if self.samples <= self.segment:
@@ -191,7 +195,7 @@ def _cut(orbits: np.ndarray, horizon: int) -> np.ndarray:
     return whole[:, ::every]
 
 
-def _matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:
+def matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:
     """Refuse a file that was computed along other observations than these."""
     if not np.array_equal(file["fingerprint"], observations["fingerprint"]):
         raise StudyError(

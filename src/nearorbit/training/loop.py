@@ -40,7 +40,7 @@ from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import StudyError
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
-from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint
+from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint, Checkpoints
 from nearorbit.training.compilation import compiled, pays
 from nearorbit.training.devices import captured, peak_memory, pick_device
 from nearorbit.training.methods.base import Batch, Method, Penalized, given, own_parameters, trajectory_error
@@ -56,7 +56,7 @@ def train(
     training: Mapping[str, Any],
     files: Mapping[str, xr.Dataset] | None = None,
     equations: Equations | None = None,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | Checkpoints | None = None,
 ) -> tuple[Ensemble, Coordinates, list[pd.DataFrame], dict[str, Any]]:
     """Train an ensemble, a member for each seed of the observations.
 
@@ -68,7 +68,7 @@ def train(
         training: The settings of :class:`nearorbit.training.budget.Training`.
         files: The other files of results that the method needs, by their kinds: ``neighbors``, ``supervision``.
         equations: The known equations, of a network that builds upon some.
-        checkpoint: The file to resume from and to write now and then.
+        checkpoint: The file to resume from and to write now and then; or those of the cells.
 
     Returns:
         The trained ensemble in model coordinates; the coordinates; the history of each member (seed, step, loss,
@@ -104,6 +104,7 @@ def train(
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
         "masked": 0.0 if masked is None else masked.mean().item(),
+        "masked_by_seed": torch.zeros(len(seeds)) if masked is None else masked,
         "substeps": settings.substeps,
         "compiled": int(loop.compiled),
         "network": network.get("network", "mlp"),
@@ -182,7 +183,7 @@ class Loop:
         fast = compiled(self.losses, *example) if wanted else None
         self._losses, self.compiled = fast or self.losses, fast is not None
 
-    def run(self, checkpoint: Checkpoint | None) -> float:
+    def run(self, checkpoint: Checkpoint | Checkpoints | None) -> float:
         """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
         state, settings, began = self.state, self._settings, time.perf_counter()
         saved = checkpoint.read() if checkpoint else None
