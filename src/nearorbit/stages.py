@@ -234,7 +234,7 @@ def landscape(
     from nearorbit.training import landscape as around
 
     field = load(model, equations=lambda line: build("systems", "known", line)).field
-    observed, grid = read(observations, kind="observations"), {"couplings": couplings, "segments": segments}
+    observed, grid = read(observations, kind="observations"), dict[str, Any](couplings=couplings, segments=segments)
     table = around.landscape(field, observed, training=training, rollouts=rollouts, reach=reach, points=points, **grid)
     table.assign(**cell, seed=int(observed["seed"][0])).to_csv(landscape, index=False)
 
