@@ -3,8 +3,8 @@
 A step of training is hundreds of operations, and all but the products of matrices are a pass over memory each.
 ``torch.compile`` makes one pass of many, and takes its time for it: some tenths of a minute, which only long trainings
 of large batches earn back. What it saves is about in proportion to the elements that such operations write, and what it
-costs to the number of operations. Both are counted, for a member of the ensemble, so that a member is compiled where
-its seed alone would be: then both have the same bits.
+costs to the number of operations. Both are counted for a member alone, so that an ensemble is compiled where each of
+its seeds alone would be.
 
 What is compiled is kept in a cache on disk, so that cells of one shape compile once. (The workflow has it in
 ``results/compiled``; ``TORCHINDUCTOR_CACHE_DIR`` is where.)
@@ -44,21 +44,20 @@ class Counted(TorchDispatchMode):
         return result
 
 
-def pays(step: Callable[[], object], *, steps: int, members: int) -> bool:
+def pays(step: Callable[[], object], *, steps: int) -> bool:
     """Tell whether a training is long enough for its steps to be compiled.
 
     Arguments:
-        step: A step, from the batch to the gradient.
+        step: A step of one member, from the batch to the gradient.
         steps: How many are to be made.
-        members: The number of members in the ensemble.
     """
     with Counted() as counted:
         step()
-    saved = ELEMENT * counted.elements / members + OPERATION * counted.operations
+    saved = ELEMENT * counted.elements + OPERATION * counted.operations
     return steps * saved > MARGIN * (BEGIN + TRANSLATION * counted.operations)
 
 
-def compiled(function: Callable[..., Tensor], *example: Tensor) -> Callable[..., Tensor] | None:
+def compiled(function: Callable[..., Tensor], *example: Any) -> Callable[..., Tensor] | None:
     """Compile a function of tensors; None where that fails, as without a C++ compiler, which is said.
 
     Arguments:
@@ -66,8 +65,7 @@ def compiled(function: Callable[..., Tensor], *example: Tensor) -> Callable[...,
         example: Arguments to compile it for; others have to have the same shapes.
     """
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a job has the cores that it was given
-    # A sum over all elements would be cut into several for one member, and not for three: other bits.
-    fast: Callable[..., Tensor] = torch.compile(function, dynamic=False, options={"split_reductions": False})
+    fast: Callable[..., Tensor] = torch.compile(function, dynamic=False)
     try:
         fast(*example)
     except RuntimeError as error:

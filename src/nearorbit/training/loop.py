@@ -23,7 +23,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,10 +41,10 @@ from nearorbit.study.catalogue import StudyError
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint, Checkpoints
-from nearorbit.training.compilation import compiled, pays
+from nearorbit.training.descent import Descent
 from nearorbit.training.devices import captured, peak_memory, pick_device
-from nearorbit.training.methods.base import Batch, Method, Penalized, given, own_parameters, trajectory_error
-from nearorbit.training.optimizer import clipped, conflict_free, flatten, gradient, optimizer
+from nearorbit.training.methods.base import Batch, Method, given, own_parameters, trajectory_error
+from nearorbit.training.optimizer import clipped, flatten, optimizer
 from nearorbit.training.progress import Log, say, tell_skipped
 
 
@@ -153,7 +153,6 @@ class Loop:
         self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
         # What is trained: the ensemble, and what the method adds to it.
         self.trained = nn.ModuleList([field, *(own.to(next(field.parameters())) for own in self._own)])
-        self._joined = getattr(method, "join", "sum") == "config"
         self._segments = {"validation": data.validation()}
         if settings.keep == "training":
             self._segments["training"] = data.training()
@@ -176,12 +175,10 @@ class Loop:
             **self._optimizer.state,
         }
         self._rows: list[Tensor] = []
-        example, wanted = (self.starts[0], weights.new_zeros(())), settings.compile
-        if wanted == "auto":
-            once = lambda: gradient(self.losses(*example).sum(), self.trained)  # noqa: E731
-            wanted = pays(once, steps=settings.steps, members=data.members)
-        fast = compiled(self.losses, *example) if wanted else None
-        self._losses, self.compiled = fast or self.losses, fast is not None
+        self._descent = Descent(method, self.trained, weights)
+        if settings.compile is not False:
+            self._descent.compile(settings, data.gather(self.starts[0]))
+        self.compiled = self._descent.compiled
 
     def run(self, checkpoint: Checkpoint | Checkpoints | None) -> float:
         """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
@@ -218,14 +215,8 @@ class Loop:
         state, settings = self.state, self._settings
         start = self.starts.index_select(0, state["step"] % len(self.starts)).squeeze(0)
         progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
-        losses = self._losses(start, progress)
-        if self._joined:
-            error, penalty = losses
-            ways = gradient(error.sum(), self.trained, again=True), gradient(penalty.sum(), self.trained)
-            joined, losses = conflict_free(*ways), error + penalty
-        else:
-            joined = gradient(losses.sum(), self.trained)
-        gradients, broken = clipped(joined, self._bound)
+        losses, direction = self._descent(self._data.gather(start), progress)
+        gradients, broken = clipped(direction, self._bound)
         state["skipped"] += broken
         state["loss"] += losses.detach()
         self._optimizer.update(gradients, self._rates.index_select(0, state["step"]))
@@ -241,14 +232,6 @@ class Loop:
         better = (error < state["best"]) & error.isfinite()
         state["best"].copy_(torch.where(better, error, state["best"]))
         state["kept"].copy_(torch.where(better.unsqueeze(1), state["weights"], state["kept"]))
-
-    def losses(self, start: Tensor, progress: Tensor) -> Tensor:
-        """Compute the loss of each member on the segments that begin at given starts: its two terms, (2, E), if their
-        gradients are to be joined."""
-        batch = self._data.gather(start)
-        if self._joined:
-            return torch.stack(cast(Penalized, self._method).terms(self._field, batch, progress, *self._own))
-        return self._method.loss(self._field, batch, progress, *self._own)
 
     def histories(self) -> list[pd.DataFrame]:
         """Tell the history of each member."""

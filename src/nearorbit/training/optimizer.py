@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from nearorbit.dynamics.networks.base import picked
 from nearorbit.training.budget import Training
 
 # Elements; rows of the flat weights start at multiples of it, so that all members meet the same vector code.
@@ -26,13 +27,16 @@ def flatten(trained: nn.Module) -> Tensor:
     Returns:
         The weights, with shape (E, P), P rounded up to a multiple of :data:`ALIGNMENT`.
     """
-    parameters = list(trained.parameters())
-    weights = _rows_of(parameters)
-    end = 0
-    for p in parameters:
-        begin, end = end, end + p[0].numel()
-        p.data = weights[:, begin:end].view(p.shape)
+    weights = _rows_of(list(trained.parameters()))
+    _attach(trained, weights)
     return weights
+
+
+def alone(trained: nn.Module, weights: Tensor, member: int) -> nn.Module:
+    """Make an ensemble of one member of another; its parameters are views of that member's row of the flat weights."""
+    part = picked(trained, [member])
+    _attach(part, weights[member : member + 1])
+    return part
 
 
 def gradient(loss: Tensor, trained: nn.Module, *, again: bool = False) -> Tensor:
@@ -205,6 +209,14 @@ def _unit(rows: Tensor) -> Tensor:
     largest = rows.abs().amax(1, keepdim=True)  # squares of gradients may be too small, or too large, for a number
     scaled = rows / torch.where(largest > 0, largest, 1.0)
     return scaled / scaled.square().sum(1, keepdim=True).sqrt().clamp(min=1.0)
+
+
+def _attach(trained: nn.Module, weights: Tensor) -> None:
+    """Make all parameters views of flat weights."""
+    end = 0
+    for p in trained.parameters():
+        begin, end = end, end + p[0].numel()
+        p.data = weights[:, begin:end].view(p.shape)
 
 
 def _rows_of(tensors: Sequence[Tensor]) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field, TwiceDifferentiable
@@ -50,6 +51,12 @@ class Batch:
     def interval(self) -> Tensor:
         """The model time between two samples, with shape (E, 1, 1)."""
         return self.times[..., 1:2]
+
+    def member(self, number: int) -> "Batch":
+        """Give the segments of one member, as a batch of its own."""
+        names = ("times", "states", "index", "covered", "given")
+        tensors = {name: getattr(self, name) for name in names}
+        return replace(self, **tree_map_only(Tensor, lambda t: t[number : number + 1], tensors))
 
     def lasting(self, samples: int) -> "Batch":
         """Give the same starts more, or less, time: rollouts of so many samples, whatever has been observed of them."""

@@ -50,13 +50,18 @@ class Ensemble(Differentiated, nn.Module):
 
     def __getitem__(self, members: slice | Sequence[int]) -> "Ensemble":
         """Pick members, one maybe several times; the weights are copied."""
-        part = deepcopy(self)
-        for module in part.modules():  # those it is made of are ensembles of the same members
-            if isinstance(module, Ensemble):
-                module.members = len(torch.arange(self.members)[members])
-        for tensor in (*part.parameters(), *part.buffers()):
-            tensor.data = tensor.data[members].clone()
-        return part
+        return cast(Ensemble, picked(self, members))
+
+
+def picked(module: nn.Module, members: slice | Sequence[int]) -> nn.Module:
+    """Pick members of a module of ensembles, all of whose tensors have the leading dimension E; these are copied."""
+    part = deepcopy(module)
+    for ensemble in part.modules():
+        if isinstance(ensemble, Ensemble):
+            ensemble.members = len(torch.arange(ensemble.members)[members])
+    for tensor in (*part.parameters(), *part.buffers()):
+        tensor.data = tensor.data[members].clone()
+    return part
 
 
 class Network(Protocol):
@@ -66,10 +71,8 @@ class Network(Protocol):
     that is learned, it makes that of the system whose equations ``make`` is handed, as one argument more.
     """
 
-    # In words and formula, for a stranger with the file: g(y) of member e, in model coordinates y.
-    equations: ClassVar[str]
-    # What it is called in the tables if it is given something beyond the data; most have no such attribute.
-    privilege: ClassVar[str]
+    equations: ClassVar[str]  # g(y) of member e, in words and formula, for a stranger with the file; y is standardized
+    privilege: ClassVar[str]  # what the tables call it if it is given something beyond the data; most have none
 
     def check(self, components: Sequence[str]) -> None:
         """Refuse systems that it cannot be a field of.
@@ -103,8 +106,7 @@ def paired(components: Sequence[str], pairs: Sequence[Sequence[str]] | None) -> 
     Raises:
         ValueError: If not every component is in one pair.
     """
-    names = list(components)
-    half = len(names) // 2
+    names, half = list(components), len(components) // 2
     pairs = list(zip(names[:half], names[half:], strict=False)) if pairs is None else [tuple(pair) for pair in pairs]
     if sorted(name for pair in pairs for name in pair) != sorted(names) or any(len(pair) != 2 for pair in pairs):
         raise ValueError(
@@ -295,5 +297,4 @@ class NeuralField(Ensemble):
 
 def uniform(streams: Sequence[np.random.Generator], bound: float, shape: tuple[int, int]) -> nn.Parameter:
     """Draw the parameters of all members, uniform in +- a bound, each from its own stream; shape (E, *shape)."""
-    values = np.stack([stream.uniform(-bound, bound, shape) for stream in streams])
-    return nn.Parameter(torch.from_numpy(values))
+    return nn.Parameter(torch.from_numpy(np.stack([stream.uniform(-bound, bound, shape) for stream in streams])))
