@@ -233,8 +233,8 @@ def landscape(
     from nearorbit.dynamics.models import load
     from nearorbit.training import landscape as around
 
-    field = load(model, equations=lambda line: build("systems", "known", line)).field
     observed, grid = read(observations, kind="observations"), dict[str, Any](couplings=couplings, segments=segments)
+    field = load(model, equations=lambda line: build("systems", "known", line)).field
     table = around.landscape(field, observed, training=training, rollouts=rollouts, reach=reach, points=points, **grid)
     table.assign(**cell, seed=int(observed["seed"][0])).to_csv(landscape, index=False)
 

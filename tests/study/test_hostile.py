@@ -173,6 +173,15 @@ def test_every_stage_that_reads_observations_refuses_a_gap(tmp_path, capsys):
         "propagate": {"label": "Lorenz", "system": {"system": "Lorenz"}},
         "estimators": {"theiler": 0.0},
         "train": {"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}},
+        "landscape": {
+            "cell": {},
+            "training": {},
+            "couplings": [],
+            "segments": [],
+            "rollouts": 1,
+            "reach": 1.0,
+            "points": 1,
+        },
         "score": {"cells": [{"system": "Lorenz", "data": "clean", "noise": 0.0, "method": "baseline"}]},
     }
     readers = {name: stage for name, stage in stages().items() if "observations" in inspect.signature(stage).parameters}
@@ -278,7 +287,7 @@ def test_it_is_the_missing_input_that_is_named_and_no_output(tmp_path, capsys):
     settings = json.dumps({"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}})
     paths = [f"--{name}={tmp_path / name}.nc" for name in ("observations", "neighbors", "model", "history", "costs")]
     assert main(["train", "--settings", settings, *paths, f"--checkpoint={tmp_path / 'checkpoint'}"]) != 0
-    assert f"error: {tmp_path / 'neighbors.nc'}: No such file" in capsys.readouterr().err
+    assert f"error: {tmp_path / 'neighbors.nc'}: no such file; make it with" in capsys.readouterr().err
 
 
 def test_a_folder_that_may_not_be_written_to_is_one_line(tmp_path, capsys):

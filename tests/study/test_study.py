@@ -400,7 +400,7 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
     ("path", "value", "stages"),
     [
         ("methods|jacobian|weight", 0.5, {"train"}),
-        ("methods|baseline", None, {"score", *WHOLE}),
+        ("methods|baseline", None, {"score", "landscape", *WHOLE}),
         ("methods|homotopy|segment", 20, set()),
         ("methods|neighborhood|segment", 9, {"neighbors"}),
         ("methods|jacobian|segment", 9, {"train"}),
