@@ -41,9 +41,8 @@ import xarray as xr
 
 from nearorbit.data import smoothing
 from nearorbit.data.rings import ring
-from nearorbit.data.search import CANDIDATES, CHUNK, chunks, moments, one_per_pass, search
+from nearorbit.data.search import CANDIDATES, CHUNK, between, blank, chunks, moments, one_per_pass, search
 from nearorbit.study.catalogue import StudyError
-from nearorbit.study.files import MANY
 from nearorbit.study.seeds import generator
 from nearorbit.study.selection import Selection
 
@@ -177,16 +176,11 @@ def nearest(
     """
     least = count if least is None else least
     orbits, samples, dimension = states.shape
-    time, moment = np.tile(np.arange(samples), orbits), moments(orbits, samples, window)
-    starts = np.flatnonzero((time >= behind) & (time < samples - ahead))
-    if not len(starts):
-        raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
-    points = states.reshape(-1, dimension)
+    points, moment = states.reshape(-1, dimension), moments(orbits, samples, window)
+    starts = between(orbits, samples, behind=behind, ahead=ahead)
     find = search(points[starts - behind])
     anchors = np.arange(len(points)) if anchors is None else anchors
-    single = len(points) > MANY
-    index = np.full((len(anchors), count), -1, np.int32 if single else np.int64)
-    distance = np.full((len(anchors), count), np.nan, np.float32 if single else np.float64)
+    index, distance = blank(len(anchors), count, states=len(points))
     rows, asked = np.flatnonzero(np.isin(anchors, starts)), (PASS if passes else 1) * count + SPARE
     while len(rows):
         asked = min(asked, len(starts))

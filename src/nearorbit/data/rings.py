@@ -16,9 +16,8 @@ References:
 
 import numpy as np
 
-from nearorbit.data.search import chunks, moments
+from nearorbit.data.search import between, blank, chunks, moments
 from nearorbit.study.catalogue import StudyError
-from nearorbit.study.files import MANY
 from nearorbit.study.seeds import generator
 
 MET = 2048  # states that pass by at once
@@ -61,15 +60,10 @@ def ring(
         StudyError: If no state has so many samples around it, or none has ``least`` members.
     """
     orbits, samples, dimension = states.shape
-    time, moment = np.tile(np.arange(samples), orbits), moments(orbits, samples, window)
-    starts = np.flatnonzero((time >= behind) & (time < samples - ahead))
-    if not len(starts):
-        raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
-    points = states.reshape(-1, dimension)
+    points, moment = states.reshape(-1, dimension), moments(orbits, samples, window)
+    starts = between(orbits, samples, behind=behind, ahead=ahead)
     anchors = np.arange(len(points)) if anchors is None else anchors
-    single = len(points) > MANY
-    index = np.full((len(anchors), count), -1, np.int32 if single else np.int64)
-    distance = np.full((len(anchors), count), np.nan, np.float32 if single else np.float64)
+    index, distance = blank(len(anchors), count, states=len(points))
     stream = generator("ring", seed)
     passing, found = stream.permutation(starts), np.zeros(len(anchors), int)
     at, squares = points[passing - behind], np.square(points[passing - behind]).sum(1)

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from scipy.spatial import cKDTree
 
+from nearorbit.study.catalogue import StudyError
+from nearorbit.study.files import MANY
+
 TREE_DIMENSION = 15  # above, a k-d tree visits nearly all points and matrix products are faster
 CHUNK = 1024  # states that are searched for at once, less where more than CANDIDATES are looked at
 CANDIDATES = 2**18
@@ -34,6 +37,27 @@ def moments(orbits: int, samples: int, window: int) -> np.ndarray:
     """Lay the samples of orbits on one line of time, orbits more than a window apart; returns shape (O * T,)."""
     position = np.arange(orbits * samples)
     return position + position // samples * window
+
+
+def between(orbits: int, samples: int, *, behind: int, ahead: int) -> np.ndarray:
+    """Find the states of flattened orbits (O, T) with so many samples behind and ahead of them; returns shape (S,).
+
+    Raises:
+        StudyError: If there are none.
+    """
+    time = np.tile(np.arange(samples), orbits)
+    states = np.flatnonzero((time >= behind) & (time < samples - ahead))
+    if not len(states):
+        raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
+    return states
+
+
+def blank(rows: int, count: int, *, states: int) -> tuple[np.ndarray, np.ndarray]:
+    """Make a table of indices and distances without entries, -1 and NaN, with shape (rows, K); of more than a million
+    states in int32 and float32."""
+    single = states > MANY
+    index = np.full((rows, count), -1, np.int32 if single else np.int64)
+    return index, np.full((rows, count), np.nan, np.float32 if single else np.float64)
 
 
 def one_per_pass(moments: np.ndarray, admissible: np.ndarray, *, window: int, count: int) -> np.ndarray:
