@@ -239,7 +239,7 @@ def test_as_many_anchors_as_states_are_all_of_them_and_more_are_refused():
 @pytest.mark.parametrize("anchors", [None, 60])
 def test_the_table_of_many_states_is_half_as_large(monkeypatch, anchors):
     table = neighbors(lorenz(), count=4, anchors=anchors)
-    monkeypatch.setattr("nearorbit.data.neighbors.MANY", 399)
+    monkeypatch.setattr("nearorbit.data.search.MANY", 399)
     small = neighbors(lorenz(), count=4, anchors=anchors)
     assert (small["index"].dtype, small["distance"].dtype) == (np.int32, np.float32)
     xr.testing.assert_allclose(small, table, rtol=1e-7)

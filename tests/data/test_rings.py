@@ -76,6 +76,6 @@ def test_the_table_of_a_ring_has_its_candidates_seed_by_seed(tmp_path, anchors):
 
 def test_candidates_of_many_states_are_half_as_large(monkeypatch):
     states = np.random.default_rng(0).standard_normal((1, 50, 2))
-    monkeypatch.setattr("nearorbit.data.rings.MANY", 49)
+    monkeypatch.setattr("nearorbit.data.search.MANY", 49)
     index, distance = ring(states, count=3, least=1, window=0, ahead=1, seed=0, **WITHIN)
     assert (index.dtype, distance.dtype) == (np.int32, np.float32)
