@@ -110,10 +110,11 @@ def test_a_penalty_of_weight_zero_joins_to_the_baseline(data):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_segments_of_a_length_of_its_own_and_sees_as_many_samples(method):
     settings, shape = Training(batch=64, segment=5), {"orbits": 1, "samples": 600}
-    for length in (1, 4, 20):
+    least = {"flow_direction": 2, "weak_form": 4}.get(method, 1)  # samples that their penalties take
+    for length in (least, 4, 20):
         assert (found := segment(line(method, segment=length), settings.segment)) == length
         assert settings.segments(found, **shape) * length == 320
-    assert segment(line(method), 5) == (25 if method in ("homotopy", "teacher_forcing") else 5)
+    assert segment(line(method), 5) == {"homotopy": 25, "teacher_forcing": 25, "weak_form": 10}.get(method, 5)
 
 
 def test_segments_of_a_length_of_its_own_are_trained_on(data):
