@@ -66,7 +66,9 @@ def test_there_is_a_page_for_every_kind_of_addition():
     assert set(re.findall(r"\]\((\w+)\.md\)", overview)) == set(PAGES)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [p if p in ("method", "metric") else pytest.param(p, marks=pytest.mark.slow) for p in PAGES]
+)
 def test_nothing_runs_for_an_addition_but_what_is_new(folder, page):
     rules, label = STARTS[page]
     jobs = planned(added(folder, page))

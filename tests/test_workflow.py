@@ -156,6 +156,7 @@ def test_a_setting_of_a_figure_draws_that_figure_again(repository):
     assert planned(repository) == {("figures",), ("all",)}
 
 
+@pytest.mark.slow
 def test_a_figure_that_was_deleted_is_drawn_again_without_training(repository):
     figure = repository / "results/smoke/figures/jacobian_error.png"
     figure.unlink()
@@ -185,6 +186,7 @@ def test_tables_and_figures_of_a_partial_study_touch_nothing_else(repository):
     assert planned(repository) == set()
 
 
+@pytest.mark.slow
 def test_the_costs_of_a_study_are_estimated(finished):
     done = snakemake(finished, "estimate", "--configfile", SMOKE)
     assert done.returncode == 0, done.stderr
@@ -292,6 +294,7 @@ def test_a_value_on_the_command_line_takes_the_place_of_that_of_the_file(finishe
     }
 
 
+@pytest.mark.slow
 def test_what_the_message_about_a_damaged_output_says_makes_it_anew(repository):
     forecast = "results/smoke/Lorenz/noisy/baseline/forecast.nc"
     whole = (repository / forecast).read_bytes()

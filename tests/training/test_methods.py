@@ -40,6 +40,7 @@ PENALIZED = [
     name for name, make in catalogue.entries("methods").items() if "weight" in inspect.signature(make).parameters
 ]
 CPU = torch.device("cpu")
+OTHERS = [name for name in catalogue.names("networks") if name != "mlp"]
 
 
 def prepare(method, noise=0.0, samples=600, batch=8, step=0.01, **training):
@@ -140,8 +141,14 @@ def test_gradients_are_finite_at_initialization(side, noise):
     assert all(p.grad.isfinite().all() for module in modules for p in module.parameters())
 
 
-@pytest.mark.parametrize("network", catalogue.names("networks"))
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [  # each method with the perceptron, by hand, and with one of the others in turn; the slow ones are the rest
+        pytest.param(m, n, marks=() if n == "mlp" or k % len(OTHERS) == j else pytest.mark.slow)
+        for k, m in enumerate(METHODS)
+        for j, n in enumerate([*OTHERS, "mlp"])
+    ],
+)
 def test_every_method_trains_every_network(name, network):
     # four components, of which two are taken for positions; each network's weights begin at random
     system = {"system": "HenonHeiles"}

@@ -84,7 +84,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_the_training_starts_afres
     assert all(torch.equal(a, b) for a, b in zip(refused.parameters(), fresh.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", [m if m in ("baseline", "neighborhood") else pytest.param(m, marks=pytest.mark.slow) for m in METHODS]
+)
 def test_cells_of_equal_shape_train_together_as_they_would_apart(data, method):
     second = cell_of(0.05)
     together, coordinates, *_ = fit(*(stacked(pair) for pair in zip(data, second, strict=True)), method)
