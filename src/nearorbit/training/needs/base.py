@@ -143,9 +143,13 @@ class Source:
 
     def true_jacobians(self, name: str) -> Tensor:
         r"""Transform true Jacobians to model coordinates, :math:`J_{ij} s_j / (s_i r)`; returns shape (E, N, D, D)."""
-        scale, rate = (self.observations[n].to_numpy().reshape(len(self.orbits), 1, -1) for n in ("scale", "rate"))
-        jacobian = self.true(name, "component", "direction") / rate[..., None]
-        return self.tensor(jacobian * scale[..., None, :] / scale[..., :, None])
+        rate = self.observations["rate"].to_numpy().reshape(-1, 1, 1, 1)
+        return self.model_matrices(self.true(name, "component", "direction") / rate)
+
+    def model_matrices(self, matrices: np.ndarray) -> Tensor:
+        """Transform matrices (E, N, D, D) that act on displacements, :math:`M_{ij} s_j / s_i`, from system units."""
+        scale = self.observations["scale"].to_numpy().reshape(len(matrices), 1, -1)
+        return self.tensor(matrices * scale[..., None, :] / scale[..., :, None])
 
 
 class Need:

@@ -14,9 +14,7 @@ class Propagators(Need):
     file, privilege = "propagators", "true M"
 
     def __init__(self, source: Source):
-        maps = source.true("propagator", "component", "direction", kind=self.file)
-        scale = source.observations["scale"].to_numpy().reshape(len(maps), 1, -1)
-        self._maps = source.tensor(maps * scale[..., None, :] / scale[..., :, None])
+        self._maps = source.model_matrices(source.true("propagator", "component", "direction", kind=self.file))
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the matrices; see :class:`nearorbit.training.needs.base.Need`."""
