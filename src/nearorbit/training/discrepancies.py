@@ -5,7 +5,9 @@ wholes, whichever point belongs to which. One discrepancy weighs the clouds with
 one onto the other at the least cost (:func:`sinkhorn`).
 
 Both look at all pairs of points. Their gradients are therefore computed along with their values, so that what is kept
-for the backward pass grows with the number of points and not with its square; they can be differentiated once.
+for the backward pass grows with the number of points and not with its square; they can be differentiated once. That of
+the kernel is written out, and its pairs are looked at in parts that a core's cache holds: 2048 pairs of clouds of 30
+points take a sixth of the time that automatic differentiation takes.
 """
 
 import math
@@ -21,6 +23,11 @@ WIDTHS = (0.2, 0.5, 0.9, 1.3)
 # A cloud is filled up to a multiple of this number of points, without weight: all pairs of a member then fill whole
 # vectors of 64 elements, and have the same bits in any ensemble (see nearorbit.dynamics.networks.base.VECTOR).
 GRAIN = 8
+CACHED = 2**16  # pairs that are looked at together on a CPU: 256 kB
+
+Wanted = tuple[bool, bool]  # for which of two clouds the gradient is asked
+Values = tuple[Tensor, list[Tensor | None]]  # discrepancies, with shape (B,), and the gradients of their sum
+Derived = Callable[[Tensor, Tensor, Wanted], Values]  # of clouds (B, N, D) and (B, M, D)
 
 
 def check_widths(widths: Sequence[float]) -> None:
@@ -91,10 +98,10 @@ def sinkhorn(x: Tensor, y: Tensor, *, blur: float = 0.3, scaling: float = 0.7, d
     """
     steps = math.ceil(math.log(blur / diameter) / math.log(scaling))
     blurs = [diameter, *(diameter * scaling**step for step in range(steps)), blur]
-    return _compared(x, y, partial(_sinkhorn, temperatures=[b * b for b in blurs]))
+    return _compared(x, y, partial(_differentiated, partial(_sinkhorn, temperatures=[b * b for b in blurs])))
 
 
-def _compared(x: Tensor, y: Tensor, discrepancy: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def _compared(x: Tensor, y: Tensor, discrepancy: Derived) -> Tensor:
     center = y.detach().mean(-2, keepdim=True)  # squared distances from products lose digits far from the origin
     flat = ((cloud - center).reshape(-1, *cloud.shape[-2:]) for cloud in (x, y))
     return _Kept.apply(discrepancy, *flat).view(x.shape[:-2])
@@ -104,16 +111,10 @@ class _Kept(torch.autograd.Function):
     """A discrepancy of clouds (B, N, D) -> (B,), whose gradients are computed with its values, and kept."""
 
     @staticmethod
-    def forward(ctx, discrepancy: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-        wanted = ctx.needs_input_grad[1:]
-        # What is saved in here is freed in here: hooks for what outlives the loss (saved_tensors_hooks) do not see it.
-        with torch.enable_grad(), saved_tensors_hooks(lambda t: t, lambda t: t):
-            clouds = [t.detach().requires_grad_(want) for t, want in zip((x, y), wanted, strict=True)]
-            values = discrepancy(*clouds)
-            moving = [cloud for cloud in clouds if cloud.requires_grad]
-            gradients = iter(torch.autograd.grad(values.sum(), moving) if moving else ())
-        ctx.save_for_backward(*(next(gradients) if want else None for want in wanted))
-        return values.detach()
+    def forward(ctx, discrepancy: Derived, x: Tensor, y: Tensor) -> Tensor:
+        values, gradients = discrepancy(x.detach(), y.detach(), ctx.needs_input_grad[1:])
+        ctx.save_for_backward(*gradients)
+        return values
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -121,15 +122,61 @@ class _Kept(torch.autograd.Function):
         return None, *(None if g is None else outer[:, None, None] * g for g in ctx.saved_tensors)
 
 
-def _mmd(x: Tensor, y: Tensor, widths: tuple[float, ...]) -> Tensor:
-    same, other, mixed = (_mean_kernel(*pair, widths) for pair in ((x, x), (y, y), (x, y)))
-    return same + other - 2 * mixed
+def _differentiated(loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, wanted: Wanted) -> Values:
+    """Compute a discrepancy, and its gradients by automatic differentiation."""
+    # What is saved in here is freed in here: hooks for what outlives the loss (saved_tensors_hooks) do not see it.
+    with torch.enable_grad(), saved_tensors_hooks(lambda t: t, lambda t: t):
+        clouds = [t.requires_grad_(want) for t, want in zip((x, y), wanted, strict=True)]
+        values = loss(*clouds)
+        moving = [cloud for cloud in clouds if cloud.requires_grad]
+        gradients = iter(torch.autograd.grad(values.sum(), moving) if moving else ())
+    return values.detach(), [next(gradients) if want else None for want in wanted]
 
 
-def _mean_kernel(x: Tensor, y: Tensor, widths: tuple[float, ...]) -> Tensor:
-    squares = _squares(x, y)
-    kernel = sum((a * a / (a * a + squares) for a in widths), start=squares.new_zeros(()))
-    return kernel[..., : x.shape[-2], : y.shape[-2]].flatten(-2).mean(-1)
+def _mmd(x: Tensor, y: Tensor, wanted: Wanted, widths: tuple[float, ...]) -> Values:
+    values, gradients = x.new_zeros(len(x)), []
+    for cloud, other, moves in ((x, y, wanted[0]), (y, x, wanted[1])):
+        same, pull = _mean_kernel(cloud, cloud, moves, widths)
+        mixed, across = _mean_kernel(cloud, other, moves, widths) if moves or cloud is x else (same, None)
+        gradients.append(None if pull is None or across is None else 2 * (pull - across))
+        values = values + (same - 2 * mixed if cloud is x else same)
+    return values, gradients
+
+
+def _mean_kernel(x: Tensor, y: Tensor, moves: bool, widths: tuple[float, ...]) -> tuple[Tensor, Tensor | None]:
+    """Average the kernel over all pairs of points of clouds (B, N, D) and (B, M, D), shape (B,); with the gradient of
+    the average with respect to x, where y stands still, if it is asked for."""
+    points, others = x.shape[-2], y.shape[-2]
+    share = pad(y.new_full((len(y), others, 1), 1 / (points * others)), (0, 0, 0, -others % GRAIN))
+    x, y = (pad(cloud, (0, 0, 0, -cloud.shape[-2] % GRAIN)) for cloud in (x, y))
+    shared = torch.cat([share * y, share], -1)
+    whole = x.device.type != "cpu" or torch.compiler.is_compiling()
+    clouds = len(x) if whole else max(1, CACHED // (x.shape[-2] * y.shape[-2]))
+    rows = x.shape[-2] if whole else max(GRAIN, CACHED // y.shape[-2] // GRAIN * GRAIN)
+    found = []
+    for part in zip(x.split(clouds), y.split(clouds), shared.split(clouds), strict=True):
+        columns = zip(*(_rows(some, *part[1:], moves, widths) for some in part[0].split(rows, -2)), strict=True)
+        found.append([torch.cat(column, -2) for column in columns])
+    values, *pulls = (torch.cat(column)[:, :points] for column in zip(*found, strict=True))
+    return values.flatten(-2).sum(-1), pulls[0] if moves else None
+
+
+def _rows(x: Tensor, y: Tensor, shared: Tensor, moves: bool, widths: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Sum the kernel of points x (B, N, D) and all y (B, M, D), and what it pulls x by if it is asked for, from y and
+    1 times the share of each of them (B, M, D + 1); returns shapes (B, N, 1) and (B, N, D)."""
+    squares = x.square().sum(-1, keepdim=True) + y.square().sum(-1).unsqueeze(-2)
+    squares = squares.baddbmm_(x, y.mT, alpha=-2).clamp_(min=0)
+    kernel, slope = torch.zeros_like(squares), torch.zeros_like(squares)
+    for a in widths:
+        inverse = (squares + a * a).reciprocal_()
+        kernel.add_(inverse, alpha=a * a)
+        if moves:
+            slope.addcmul_(inverse, inverse, value=a * a)
+    value = (kernel @ shared)[..., -1:]  # by a column alone a single cloud would be summed in another order
+    if not moves:
+        return (value,)
+    pull = slope @ shared
+    return value, 2 * (pull[..., :-1] - x * pull[..., -1:])
 
 
 def _sinkhorn(x: Tensor, y: Tensor, temperatures: list[float]) -> Tensor:
