@@ -15,15 +15,15 @@ It is one module since it is a list: what is done stands in the rooms.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from itertools import zip_longest
+from itertools import groupby, zip_longest
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, home
 from nearorbit.study.digest import digests, key
-from nearorbit.study.files import read, replacing_all, write
+from nearorbit.study.files import read, write
 
 Output = Annotated[Path, "output"]
 Outputs = Annotated[list[Path], "output"]
@@ -202,10 +202,11 @@ def score(
     if observations and len(observations) != len(cells):
         raise StudyError(f"score: {len(observations)} observations of {len(cells)} cells: give one of each, or none")
     tables = []
-    for true, made, seen, cell in zip_longest(truth, forecast, observations, cells):
+    rows = zip_longest(truth, observations, forecast, cells)
+    for (true, seen), judged in groupby(rows, key=itemgetter(0, 1)):  # those of one kind of data stand together
         observed = read(seen, kind="observations") if seen else None
         table = with_observed(read(true, kind="truth"), observed)
-        tables.append(metrics.scores(table, read(made, kind="forecast"), **cell))
+        tables += [metrics.scores(table, read(made, kind="forecast"), **cell) for *_, made, cell in judged]
     pd.concat(tables, ignore_index=True).to_csv(scores, index=False)
 
 
@@ -269,24 +270,17 @@ def collect(folder: Path, scores: Output, exponents: Output, costs: Output, *, s
 def tables(folder: Path, into: Folder, *, tables: Settings, study: Settings):
     """Make the tables of a study, each as CSV, Markdown and LaTeX."""
     from nearorbit.evaluation.scores import Results
-    from nearorbit.report.tables.base import save
+    from nearorbit.report.tables.base import save_all
 
-    results = Results.of(folder, study)
-    for label, spec in tables.items():
-        with replacing_all(into / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
-            table = build("tables", label, spec).table(results)
-            save(replace(table, caption=table.caption + results.remark), *paths)
+    save_all(Results.of(folder, study), into, tables)
 
 
 def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
     """Draw the figures of a study, each as PDF and PNG."""
     from nearorbit.evaluation.scores import Results
-    from nearorbit.report.figures.base import save
+    from nearorbit.report.figures.base import save_all
 
-    results = Results.of(folder, study)
-    for label, spec in figures.items():
-        with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
-            save(build("figures", label, spec).draw(results), *paths)
+    save_all(Results.of(folder, study), into, figures)
 
 
 def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):

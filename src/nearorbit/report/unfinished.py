@@ -1,15 +1,14 @@
 """What there is of a study that has not ended: its long tables, tables and figures, with gaps."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nearorbit.evaluation import scores
 from nearorbit.report.figures import base as drawing
 from nearorbit.report.tables import base as tabulation
-from nearorbit.study.catalogue import StudyError, build
-from nearorbit.study.files import replacing, replacing_all
+from nearorbit.study.catalogue import StudyError
+from nearorbit.study.files import replacing
 
 
 def save(
@@ -41,13 +40,6 @@ def save(
         with replacing(into / f"{name}.csv") as path:
             collect(results).to_csv(path, index=False)
     note = f"Partial: {judged} of {cells} cells."
-    for label, spec in tables.items():
-        with replacing_all(into / "tables" / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
-            table = build("tables", label, spec).table(results)
-            tabulation.save(replace(table, caption=f"{note} {table.caption}{results.remark}"), *paths)
-    for label, spec in figures.items():
-        with replacing_all(into / "figures" / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
-            figure = build("figures", label, spec).draw(results)
-            figure.text(0.005, 0.005, note, fontsize=6)
-            drawing.save(figure, *paths)
+    tabulation.save_all(results, into / "tables", tables, note=f"{note} ")
+    drawing.save_all(results, into / "figures", figures, note=note)
     return note

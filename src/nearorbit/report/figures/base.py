@@ -11,7 +11,7 @@ and Ito, which the color-blind can tell apart. A dagger is a seed that diverged 
 dagger a spectrum that has not converged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -28,7 +28,8 @@ from matplotlib import pyplot as plt
 from nearorbit.evaluation.metrics.base import Compute
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables import base as tables
-from nearorbit.study.catalogue import TRUTH
+from nearorbit.study.catalogue import TRUTH, build
+from nearorbit.study.files import replacing_all
 
 WIDTH = 7.0  # inches, a page
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
@@ -151,6 +152,23 @@ def by_cell(results: Results, quantity: Compute) -> pd.DataFrame:
         if truth is not None and forecast is not None:
             rows.append(pd.DataFrame({**cell, "value": np.ravel(quantity(truth, forecast))}))
     return pd.concat(rows) if rows else pd.DataFrame(columns=["system", "data", "noise", "method", "value"])
+
+
+def save_all(results: Results, into: Path, figures: Mapping[str, Any], *, note: str = "") -> None:
+    """Draw the figures of a study, each as PDF and PNG.
+
+    Arguments:
+        results: The results of the study.
+        into: The folder that they are written to.
+        figures: Their settings, by label.
+        note: What stands at their foot.
+    """
+    for label, spec in figures.items():
+        with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
+            figure = build("figures", label, spec).draw(results)
+            if note:
+                figure.text(0.005, 0.005, note, fontsize=6)
+            save(figure, *paths)
 
 
 def save(figure: plt.Figure, *paths: Path) -> None:

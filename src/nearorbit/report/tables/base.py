@@ -13,7 +13,7 @@ floor of each metric, and competes with none. It is one module since this rule r
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -23,6 +23,7 @@ import pandas as pd
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
+from nearorbit.study.files import replacing_all
 
 HEADLINES = (  # the metrics of an overview
     "jacobian_error",
@@ -226,6 +227,21 @@ def spread_out(values: pd.Series, columns: Mapping[Any, str], rows: pd.Index | N
     """
     rows = values.index.droplevel(-1).unique() if rows is None else rows
     return values.unstack().reindex(index=rows, columns=list(columns)).rename(columns=columns).rename_axis(columns=None)
+
+
+def save_all(results: Results, into: Path, tables: Mapping[str, Any], *, note: str = "") -> None:
+    """Make the tables of a study, each as CSV, Markdown and LaTeX.
+
+    Arguments:
+        results: The results of the study.
+        into: The folder that they are written to.
+        tables: Their settings, by label.
+        note: What their captions begin with.
+    """
+    for label, spec in tables.items():
+        with replacing_all(into / f"{label}.{kind}" for kind in ("csv", "md", "tex")) as paths:
+            table = catalogue.build("tables", label, spec).table(results)
+            save(replace(table, caption=f"{note}{table.caption}{results.remark}"), *paths)
 
 
 def save(table: Table, *paths: Path) -> None:
