@@ -1,11 +1,15 @@
-"""The Lyapunov spectrum of the true Lorenz system to a standard error of 0.005, building and compiling included."""
+"""Lyapunov spectra to a stated standard error: of the true Lorenz system, compiling included, and of a network."""
 
 import time
 
+import heyoka as hy
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import solve_ivp
+from test_steps import field, lorenz
 
+from nearorbit.dynamics.flow import propagate
 from nearorbit.dynamics.lyapunov import spectrum
 from nearorbit.study.catalogue import build
 from nearorbit.truth.integrators import propagator
@@ -69,3 +73,47 @@ def test_spectrum_of_lorenz(compare, peer):
     print(f"building ours takes {time.perf_counter() - began:.2f} s")
     name = f"Lyapunov spectrum of Lorenz, {duration:.0f} time units: {peer.__name__}"
     compare(name, lambda: heyoka(20.0, longest=1000.0), lambda: peer(duration), bar=1, rounds=3, warm=0)
+
+
+def of_a_network(net, lanes=4):
+    """States and tangents of a multilayer perceptron by Taylor's method, a batch of orbits at a time."""
+    names = [hy.expression(f"x{i}") for i in range(3)]
+    activations = [lambda z: z * hy.sigmoid(z)] * 3 + [lambda z: z]
+    outputs = hy.model.ffnn(inputs=names, nn_hidden=[64] * 3, n_out=3, activations=activations)
+    weights = [w[0].T.detach().numpy().ravel() for w in (*net.weights, *net.biases)]
+    variational = hy.var_ode_sys(list(zip(names, outputs, strict=True)), hy.var_args.vars, order=1).sys
+    pars = np.tile(np.concatenate(weights)[:, None], (1, lanes))
+    integrator = hy.taylor_adaptive_batch(variational, np.zeros((12, lanes)), compact_mode=True, tol=1e-9, pars=pars)
+
+    def advance(x, tangents, duration):
+        rows = np.concatenate([x, tangents.reshape(len(x), 9)], 1)
+        for first in range(0, len(rows), lanes):
+            integrator.set_time(0.0)
+            integrator.state[:] = rows[first : first + lanes].T
+            integrator.propagate_until(np.full(lanes, duration))
+            rows[first : first + lanes] = integrator.state.T
+        return rows[:, :3], rows[:, 3:].reshape(tangents.shape)
+
+    return advance
+
+
+def test_spectrum_of_a_network(compare):
+    """A learned field, twelve orbits, until the leading exponent is known to 5 %; both by the same averages."""
+    net, (orbit, spacing) = field(width=64), lorenz()
+    start = orbit[:: len(orbit) // 12][:12].double().numpy()
+
+    def found(advance):
+        return spectrum(
+            advance, start, interval=3.0, transient=30.0, horizon=60.0, longest=600.0, relative=0.05, total=0.05,
+            spread=1e4,
+        )  # fmt: skip
+
+    with torch.no_grad():
+        like = torch.zeros(12, 3)
+        mine, theirs = propagate(net, like=like, step=3 * spacing), of_a_network(net)
+        ours, peer = found(mine), found(theirs)
+        print(ours.exponents, ours.stderr, peer.exponents, peer.stderr)
+        assert ours.converged and peer.converged
+        apart = np.abs(ours.exponents - peer.exponents) / np.hypot(ours.stderr, peer.stderr)
+        assert (apart < 4).all(), apart
+        compare("Spectrum of a network: heyoka", lambda: found(mine), lambda: found(theirs), bar=1, rounds=3, warm=0)
