@@ -184,9 +184,9 @@ def write_study(
     return results
 
 
-def collect(results):
-    """Write the long tables of a study."""
-    for name, collected in (scores.COLLECTORS | {"scores": scores.judge}).items():
+def collect(results, **others):
+    """Write the long tables of a study, some by other collectors than the workflow's."""
+    for name, collected in (scores.COLLECTORS | others).items():
         collected(results).to_csv((results.gathered or results.folder) / f"{name}.csv", index=False)
 
 
@@ -222,7 +222,7 @@ def odd_study(name: str) -> scores.Results:
         return scores.Results(folder, tuple(SPECTRA), DATA, tuple(GIVEN))
     results = scores.Results(study().folder, **SMALL, methods=("unborn",), gathered=folder)
     folder.mkdir(parents=True)
-    collect(results)
+    collect(results, scores=scores.judge)  # since the scores of its systems are those of the whole study
     return results
 
 

@@ -97,6 +97,15 @@ def test_there_is_nothing_left_to_do(finished):
     assert planned(finished) == set()
 
 
+def test_a_second_look_at_a_study_imports_nothing_that_trains_or_draws(finished):
+    looked_at = [sys.executable, "-X", "importtime", "-m", "snakemake", "-n", "--configfile", SMOKE]
+    environment = os.environ | {"PYTHONPATH": str(finished / "src")}
+    done = [subprocess.run(looked_at, cwd=finished, env=environment, capture_output=True, text=True) for _ in range(2)]
+    assert [one.returncode for one in done] == [0, 0]
+    imported = set(re.findall(r"[|] +(\w+)$", done[1].stderr, re.MULTILINE))
+    assert imported >= {"snakemake", "nearorbit"} and not imported & {"torch", "dysts", "seaborn", "heyoka"}
+
+
 def test_a_setting_of_a_method_trains_that_method_again(repository):
     edit(repository / SMOKE, "jacobian: {weight: 0.01}", "jacobian: {weight: 0.02}")
     jobs = planned(repository)
@@ -166,6 +175,7 @@ def test_a_figure_that_was_deleted_is_drawn_again_without_training(repository):
     assert planned(repository) == set()
 
 
+@pytest.mark.slow
 def test_tables_and_figures_of_a_partial_study_touch_nothing_else(repository):
     cell = repository / "results/smoke/Lorenz/noisy/jacobian"
     cell.rename(repository / "aside")

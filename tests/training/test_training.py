@@ -32,12 +32,10 @@ def data():
     return cell_of()
 
 
-# Each place in an ensemble in turn; the slow ones are the others.
-PLACES = [("baseline", 300, range(3)), *((method, 60, [number % 3]) for number, method in enumerate(METHODS))]
-PLACES += [
-    pytest.param(method, 60, [(number + 1) % 3, (number + 2) % 3], marks=pytest.mark.slow)
-    for number, method in enumerate(METHODS)
-]
+# A place in an ensemble, another for every method; the slow ones are all, and longer.
+PLACES = [("baseline", 60, range(3)), *((method, 24, [number % 3]) for number, method in enumerate(METHODS))]
+LONG = [("baseline", 300, range(3)), *((method, 60, range(3)) for method in METHODS)]
+PLACES += [pytest.param(*of, marks=pytest.mark.slow) for of in LONG]
 
 
 @pytest.mark.parametrize(("method", "steps", "places"), PLACES)
@@ -55,13 +53,14 @@ def test_a_member_of_an_ensemble_equals_its_seed_trained_alone_to_the_bit(data, 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_killed_training_resumes_to_the_same_bits(data, method, tmp_path, monkeypatch, capsys):
-    field, _, history, _ = fit(*data, method, steps=45)
+    short = {"steps": 18, "validate_every": 4}
+    field, _, history, _ = fit(*data, method, **short)
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         killed_after(patch, checkpoints=2)
-        fit(*data, method, steps=45, checkpoint=checkpoint)
-    resumed, _, again, _ = fit(*data, method, steps=45, checkpoint=checkpoint)
-    assert "resumed at step 30" in capsys.readouterr().err
+        fit(*data, method, **short, checkpoint=checkpoint)
+    resumed, _, again, _ = fit(*data, method, **short, checkpoint=checkpoint)
+    assert "resumed at step 12" in capsys.readouterr().err
     assert all(torch.equal(a, b) for a, b in zip(field.parameters(), resumed.parameters(), strict=True))
     pd.testing.assert_frame_equal(history, again, check_exact=True)
 

@@ -1,15 +1,17 @@
 # What the rules share: the checked study, and what a job depends on besides its input files.
 
+import atexit
 import json
 import os
 import re
 import shlex
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from nearorbit.study import catalogue, places, schema, study as studies
-from nearorbit.study.digest import digests, members
+from nearorbit.study.digest import ROOT, digests, key, members
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
@@ -29,21 +31,73 @@ EXPORTS = "".join(f'export {name}="{":".join(map(str, paths))}"; ' for name, pat
 shell.prefix(f"set -euo pipefail; {EXPORTS}")
 
 
-def checked_study():
-    """Check the study; a mistake in it ends snakemake with the message alone."""
+def parsed_study():
+    """Check the study, but for the catalogues; a mistake in it ends snakemake with the message alone."""
     files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
     try:
         for file in files if workflow.is_main_process else ():
             schema.read(Path(file))  # Snakemake has read it, and taken the last of two equal keys
-        study = studies.parse(config, where=", ".join(files))
-        if workflow.is_main_process:  # it imports torch and dysts, which every job of a cluster would do again
-            study.check_catalogues()
+        return studies.parse(config, where=", ".join(files))
     except catalogue.StudyError as error:
         sys.exit(f"error: {error}")
-    return study
 
 
-study = checked_study()
+study = parsed_study()
+
+# What is found in the catalogues holds as long as the study, the sources and what is installed stay as they are. The imports
+# that it takes (torch, dysts, seaborn: five seconds) are made once for these: from then on it stands in a file, and for the
+# Snakemake that every job of a cluster starts again in the environment. Where neither arrives, it is found again.
+TOLD = {} if workflow.is_main_process else json.loads(os.environ.get("NEARORBIT_TOLD", "{}"))
+FOUND = Path(f".snakemake/nearorbit/{study.study}.json")
+
+
+def found_before():
+    """Read what was found of this study, and have it written when Snakemake ends."""
+    installed = sorted(file.name for folder in sys.path for file in Path(folder).glob("*.dist-info"))
+    stands_on = key(config, [sys.version, *installed], sorted(ROOT.rglob("*.py")))
+    with suppress(OSError, ValueError):
+        before = json.loads(FOUND.read_text())
+        if before["stands on"] == stands_on:
+            TOLD.update(before)
+    TOLD["stands on"] = stands_on
+    known = len(TOLD)
+
+    @atexit.register
+    def keep():
+        if len(TOLD) > known:
+            with suppress(OSError):
+                FOUND.parent.mkdir(parents=True, exist_ok=True)
+                temporary = FOUND.with_suffix(f".{os.getpid()}")
+                temporary.write_text(json.dumps(TOLD))
+                temporary.replace(FOUND)
+
+
+def told(function):
+    """Make a function of labels that gives what was found before, if something was; as JSON has it."""
+
+    def remembering(*labels):
+        name = "/".join((function.__name__, *labels))
+        if name not in TOLD:
+            TOLD[name] = function(*labels)
+            os.environ.update(NEARORBIT_TOLD=json.dumps(TOLD))
+        return TOLD[name]
+
+    return remembering
+
+
+@told
+def checked():
+    """Check what the study looks up in the catalogues; a mistake ends snakemake with the message alone."""
+    try:
+        study.check_catalogues()
+    except catalogue.StudyError as error:
+        sys.exit(f"error: {error}")
+    return True
+
+
+if workflow.is_main_process:
+    found_before()
+    checked()
 
 
 wildcard_constraints:
@@ -65,7 +119,18 @@ def over(patterns, methods=study.methods):
 
 def settings(stage):
     """Make the params function of what a stage sees of the study, as JSON."""
-    return lambda wildcards: json.dumps(study.settings(stage, *(wildcards[a] for a in AXES if a in wildcards.keys())))
+    find = looked_up if stage == "neighbors" else seen
+    return lambda wildcards: find(stage, *(wildcards[a] for a in AXES if a in wildcards.keys()))
+
+
+def seen(stage, *labels):
+    return json.dumps(study.settings(stage, *labels))
+
+
+@told
+def looked_up(stage, *labels):
+    """Find what a stage sees that asks the methods themselves."""
+    return seen(stage, *labels)
 
 
 def sources(stage, *packages):
@@ -92,24 +157,6 @@ def by_room(stage, looked_up):
         room, _, module = line.removeprefix("nearorbit.").partition(".")
         rooms.setdefault(room.split()[0], []).append(f"{room}.{module}" if module else room)
     return {room: ", ".join(lines) for room, lines in rooms.items()}
-
-
-# Every job of a cluster starts Snakemake again. What it would have to import torch and seaborn for, two seconds each time,
-# it is told by the first one, through the environment; where that does not arrive, it finds out by itself.
-TOLD = json.loads(os.environ.get("NEARORBIT_TOLD", "{}"))
-
-
-def told(function):
-    """Make a function of labels that gives what the first Snakemake has found, if it has; as JSON has it."""
-
-    def remembering(*labels):
-        key = "/".join((function.__name__, *labels))
-        if key not in TOLD:
-            TOLD[key] = function(*labels)
-            os.environ.update(NEARORBIT_TOLD=json.dumps(TOLD))
-        return TOLD[key]
-
-    return remembering
 
 
 home = told(catalogue.home)

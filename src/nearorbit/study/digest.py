@@ -67,7 +67,12 @@ def members(package: str) -> tuple[str, ...]:
 @cache
 def _imported(module: str) -> frozenset[str]:
     """Collect all that a module of this package may import."""
-    return frozenset(imports(ast.parse(source(module))))
+    return frozenset(imports(_parsed(module)))
+
+
+@cache
+def _parsed(module: str) -> ast.Module:
+    return ast.parse(source(module))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -86,6 +91,7 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
 def locate(module: str) -> Path | None:
     """Find the file of a module of this package; None for all others."""
     if module.partition(".")[0] != ROOT.name:
@@ -104,5 +110,5 @@ def source(module: str) -> str:
 
 def _statements(stage: str) -> list[ast.stmt]:
     """Leave out the other functions of the module of stages."""
-    body = ast.parse(source(STAGES)).body
+    body = _parsed(STAGES).body
     return [node for node in body if not isinstance(node, ast.FunctionDef) or node.name == stage]
