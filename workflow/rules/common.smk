@@ -54,7 +54,9 @@ FOUND = Path(f".snakemake/nearorbit/{study.study}.json")
 def found_before():
     """Read what was found of this study, and have it written when Snakemake ends."""
     installed = sorted(file.name for folder in sys.path for file in Path(folder).glob("*.dist-info"))
-    stands_on = key(config, [sys.version, *installed], sorted(ROOT.rglob("*.py")))
+    shipped = (Path(folder, name) for folder, _, names in os.walk(ROOT, followlinks=True) for name in names)
+    sources = sorted(file for file in shipped if file.suffix in (".py", ".csv"))
+    stands_on = key(config, [sys.version, *installed, *map(str, sources)], sources)
     with suppress(OSError, ValueError):
         before = json.loads(FOUND.read_text())
         if before["stands on"] == stands_on:
