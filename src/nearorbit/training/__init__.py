@@ -2,6 +2,6 @@
 
 Its modules, in the order of imports, which may import from the rooms study, dynamics and data::
 
-    discrepancies budget draws segments needs methods batches progress checkpoint compilation devices optimizer descent
+    progress compilation discrepancies budget draws segments needs methods batches checkpoint devices optimizer descent
     loop cells together cost landscape
 """

@@ -29,9 +29,21 @@ ELEMENT, OPERATION, BEGIN, TRANSLATION, MARGIN = 0.4e-9, 3e-6, 10.0, 0.05, 1.5
 class Counted(TorchDispatchMode):
     """Counts operations, and the elements that they write where they are no products of matrices."""
 
+    running = False
+
     def __init__(self) -> None:
         super().__init__()
         self.operations, self.elements = 0, 0
+
+    def __enter__(self) -> "Counted":
+        """Begin to count."""
+        Counted.running = True
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop counting."""
+        Counted.running = False
+        super().__exit__(*error)
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation, and count it."""
@@ -42,6 +54,11 @@ class Counted(TorchDispatchMode):
             if function.overloadpacket.__name__ not in PRODUCTS:
                 self.elements += sum(t.numel() for t in written if isinstance(t, Tensor))
         return result
+
+
+def at_once() -> bool:
+    """Tell whether a loss is to look at all that it has at once: while it is compiled, or counted for that."""
+    return torch.compiler.is_compiling() or Counted.running
 
 
 def pays(step: Callable[[], object], *, steps: int) -> bool:

@@ -6,8 +6,8 @@ one onto the other at the least cost (:func:`sinkhorn`).
 
 Both look at all pairs of points. Their gradients are therefore computed along with their values, so that what is kept
 for the backward pass grows with the number of points and not with its square; they can be differentiated once. That of
-the kernel is written out, and its pairs are looked at in parts that a core's cache holds: 2048 pairs of clouds of 30
-points take a sixth of the time that automatic differentiation takes.
+the kernel is written out, and its pairs are looked at in parts that a core's cache holds, or all at once where one pass
+over them is compiled.
 """
 
 import math
@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import pad
+
+from nearorbit.training.compilation import at_once
 
 WIDTHS = (0.2, 0.5, 0.9, 1.3)
 # A cloud is filled up to a multiple of this number of points, without weight: all pairs of a member then fill whole
@@ -147,36 +149,36 @@ def _mean_kernel(x: Tensor, y: Tensor, moves: bool, widths: tuple[float, ...]) -
     """Average the kernel over all pairs of points of clouds (B, N, D) and (B, M, D), shape (B,); with the gradient of
     the average with respect to x, where y stands still, if it is asked for."""
     points, others = x.shape[-2], y.shape[-2]
-    share = pad(y.new_full((len(y), others, 1), 1 / (points * others)), (0, 0, 0, -others % GRAIN))
-    x, y = (pad(cloud, (0, 0, 0, -cloud.shape[-2] % GRAIN)) for cloud in (x, y))
-    shared = torch.cat([share * y, share], -1)
-    whole = x.device.type != "cpu" or torch.compiler.is_compiling()
-    clouds = len(x) if whole else max(1, CACHED // (x.shape[-2] * y.shape[-2]))
-    rows = x.shape[-2] if whole else max(GRAIN, CACHED // y.shape[-2] // GRAIN * GRAIN)
+    clouds, rows = len(x), points
+    if x.device.type == "cpu" and not at_once():
+        x, y = (pad(cloud, (0, 0, 0, -cloud.shape[-2] % GRAIN)) for cloud in (x, y))
+        clouds = max(1, CACHED // (x.shape[-2] * y.shape[-2]))
+        rows = max(GRAIN, CACHED // y.shape[-2] // GRAIN * GRAIN)
     found = []
-    for part in zip(x.split(clouds), y.split(clouds), shared.split(clouds), strict=True):
-        columns = zip(*(_rows(some, *part[1:], moves, widths) for some in part[0].split(rows, -2)), strict=True)
-        found.append([torch.cat(column, -2) for column in columns])
-    values, *pulls = (torch.cat(column)[:, :points] for column in zip(*found, strict=True))
-    return values.flatten(-2).sum(-1), pulls[0] if moves else None
+    for near, far in zip(x.split(clouds), y.split(clouds), strict=True):
+        columns = zip(*(_sums(some, far, others, moves, widths) for some in near.split(rows, -2)), strict=True)
+        found.append([torch.cat(column, 1) for column in columns])
+    values, *pulls = (torch.cat(column)[:, :points] / (points * others) for column in zip(*found, strict=True))
+    return values.sum(-1), pulls[0] if moves else None
 
 
-def _rows(x: Tensor, y: Tensor, shared: Tensor, moves: bool, widths: tuple[float, ...]) -> tuple[Tensor, ...]:
-    """Sum the kernel of points x (B, N, D) and all y (B, M, D), and what it pulls x by if it is asked for, from y and
-    1 times the share of each of them (B, M, D + 1); returns shapes (B, N, 1) and (B, N, D)."""
-    squares = x.square().sum(-1, keepdim=True) + y.square().sum(-1).unsqueeze(-2)
-    squares = squares.baddbmm_(x, y.mT, alpha=-2).clamp_(min=0)
+def _sums(x: Tensor, y: Tensor, others: int, moves: bool, widths: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Sum the kernel of points x (B, N, D) and the first of points y (B, M, D), shape (B, N); with the gradients with
+    respect to x, shape (B, N, D), if they are asked for."""
+    apart = [a.unsqueeze(-1) - b.unsqueeze(-2) for a, b in zip(x.unbind(-1), y.unbind(-1), strict=True)]
+    squares = apart[0].square()
+    for difference in apart[1:]:
+        squares.addcmul_(difference, difference)
     kernel, slope = torch.zeros_like(squares), torch.zeros_like(squares)
     for a in widths:
         inverse = (squares + a * a).reciprocal_()
         kernel.add_(inverse, alpha=a * a)
         if moves:
-            slope.addcmul_(inverse, inverse, value=a * a)
-    value = (kernel @ shared)[..., -1:]  # by a column alone a single cloud would be summed in another order
+            slope.addcmul_(inverse, inverse, value=-2 * a * a)
+    value = kernel[..., :others].sum(-1)
     if not moves:
         return (value,)
-    pull = slope @ shared
-    return value, 2 * (pull[..., :-1] - x * pull[..., -1:])
+    return value, torch.stack([(slope * difference)[..., :others].sum(-1) for difference in apart], -1)
 
 
 def _sinkhorn(x: Tensor, y: Tensor, temperatures: list[float]) -> Tensor:
