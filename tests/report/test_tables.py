@@ -243,6 +243,20 @@ def test_the_trial_with_the_least_validation_error_is_taken(tmp_path):
     assert list(records[records["taken"]]["label"]) == ["baseline", "a-1", "b-1"]
 
 
+def test_the_steps_to_an_error_are_those_of_the_seeds_that_come_below_it(tmp_path):
+    errors = {"quick": {"training": [9, 0.1, 9, 0.1]}, "slow": {"training": [9, 0.5, 0.9, 0.5]}, "other": {}}
+    for label, columns in errors.items():
+        (tmp_path / "A/clean" / label).mkdir(parents=True)
+        table = {"seed": [0, 0, 1, 1], "step": [10, 20, 10, 20], "validation": [0.1, 0.1, 9, 0.1], **columns}
+        pd.DataFrame(table).to_csv(tmp_path / "A/clean" / label / "history.csv", index=False)
+    results = Results(tmp_path, ("A",), {"clean": 0.0}, (*errors, "missing"))
+    table = build("tables", "steps_below", {"error": 0.2}).table(results)
+    assert table.cells.iloc[0].tolist() == ["20 (2/2)", "more (0/2)", "15 (2/2)", "–"]
+    assert table.records.query("method == 'other'")["steps"].tolist() == [10, 20]
+    with pytest.raises(StudyError, match="error must be positive"):
+        build("tables", "steps_below", {"error": 0})
+
+
 def park(folder, last=(-14.0, -10.0, -7.56), status=("ok", "ok", "diverged"), methods=("baseline",)):
     """Records of a study with the labels of ``park.yaml``: exponents by seed, and a Jacobian error."""
     (folder := folder / "park").mkdir()
