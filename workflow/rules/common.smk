@@ -57,11 +57,12 @@ def found_before():
     shipped = (Path(folder, name) for folder, _, names in os.walk(ROOT, followlinks=True) for name in names)
     sources = sorted(file for file in shipped if file.suffix in (".py", ".csv"))
     stands_on = key(config, [sys.version, *installed, *map(str, sources)], sources)
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, LookupError, TypeError):  # not there, or torn
         before = json.loads(FOUND.read_text())
         if before["stands on"] == stands_on:
             TOLD.update(before)
     TOLD["stands on"] = stands_on
+    os.environ.update(NEARORBIT_TOLD=json.dumps(TOLD))
     known = len(TOLD)
 
     @atexit.register
@@ -121,18 +122,13 @@ def over(patterns, methods=study.methods):
 
 def settings(stage):
     """Make the params function of what a stage sees of the study, as JSON."""
-    find = looked_up if stage == "neighbors" else seen
-    return lambda wildcards: find(stage, *(wildcards[a] for a in AXES if a in wildcards.keys()))
-
-
-def seen(stage, *labels):
-    return json.dumps(study.settings(stage, *labels))
+    return lambda wildcards: json.dumps(study.settings(stage, *(wildcards[a] for a in AXES if a in wildcards.keys())))
 
 
 @told
-def looked_up(stage, *labels):
-    """Find what a stage sees that asks the methods themselves."""
-    return seen(stage, *labels)
+def selection(neighbors):
+    """Find what neighbors are selected by: for how long they are followed the methods say. All systems and data have the same."""
+    return json.dumps(study.settings("neighbors", next(iter(study.systems)), next(iter(study.data)), neighbors))
 
 
 def sources(stage, *packages):

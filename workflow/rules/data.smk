@@ -30,7 +30,7 @@ rule neighbors:
         ENVIRONMENT
     params:
         **sources("neighbors"),
-        settings=settings("neighbors"),
+        settings=lambda wildcards: selection(wildcards.neighbors),
     shell:
         "python -m nearorbit neighbors --settings {params.settings:q}"
         " --observations {input.observations} --neighbors {output.neighbors} 2>&1 | tee {log}"
