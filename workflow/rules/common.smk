@@ -68,11 +68,12 @@ def found_before():
     @atexit.register
     def keep():
         if len(TOLD) > known:
-            with suppress(OSError):
-                FOUND.parent.mkdir(parents=True, exist_ok=True)
-                temporary = FOUND.with_suffix(f".{os.getpid()}")
-                temporary.write_text(json.dumps(TOLD))
-                temporary.replace(FOUND)
+            from nearorbit.study.files import (
+                replacing,
+            )  # it imports xarray, which a look that finds nothing new does without
+
+            with suppress(OSError), replacing(FOUND) as path:
+                path.write_text(json.dumps(TOLD))
 
 
 def told(function):

@@ -136,13 +136,12 @@ def _differentiated(loss: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tens
 
 
 def _mmd(x: Tensor, y: Tensor, wanted: Wanted, widths: tuple[float, ...]) -> Values:
-    values, gradients = x.new_zeros(len(x)), []
-    for cloud, other, moves in ((x, y, wanted[0]), (y, x, wanted[1])):
-        same, pull = _mean_kernel(cloud, cloud, moves, widths)
-        mixed, across = _mean_kernel(cloud, other, moves, widths) if moves or cloud is x else (same, None)
-        gradients.append(None if pull is None or across is None else 2 * (pull - across))
-        values = values + (same - 2 * mixed if cloud is x else same)
-    return values, gradients
+    kernel = partial(_mean_kernel, widths=widths)
+    (same, along), (mixed, across) = kernel(x, x, wanted[0]), kernel(x, y, wanted[0])
+    other, beside = kernel(y, y, wanted[1])
+    back = kernel(y, x, True)[1] if wanted[1] else None
+    pulls = (along, across), (beside, back)
+    return same - 2 * mixed + other, [None if a is None or b is None else 2 * (a - b) for a, b in pulls]
 
 
 def _mean_kernel(x: Tensor, y: Tensor, moves: bool, widths: tuple[float, ...]) -> tuple[Tensor, Tensor | None]:

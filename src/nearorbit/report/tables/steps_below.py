@@ -34,7 +34,8 @@ class StepsBelow:
             [row for cell in results.trained() for row in self._steps(results, cell)], columns=COLUMNS
         )
         texts = records.groupby(COLUMNS[:3], sort=False)["steps"].agg(_median)
-        cells = spread_out(texts, {label: headers(results)[label] for label in results.methods}).fillna("–")
+        named = headers(results)
+        cells = spread_out(texts, {label: named[label] for label in results.methods}).fillna("–")
         caption = (
             f"Training steps until the error of plain rollouts is below {self.error:g} squared deviations: the median "
             "over seeds (how many of them come below it; the others count as slower)."
