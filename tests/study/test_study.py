@@ -112,6 +112,8 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
         ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
         ("methods|collocation", {"trim": 2498}, "collocation.trim: 2498 samples at either end and a segment of 5"),
+        ("methods|jacobian|smoothings", 3, "smoothings: it needs 'jacobians', which is known at the observed states"),
+        ("methods|baseline", {"smoothings": -1}, "smoothings, a number of rounds, must not be negative, as -1 is"),
         ("methods|collocation", {"trim": -1}, "'collocation': trim must not be negative, as -1 is"),
         ("methods|weak_form", {"segment": 3}, "'weak_form': segment must be at least 4 samples, not 3"),
         ("methods|weak_form", {"orders": [1, 4]}, "'weak_form': orders is a list of whole numbers from 2 on"),

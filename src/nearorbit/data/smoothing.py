@@ -17,6 +17,7 @@ References:
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
+SHORT = 5  # samples, of which an orbit must not have fewer
 DECADES = (-8, 8)  # of lambda, in units of a sample interval cubed
 PER_DECADE = 8
 DIFFERENCE = 1e-3  # in log lambda, for the derivative of log det B
@@ -37,8 +38,8 @@ def smoothed(states: np.ndarray, *, refinement: int = 2, penalty: float | None =
         ValueError: If an orbit has fewer than five samples, the least that cross-validation can work with.
     """
     samples = states.shape[-2]
-    if samples < 5:
-        raise ValueError(f"a smoothing spline needs at least 5 samples of an orbit, not {samples}")
+    if samples < SHORT:
+        raise ValueError(f"a smoothing spline needs at least {SHORT} samples of an orbit, not {samples}")
     lines = np.moveaxis(states, -2, 0).reshape(samples, -1)
     values, curvatures = _validated(lines) if penalty is None else _fit(lines, penalty)
     fine = _between(values, curvatures, refinement)

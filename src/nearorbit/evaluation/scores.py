@@ -30,7 +30,7 @@ COLUMNS = {  # of the long tables
     "exponents.csv": (*CELL, "seed", *SPECTRUM),
     "costs.csv": (
         *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "masked", "substeps", "compiled",
-        "network", "parameters", "device", "seeds",
+        "network", "parameters", "device", "seeds", "noise_estimate", "model_error", "distrusted", "given_up",
     ),
     "truth.csv": ("system", "dimension", "period", "motion", *SPECTRUM),
 }  # fmt: skip

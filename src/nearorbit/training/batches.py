@@ -8,9 +8,13 @@ starts: with anchors of neighbors (``anchors`` of a selection) they draw from th
 comes a random number where a need draws by it: from a stream of its own, so that the starts are the same without. Or
 no start is drawn, and every batch holds all segments into which the orbits are cut, or that begin where a need has them
 begin; what is left over at the end of an orbit is in none.
+
+The states may be mended while a training goes on (:mod:`nearorbit.training.mending`): segments then start at others
+than those that were observed, and are compared with these.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -96,8 +100,8 @@ class Data:
                 f"ask for more (data.*.samples) or a shorter segment (training.segment, or the method's own)"
             )
         self._step = source.tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
-        self._states = source.tensor(source.orbits).flatten(1, 2)
-        self._length = settings.segment
+        self._source, self._length, self._horizon = source, settings.segment, settings.horizon
+        self._states = self._targets = source.tensor(source.orbits).flatten(1, 2)
         self._validation = source.tensor(_cut(source.standardized("validation"), settings.horizon))
         self._needs = {name: entries("needs")[name](source) for name in sorted(method.needs)}
         margins = [(0, self.segment), *(need.margin for need in self._needs.values())]
@@ -146,7 +150,7 @@ class Data:
         draw = Draw(self._states, place, drawn, orbit, moment, moments, self.samples, self.segment, number)
         covered = None if self._covers is None else draw.at(self._covers, draw.row)
         given = {name: need.gather(draw) for name, need in self._needs.items()}
-        states = draw.pieces(self._states, place)
+        states = self._begun(draw.pieces(self._targets, place), draw.at(self._states, place))
         return self._integrated(self._times(self.segment), states, index=place, covered=covered, given=given)
 
     @property
@@ -175,7 +179,36 @@ class Data:
         starts = self._cuts(length)
         starts = starts[:: -(-len(starts) // SEGMENTS)].to(self._states.device)
         pieces = starts.unsqueeze(-1) + torch.arange(length + 1, device=starts.device)
-        return self._integrated(self._times(length), self._states[:, pieces])
+        return self._integrated(self._times(length), self._begun(self._targets[:, pieces], self._states[:, starts]))
+
+    def observed(self, name: str) -> np.ndarray:
+        """Give the observed orbits ``train`` or ``validation`` in model coordinates, with shape (E, O, T, D)."""
+        return self._source.standardized(name)
+
+    def mend(self, train: np.ndarray, validation: np.ndarray) -> None:
+        """Replace what was observed, with shapes (E, O, T, D): where segments start, and all that needs are made of.
+
+        What rollouts are compared with are the observed states, as before.
+        """
+        if self._states is self._targets:
+            self._states = self._targets.clone()
+        self._states.copy_(self._source.tensor(train).flatten(1, 2))
+        self._validation[..., 0, :] = self._source.tensor(_cut(validation, self._horizon)[..., 0, :])
+        observations = self._source.observations
+        units = (observations[name].to_numpy()[:, None, None] for name in ("scale", "mean"))
+        states = train * next(units) + next(units)
+        mended = observations.assign(train=(("seed", "orbit", "time", "component"), states))
+        source = replace(self._source, observations=mended)
+        for need in self._needs.values():
+            for name, made in vars(type(need)(source)).items():
+                if isinstance(made, Tensor):
+                    getattr(need, name).copy_(made)
+
+    def _begun(self, segments: Tensor, start: Tensor) -> Tensor:
+        """Give segments (E, B, T, D) other starts, (E, B, D), if those are not what was observed."""
+        if self._states is self._targets:
+            return segments
+        return torch.cat([start.unsqueeze(-2), segments[..., 1:, :]], -2)
 
     def _cuts(self, length: int) -> Tensor:
         """The starts of segments of a length into which the orbits are cut, with shape (B,)."""

@@ -87,14 +87,15 @@ class Recipe:
             checkpoint=checkpoint,
         )
         seeds = len(histories) // len(cells)
-        masked = spent.pop("masked_by_seed")
+        by_seed = spent.pop("by_seed")
         cost = spent | {"seconds": spent["seconds"] / len(cells), "seeds": seeds, "cells": len(cells)}
         for number, (given, paths) in enumerate(zip(cells, outputs, strict=True)):
             members = slice(number * seeds, (number + 1) * seeds)
             names = components(given)
             models.save(paths["model"], trained[members], coordinates[members], network=self.network, components=names)
             pd.concat(histories[members]).to_csv(paths["history"], index=False)
-            pd.DataFrame([cost | {"masked": masked[members].mean().item()}]).to_csv(paths["costs"], index=False)
+            own = {name: values[members].mean().item() for name, values in by_seed.items()}
+            pd.DataFrame([cost | own]).to_csv(paths["costs"], index=False)
 
 
 @dataclass(frozen=True)

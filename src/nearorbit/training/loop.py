@@ -43,6 +43,7 @@ from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint, Checkpoints
 from nearorbit.training.descent import Descent
 from nearorbit.training.devices import captured, peak_memory, pick_device
+from nearorbit.training.mending import Mending
 from nearorbit.training.methods.base import Batch, Method, given, own_parameters, trajectory_error
 from nearorbit.training.optimizer import clipped, flatten, optimizer
 from nearorbit.training.progress import Log, say, tell_skipped
@@ -103,8 +104,8 @@ def train(
         "peak_memory_mib": peak_memory(device),
         "steps": settings.steps,
         "samples_seen": settings.steps * data.batch * data.segment,
-        "masked": 0.0 if masked is None else masked.mean().item(),
-        "masked_by_seed": torch.zeros(len(seeds)) if masked is None else masked,
+        "by_seed": {"masked": torch.zeros(len(seeds)) if masked is None else masked}
+        | (loop.mending.found if loop.mending else {}),
         "substeps": settings.substeps,
         "compiled": int(loop.compiled),
         "network": network.get("network", "mlp"),
@@ -153,6 +154,8 @@ class Loop:
         self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
         # What is trained: the ensemble, and what the method adds to it.
         self.trained = nn.ModuleList([field, *(own.to(next(field.parameters())) for own in self._own)])
+        rounds = getattr(method, "smoothings", 0)
+        self.mending = Mending(field, data, seeds, steps=settings.steps, rounds=rounds) if rounds else None
         self._segments = {"validation": data.validation()}
         if settings.keep == "training":
             self._segments["training"] = data.training()
@@ -173,6 +176,7 @@ class Loop:
             "skipped": nothing.clone(),
             "step": torch.zeros(1, dtype=torch.int64, device=device),
             **self._optimizer.state,
+            **(self.mending.state if self.mending else {}),
         }
         self._rows: list[Tensor] = []
         self._descent = Descent(method, self.trained, weights)
@@ -196,7 +200,8 @@ class Loop:
             if end <= done:
                 continue  # drawn only to bring the streams forward
             self.starts[: len(starts)].copy_(starts)
-            for _ in range(len(starts)):
+            for number in range(end - len(starts), end):
+                self._mend(number)
                 step()
             validate()
             row = self._write_row(1 / len(starts))
@@ -254,10 +259,23 @@ class Loop:
         self._rows.append(row)
         return row
 
+    def _mend(self, step: int) -> None:
+        """Smooth the states before a step, where that is due."""
+        if self.mending and self.mending.before(step):
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Let the segments that errors are computed over start from the states that there are now."""
+        for name, segments in self._segments.items():
+            segments.states.copy_(getattr(self._data, name)().states)
+
     def _restore(self, saved: dict[str, Tensor]) -> float:
         for name, tensor in self.state.items():
             tensor.copy_(saved[name])
         self._rows = list(saved["history"])
+        if self.mending:
+            self.mending.put()
+            self._begin_anew()
         say(f"resumed at step {int(self.state['step'])}")
         return saved["seconds"].item()
 

@@ -6,8 +6,9 @@ loop, :mod:`nearorbit.training.loop`. A method receives the observed states of s
 :mod:`nearorbit.training.segments`, which methods take from here.
 
 How long segments are may differ from line to line of a study, whatever the method (:func:`completed`); a batch has as
-many samples all the same. Where a loss is a sum of two, a line may ask for their gradients to be joined otherwise than
-by adding them (:class:`Penalized`).
+many samples all the same. So may whether observed states are smoothed through the network while it learns
+(:mod:`nearorbit.training.mending`). Where a loss is a sum of two, a line may ask for their gradients to be joined
+otherwise than by adding them (:class:`Penalized`).
 
 Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method; where
 they are not, the method says so.
@@ -86,23 +87,28 @@ class Penalized:
 
 
 def completed(method: type) -> type:
-    """Give a method of the catalogue what every line of a study may set: ``segment``, unless it has one of its own.
+    """Give a method of the catalogue what every line of a study may set: ``segment``, unless it has one of its own, and
+    ``smoothings``.
 
     Arguments:
         method: The method, a frozen dataclass.
 
     Returns:
-        A dataclass of that name and with that documentation; a ``segment`` of None is that of the study.
+        A dataclass of that name and with that documentation; a ``segment`` of None is that of the study, and
+        ``smoothings`` are how many times orbits are smoothed through the network while it learns.
     """
 
     def check(self: Any) -> None:
         getattr(method, "__post_init__", lambda _: None)(self)
         if self.segment is not None and self.segment < 1:
             raise ValueError(f"segment must be at least 1, not {self.segment}")
+        if self.smoothings < 0:
+            raise ValueError(f"smoothings, a number of rounds, must not be negative, as {self.smoothings} is")
         if getattr(self, "join", JOINS[0]) not in JOINS:
             raise ValueError(f"join is one of {', '.join(JOINS)}, not '{self.join}'")
 
-    added = [] if hasattr(method, "segment") else [("segment", int | None, field(default=None, kw_only=True))]
+    added: list[Any] = [("segment", int | None, field(default=None, kw_only=True))] * (not hasattr(method, "segment"))
+    added.append(("smoothings", int, field(default=0, kw_only=True)))
     space = {"__post_init__": check, "__doc__": method.__doc__, "__module__": method.__module__}
     return make_dataclass(method.__name__, added, bases=(method,), namespace=space, frozen=True)
 
@@ -164,8 +170,26 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
             yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {samples} samples"
     for need in needs.values():
         yield from need.misfits(study, place, method)
+    if getattr(method, "smoothings", 0):
+        yield from _smoothing_misfits(study, place, needs)
     if (label := place.partition(".")[2]) in study.networks_of:
         yield from _network_misfits(study, place, label)
+
+
+def _smoothing_misfits(study: Any, place: str, needs: Mapping[str, Any]) -> Iterator[str]:
+    """Tell what cannot be smoothed, and what stays with the states that were observed."""
+    for name, need in needs.items():
+        if need.observed:
+            yield (
+                f"{place}.smoothings: it needs '{name}', which is known at the observed states, and smoothing moves "
+                f"them; leave this out"
+            )
+    for name, data in study.data.items():
+        if data.get("smooth"):
+            yield (
+                f"{place}.smoothings: the states of data.{name} are smoothing splines, whose errors are no white "
+                f"noise; take data without smooth, or leave this out"
+            )
 
 
 def _network_misfits(study: Any, place: str, method: str) -> Iterator[str]:

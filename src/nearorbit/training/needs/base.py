@@ -166,6 +166,7 @@ class Need:
             the others does not count.
         draws: Whether it draws at random in every batch.
         stages: Whether a rollout can be coupled to it: an orbit, (E, B, 2 * substeps * (T - 1) + 1, D).
+        observed: Whether it is what is true at the observed states, and stays there if they are smoothed.
     """
 
     file: ClassVar[str] = "observations"
@@ -177,6 +178,7 @@ class Need:
     covers: Tensor | None = None
     draws: bool = False
     stages: ClassVar[bool] = False
+    observed: ClassVar[bool] = False
 
     def __init__(self, source: Source):
         """Make it, once, on the device.

@@ -9,6 +9,7 @@ class Fields(Need):
     """The true field at the observed starts of the segments, with shape (E, B, D)."""
 
     file, privilege = "supervision", "true f"
+    observed = True
 
     def __init__(self, source: Source):
         scale, rate = (source.observations[n].to_numpy().reshape(len(source.orbits), 1, -1) for n in ("scale", "rate"))

@@ -12,6 +12,7 @@ class Jacobians(Need):
     """The true Jacobian at the observed starts of the segments, with shape (E, B, D, D)."""
 
     file, privilege = "supervision", "true J"
+    observed = True
 
     def __init__(self, source: Source):
         self._jacobians = source.true_jacobians("jacobian")

@@ -12,6 +12,7 @@ class Propagators(Need):
     """The true fundamental matrices over each sample of the segments, from the observed states: (E, B, T - 1, D, D)."""
 
     file, privilege = "propagators", "true M"
+    observed = True
 
     def __init__(self, source: Source):
         self._maps = source.model_matrices(source.true("propagator", "component", "direction", kind=self.file))

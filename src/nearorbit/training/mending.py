@@ -1,0 +1,145 @@
+r"""Learning and smoothing together: during a training, observed orbits are smoothed through what has been learned.
+
+At first the states are those of smoothing splines; then, so many times and at equal distances in the training, the most
+likely ones given *all noisy samples* and the flow of the network (:mod:`nearorbit.data.kalman`). The levels of noise
+and of model error are estimated anew each time, per member. A method sees the smoothed states where its segments start
+and in all that it needs, and is measured against the noisy samples.
+
+*Why against the noisy samples.* An optimal estimate :math:`\hat{x}` is uncorrelated with its residuals :math:`y -
+\hat{x}`. A rollout from a smoothed state is therefore drawn to the noisy samples without bias, while one from a noisy
+state learns to forget where it began (errors in variables), and one that is measured against smoothed states learns
+what the network believes already: the likelihood then says that its model error is nil, and nothing moves any more.
+
+*What is given up.* An orbit whose smoothed states are not finite, or farther from its samples than :data:`FAR` times
+the noise, keeps its spline for the round. So do all orbits of a member whose flow errs in one sample by more than
+:data:`TRUSTED` of the noise, as on data without noise: a spline knows more than it. Both are counted.
+
+References:
+    | A view of the EM algorithm that justifies incremental, sparse and other variants (Neal and Hinton, 1998)
+    | Bayesian inference of chaotic dynamics by merging data assimilation, machine learning and expectation-maximization
+      (Bocquet, Brajard, Carrassi and Bertino, 2020)
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nearorbit.data.kalman import Chain, Levels, fit, smooth
+from nearorbit.data.smoothing import SHORT, smoothed
+from nearorbit.dynamics.networks.base import Ensemble
+from nearorbit.study.seeds import generator
+from nearorbit.training.batches import Data
+
+KINDS = ("train", "validation")  # of orbits
+AT_ONCE = 2**15  # states that tangents are carried from at once
+FAR = 3.0
+TRUSTED = 0.5
+LEAST = 1e-4  # of the first levels, relative to the data
+
+
+class Mending:
+    """The smoothing of the orbits of an ensemble through itself.
+
+    Arguments:
+        field: The ensemble.
+        data: Its data, whose states are replaced.
+        seeds: The seeds of the members.
+        steps: The number of steps of the training.
+        rounds: How many times orbits are smoothed.
+    """
+
+    def __init__(self, field: Ensemble, data: Data, seeds: Sequence[int], *, steps: int, rounds: int):
+        self._field, self._data, self._seeds = field, data, seeds
+        self._rounds = Counter(steps * number // (rounds + 1) for number in range(1, rounds + 1))
+        self._observed = {name: data.observed(name) for name in KINDS}
+        self._splines = {name: _spline(states) for name, states in self._observed.items()}
+        left = ((self._observed["train"] - self._splines["train"]) ** 2).mean((1, 2))
+        levels = torch.from_numpy(np.maximum(left, LEAST**2))
+        count = torch.zeros(len(seeds), dtype=torch.int64)
+        self._states = {name: torch.from_numpy(states.copy()) for name, states in self._splines.items()}
+        # All that a checkpoint has to hold: the states, what is known of the levels, as variances, and what was told.
+        self.state = {
+            **{f"smoothed_{name}": states for name, states in self._states.items()},
+            "noise": levels,
+            "model_error": levels.clone(),
+            "rounds": count,
+            "distrusted": count.clone(),
+            "given_up": count.clone(),
+        }
+        self.put()
+
+    def put(self) -> None:
+        """Put the smoothed states in the place of those that were observed."""
+        self._data.mend(*(self._states[name].numpy() for name in KINDS))
+
+    def before(self, step: int) -> bool:
+        """Smooth as many times as is due before a step; returns whether the states are others now."""
+        for _ in range(self._rounds[step]):
+            chains = {name: self._chains(name) for name in KINDS}
+            for member, seed in enumerate(self._seeds):
+                self._smooth(member, seed, {name: of[member] for name, of in chains.items()})
+        if due := self._rounds[step] > 0:
+            self.put()
+        return due
+
+    @property
+    def found(self) -> dict[str, Tensor]:
+        """What was found of each member, with shape (E,).
+
+        The ``noise_estimate`` and the ``model_error`` of a sample, root mean squares over components in deviations of
+        the training data; the share of the rounds that were ``distrusted``, and of orbits ``given_up`` in the others.
+        """
+        state, orbits = self.state, sum(states.shape[1] for states in self._states.values())
+        trusted = (state["rounds"] - state["distrusted"]).clamp(min=1)
+        return {
+            "noise_estimate": state["noise"].mean(1).sqrt(),
+            "model_error": state["model_error"].mean(1).sqrt(),
+            "distrusted": state["distrusted"] / state["rounds"],
+            "given_up": state["given_up"] / trusted / orbits,
+        }
+
+    def _smooth(self, member: int, seed: int, chains: dict[str, Chain]) -> None:
+        """Smooth the orbits of a member."""
+        known = {name: of[member] for name, of in self.state.items()}
+        stream = generator("smoothing", seed, int(known["rounds"]))
+        levels, train = Levels(known["noise"].numpy(), known["model_error"].numpy()), chains["train"]
+        finite = np.isfinite(train.offsets).all((1, 2))
+        if finite.any():
+            if not known["rounds"]:  # the model errs as much as it does along the splines
+                levels = replace(levels, error=train[finite].errors(self._splines["train"][member][finite]))
+            levels = fit(train[finite], levels, stream)
+            known["noise"].copy_(torch.from_numpy(levels.noise))
+            known["model_error"].copy_(torch.from_numpy(levels.error))
+        trusted = finite.any() and levels.error.mean() <= TRUSTED**2 * levels.noise.mean()
+        for name, chain in chains.items():
+            states = self._splines[name][member].copy()
+            if trusted:
+                finite = np.isfinite(chain.offsets).all((1, 2))
+                found = smooth(chain[finite], levels)
+                near = ((chain.observed[finite] - found) ** 2 / levels.noise).mean((1, 2)) <= FAR**2
+                states[np.flatnonzero(finite)[near]] = found[near]
+                known["given_up"] += len(states) - int(near.sum())
+            self._states[name][member].copy_(torch.from_numpy(states))
+        known["rounds"] += 1
+        known["distrusted"] += not trusted
+
+    @torch.no_grad()
+    def _chains(self, name: str) -> list[Chain]:
+        """Expand the flow of each member about its states."""
+        states, segments = self._states[name], self._data.validation()
+        starts = states[:, :, :-1].flatten(1, 2).to(segments.states)
+        parts = [segments.tangent_step(self._field, part) for part in starts.split(AT_ONCE, 1)]
+        ends, maps = (torch.cat(tensors, 1).double().cpu() for tensors in zip(*parts, strict=True))
+        shape = states[:, :, 1:].shape
+        ends, maps = ends.view(shape), maps.view(*shape, shape[-1])
+        offsets = ends - (maps @ states[:, :, :-1].unsqueeze(-1)).squeeze(-1)
+        return [Chain(*of) for of in zip(self._observed[name], maps.numpy(), offsets.numpy(), strict=True)]
+
+
+def _spline(orbits: np.ndarray) -> np.ndarray:
+    """The smoothing splines of orbits (E, O, T, D) at their samples; validation orbits may be too short for one."""
+    return orbits if orbits.shape[2] < SHORT else smoothed(orbits, refinement=1)

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from nearorbit.data.kalman import Chain, Levels, _System, fit, smooth
+
+LEVELS = Levels(np.array([0.01, 0.02]), np.array([0.003, 0.001]))
+
+
+def rotating(orbits, samples, levels, *, seed=0, angle=0.3):
+    """A linear flow that turns around, with model error, and what is observed of it; the true states too."""
+    stream, turn = (
+        np.random.default_rng(seed),
+        np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]),
+    )
+    states = np.empty((orbits, samples, 2))
+    states[:, 0] = stream.standard_normal((orbits, 2))
+    for t in range(samples - 1):
+        states[:, t + 1] = states[:, t] @ turn.T + 0.1 + np.sqrt(levels.error) * stream.standard_normal((orbits, 2))
+    observed = states + np.sqrt(levels.noise) * stream.standard_normal(states.shape)
+    maps = np.broadcast_to(turn, (orbits, samples - 1, 2, 2)).copy()
+    return Chain(observed, maps, np.full((orbits, samples - 1, 2), 0.1)), states
+
+
+def dense(chain, levels):
+    """The precision, mean and likelihood of one orbit by dense matrices: H = R^-1 + A' Q^-1 A with A x = w."""
+    observed, maps, offsets = chain.observed[0], chain.maps[0], chain.offsets[0]
+    samples, dimension = observed.shape
+    steps = np.zeros((offsets.size, observed.size))
+    for t in range(samples - 1):
+        rows = slice(t * dimension, (t + 1) * dimension)
+        steps[rows, rows] = -maps[t]
+        steps[rows, (t + 1) * dimension : (t + 2) * dimension] = np.eye(dimension)
+    noise, error = np.tile(levels.noise, samples), np.tile(levels.error, samples - 1)
+    precision = np.diag(1 / noise) + steps.T @ np.diag(1 / error) @ steps
+    mean = np.linalg.solve(precision, observed.ravel() / noise + steps.T @ (offsets.ravel() / error))
+    # flat along the first state: what is observed of the steps has this covariance
+    covariance = np.diag(error) + steps @ np.diag(noise) @ steps.T
+    left = steps @ observed.ravel() - offsets.ravel()
+    likelihood = -0.5 * (left @ np.linalg.solve(covariance, left) + np.linalg.slogdet(covariance)[1])
+    return precision, mean.reshape(samples, dimension), likelihood
+
+
+def test_states_are_the_mean_of_the_posterior_by_dense_matrices():
+    chain, _ = rotating(1, 7, LEVELS)
+    np.testing.assert_allclose(smooth(chain, LEVELS), dense(chain, LEVELS)[1][None], rtol=1e-10)
+
+
+def test_the_likelihood_is_that_of_the_steps_that_were_observed():
+    chain, _ = rotating(1, 7, LEVELS)
+    other = Levels(LEVELS.noise, 3 * LEVELS.error)
+    found = [chain.observed.size * _System(chain, levels).likelihood for levels in (LEVELS, other)]
+    expected = [dense(chain, levels)[2] for levels in (LEVELS, other)]
+    assert found[1] - found[0] == pytest.approx(expected[1] - expected[0], rel=1e-9)
+
+
+def test_orbits_are_drawn_with_the_covariance_of_the_posterior():
+    chain, _ = rotating(1, 4, LEVELS)
+    many = Chain(*(np.repeat(part, 20_000, 0) for part in (chain.observed, chain.maps, chain.offsets)))
+    drawn = _System(many, LEVELS).draw(np.random.default_rng(0)).reshape(20_000, -1)
+    expected = np.linalg.inv(dense(chain, LEVELS)[0])
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    assert abs((np.cov(drawn.T) - expected) / scale).max() < 0.05
+
+
+def test_an_orbit_is_smoothed_as_it_is_alone():
+    chain, _ = rotating(5, 30, LEVELS)
+    np.testing.assert_array_equal(smooth(chain, LEVELS)[2:3], smooth(chain[2:3], LEVELS))
+
+
+def test_orbits_in_parts_are_those_of_all_at_once(monkeypatch):
+    chain, _ = rotating(5, 30, LEVELS)
+    whole = smooth(chain, LEVELS)
+    monkeypatch.setattr("nearorbit.data.kalman.TOGETHER", 130)
+    np.testing.assert_array_equal(smooth(chain, LEVELS), whole)
+
+
+@pytest.mark.parametrize("ratio", [0.01, 0.1, 1.0])
+def test_levels_are_found_from_levels_far_away(ratio):
+    true = Levels(np.array([0.01, 0.02]), ratio * np.array([0.01, 0.02]))
+    chain, _ = rotating(40, 300, true)
+    stream, levels = np.random.default_rng(0), Levels(np.full(2, 0.1), np.full(2, 0.1))
+    for _ in range(20):
+        levels = fit(chain, levels, stream)
+    np.testing.assert_allclose(np.sqrt(levels.noise), np.sqrt(true.noise), rtol=0.05)
+    np.testing.assert_allclose(np.sqrt(levels.error.mean()), np.sqrt(true.error.mean()), rtol=0.25)
+
+
+def test_smoothing_leaves_less_noise_than_there_was():
+    chain, states = rotating(20, 100, LEVELS)
+    assert ((smooth(chain, LEVELS) - states) ** 2).mean() < 0.5 * ((chain.observed - states) ** 2).mean()
+
+
+def test_of_large_dimensions_too():
+    stream, (orbits, samples, dimension) = np.random.default_rng(0), (2, 6, 7)
+    maps = stream.standard_normal((orbits, samples - 1, dimension, dimension)) / 3
+    chain = Chain(
+        stream.standard_normal((orbits, samples, dimension)), maps, np.zeros((orbits, samples - 1, dimension))
+    )
+    levels = Levels(stream.uniform(0.1, 1, dimension), stream.uniform(0.1, 1, dimension))
+    np.testing.assert_allclose(smooth(chain, levels)[0], dense(chain, levels)[1], rtol=1e-9)

@@ -1,0 +1,138 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lorenz63 import Lorenz, observations
+from trainings import METHODS, KilledError, cell_of, fit, killed_after
+
+from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
+from nearorbit.study import catalogue
+from nearorbit.study.catalogue import StudyError
+from nearorbit.study.study import parse
+from nearorbit.training.batches import Data
+from nearorbit.training.budget import Training
+from nearorbit.training.checkpoint import Checkpoint
+from nearorbit.training.mending import Mending
+
+CPU = torch.device("cpu")
+DEFAULT = Path(__file__).parents[2] / "config.yaml"
+
+
+def of(name, **settings):
+    return catalogue.build("methods", name, settings)
+
+
+def is_free(name):
+    """Whether a method knows nothing of the truth at the observed states."""
+    needs = catalogue.entries("needs")
+    return not any(needs[need].observed for need in of(name).needs)
+
+
+FREE = [name for name in METHODS if is_free(name)]
+CHEAP = ("baseline", "homotopy")  # the others are slow tests: they have nothing of their own to do with smoothing
+SIDES = [name if name in CHEAP else pytest.param(name, marks=pytest.mark.slow) for name in FREE]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return cell_of(0.05, seeds=2, samples=200)
+
+
+@pytest.mark.parametrize("method", SIDES)
+def test_a_member_equals_its_seed_alone_and_a_killed_training_resumes(data, method, tmp_path, monkeypatch):
+    observed, *files = data
+    line = of(method, smoothings=3)
+    field, _, _, costs = fit(observed, *files, line, steps=12, validate_every=4)
+    alone = [None if file is None else file.isel(seed=[1]) for file in files]
+    single, *_ = fit(observed.isel(seed=[1]), *alone, line, steps=12, validate_every=4)
+    for together, one in zip(field.parameters(), single.parameters(), strict=True):
+        assert torch.equal(together[1:], one)
+    assert torch.isfinite(costs["by_seed"]["noise_estimate"]).all()
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
+    with monkeypatch.context() as patch:
+        killed_after(patch, 1)
+        with pytest.raises(KilledError):
+            fit(observed, *files, line, steps=12, validate_every=4, checkpoint=checkpoint)
+    resumed, *_ = fit(observed, *files, line, steps=12, validate_every=4, checkpoint=checkpoint)
+    for whole, again in zip(field.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(whole, again)
+
+
+def mending(noise, *, samples=400, count=3):
+    """The smoothing of noisy orbits of Lorenz' system by the true flow; with the true states, in model coordinates."""
+    observed, true = (observations(level, seeds=2, samples=samples, count=count) for level in (noise, 0.0))
+    coordinates = Coordinates(
+        *(torch.from_numpy(observed[name].to_numpy().reshape(2, -1)) for name in ("mean", "scale", "rate"))
+    )
+    field = Transformed(TrueField(Lorenz()), coordinates)
+    settings = Training(batch=8, substeps=4)
+    data = Data(observed, of("baseline"), settings, {}, device=CPU, dtype=torch.float64)
+    states = (true["train"] - observed["mean"]) / observed["scale"]
+    return Mending(field, data, [0, 1], steps=8, rounds=8), states.transpose("seed", "orbit", "time", ...).to_numpy()
+
+
+def left(states, true):
+    return np.sqrt(((states - true) ** 2).mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.05, 0.1])
+def test_through_the_true_flow_the_noise_is_found_and_less_is_left_than_by_the_spline(noise):
+    smoothing, true = mending(noise)
+    raw, spline = (left(states["train"], true) for states in (smoothing._observed, smoothing._splines))
+    for step in range(8):
+        smoothing.before(step)
+    found = smoothing.found
+    assert (left(smoothing._states["train"].numpy(), true) < 0.5 * spline).all()
+    np.testing.assert_allclose(found["noise_estimate"], raw, rtol=0.1)
+    assert not found["distrusted"].any()
+    assert not found["given_up"].any()
+
+
+def test_segments_start_at_smoothed_states_and_are_compared_with_observed_ones():
+    smoothing, _ = mending(0.05)
+    data = smoothing._data
+    start = next(data.starts([0, 1], [1]))[0]
+    before = data.gather(start)
+    assert smoothing.before(4)
+    after = data.gather(start)
+    assert torch.equal(before.states[:, :, 1:], after.states[:, :, 1:])
+    assert not torch.equal(before.start, after.start)
+    rows = smoothing._states["train"].flatten(1, 2)
+    np.testing.assert_allclose(after.start, rows.gather(1, after.index.unsqueeze(-1).expand(-1, -1, 3)), rtol=1e-12)
+
+
+def test_without_noise_states_stay_where_they_are(data):
+    observed, *files = cell_of(0.0, seeds=2, samples=200)
+    *_, costs = fit(observed, *files, of("baseline", smoothings=5), steps=10)
+    assert (costs["by_seed"]["distrusted"] == 1).all()  # a spline knows more than what has hardly been trained
+
+
+def test_a_flow_that_leaves_the_data_is_not_followed():
+    smoothing, _ = mending(0.05)
+    truth = smoothing._field
+
+    far = replace(truth.coordinates, rate=truth.coordinates.rate * 50)  # fifty times as fast
+    smoothing._field = Transformed(truth.field, far)
+    smoothing.before(4)
+    states, splines = smoothing._states["train"].numpy(), smoothing._splines["train"]
+    np.testing.assert_array_equal(states, splines)
+    assert smoothing.found["distrusted"].tolist() == [1, 1]
+
+
+def study(**changes):
+    parse(yaml.safe_load(DEFAULT.read_text()) | changes, where="config.yaml").check_catalogues()
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in FREE])
+def test_what_is_known_at_the_observed_states_cannot_be_smoothed(method):
+    with pytest.raises(StudyError, match=r"methods\.it\.smoothings: it needs '.*', which is known at the observed"):
+        study(methods={"it": {"method": method, "smoothings": 3}})
+
+
+def test_splines_are_not_smoothed_again():
+    data = {"noise": 0.05, "orbits": 50, "samples": 500, "samples_per_period": 40, "transient": 50, "smooth": "spline"}
+    with pytest.raises(StudyError, match=r"smoothings: the states of data\.it are smoothing splines"):
+        study(data={"it": data}, methods={"it": {"method": "baseline", "smoothings": 3}})
