@@ -257,6 +257,17 @@ def test_the_steps_to_an_error_are_those_of_the_seeds_that_come_below_it(tmp_pat
         build("tables", "steps_below", {"error": 0})
 
 
+def test_what_smoothing_found_is_told_of_methods_that_smooth(tmp_path):
+    cell = {"system": "A", "data": "noisy", "noise": 0.05}
+    found = {"noise_estimate": 0.0493, "model_error": 0.006, "distrusted": 0.1, "given_up": 0.0}
+    costs = [cell | {"method": "raw"}, cell | {"method": "mended"} | found]
+    pd.DataFrame(costs).to_csv(tmp_path / "costs.csv", index=False)
+    table = build("tables", "smoothing", {}).table(Results(tmp_path, ("A",), {"noisy": 0.05}, ("raw", "mended")))
+    assert table.cells.to_dict("list") == {"mended": ["0.0493, 0.006 (10% not trusted)"]}
+    pd.DataFrame(costs[:1]).to_csv(tmp_path / "costs.csv", index=False)
+    assert build("tables", "smoothing", {}).table(Results(tmp_path, ("A",), {"noisy": 0.05}, ("raw",))).cells.empty
+
+
 def park(folder, last=(-14.0, -10.0, -7.56), status=("ok", "ok", "diverged"), methods=("baseline",)):
     """Records of a study with the labels of ``park.yaml``: exponents by seed, and a Jacobian error."""
     (folder := folder / "park").mkdir()
