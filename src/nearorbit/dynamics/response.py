@@ -66,7 +66,7 @@ from nearorbit.dynamics.covariant import duals
 from nearorbit.dynamics.lyapunov import standard_error
 
 FORGOTTEN = 6.0  # log of the factor by which coordinates forget how they were begun
-USED = 0.5  # of an orbit, at least, that has to be left when both ends are dropped
+USED = 0.3  # of an orbit, at least, that has to be left when both ends are dropped
 ALIGNED = 0.99  # cosine of a neutral vector with the flow, on average
 WINDOW = 1.5  # periods: the width of the Gaussian window of the integral
 REACH = 4  # widths, beyond which the window is cut off
@@ -84,6 +84,7 @@ class Frames:
         growth: Their log growth to the next sample, with shape (S, T, D).
         curvature: :math:`w_i^T H[v_j, v_i]`, with shape (S, T, D, D).
         exponents: The exponents, with shape (D,).
+        spread: The root mean square distance of the states from their mean.
         step: The time between two samples.
         period: The period of the motion.
     """
@@ -94,6 +95,7 @@ class Frames:
     growth: np.ndarray
     curvature: np.ndarray
     exponents: np.ndarray
+    spread: float
     step: float
     period: float
 
@@ -133,6 +135,7 @@ class Response:
         fixed_stderr: The standard errors of `fixed`.
         shadowed_stderr: Those of `shadowed`.
         moved_stderr: Those of `moved`.
+        displacement: How far the moved orbit is, relative to the spread of the true one: the 99 % quantile over its states.
         scatter: The standard deviation of :math:`w_i^T dJ v_i` over the orbits.
         resolved: The root mean square of :math:`w_i^T dJ v_j`, with shape (D, D).
     """
@@ -143,6 +146,7 @@ class Response:
     fixed_stderr: np.ndarray
     shadowed_stderr: np.ndarray
     moved_stderr: np.ndarray
+    displacement: float
     scatter: np.ndarray
     resolved: np.ndarray
 
@@ -159,11 +163,13 @@ def response(frames: Frames, field: np.ndarray, jacobian: np.ndarray) -> Respons
     own = _diagonal(resolved)
     fixed = own.mean((0, 1)), standard_error(_blocks(own))
     if frames.moves:
-        shadowed, moved = (_mean(*series) for series in _series(frames, field, jacobian, own))
+        *series, far = _series(frames, field, jacobian, own)
+        shadowed, moved = (_mean(*values) for values in series)
     else:
         shadowed = moved = (np.full_like(frames.exponents, np.nan),) * 2
+        far = np.nan
     scatter, size = own.std((0, 1)), np.sqrt(np.square(resolved).mean((0, 1)))
-    return Response(fixed[0], shadowed[0], moved[0], fixed[1], shadowed[1], moved[1], scatter, size)
+    return Response(fixed[0], shadowed[0], moved[0], fixed[1], shadowed[1], moved[1], far, scatter, size)
 
 
 def moved_orbit(frames: Frames, field: np.ndarray, jacobian: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -219,9 +225,9 @@ def rule_error(frames: Frames, turning: np.ndarray) -> float:
 
 def _series(
     frames: Frames, field: np.ndarray, jacobian: np.ndarray, own: np.ndarray
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], float]:
     """The series (S, T, D) whose means are the shifts of the moved orbit, and of the moved attractor, each with the
-    series (S, T, 2) whose means vanish."""
+    series (S, T, 2) whose means vanish; and how far the orbit moves."""
     coordinates, eta = moved_orbit(frames, field, jacobian)
     stretched = _diagonal(frames.duals @ frames.jacobian @ frames.vectors)
     z = own + _apply(frames.curvature, coordinates) + eta[..., None] * stretched
@@ -236,7 +242,9 @@ def _series(
         rates = frames.growth / frames.step
         weights = _windowed(psi - psi[:, inner].mean(), frames)
         moved = shadowed - (rates - rates[:, inner].mean((0, 1))) * weights[..., None]
-    return (shadowed[:, inner], vanishing), (moved[:, inner], vanishing)
+    u = np.linalg.norm(_apply(frames.vectors, coordinates)[:, inner], axis=-1)
+    far = float(np.quantile(u, 0.99)) / frames.spread
+    return (shadowed[:, inner], vanishing), (moved[:, inner], vanishing), far
 
 
 def _windowed(series: np.ndarray, frames: Frames) -> np.ndarray:

@@ -46,6 +46,20 @@ LAYOUTS = {
         "period": "",
         "states": "state component",
     },
+    "covariant_vectors": {
+        "states": "orbit sample component",
+        "field": "orbit sample component",
+        "jacobian": "orbit sample component direction",
+        "vectors": "orbit sample component exponent",
+        "growth": "orbit sample exponent",
+        "curvature": "orbit sample exponent along",
+        "distinct": "exponent",
+        "exponents": "exponent",
+        "stderr": "exponent",
+        "spread": "",
+        "step": "",
+        "period": "",
+    },
     "orbits": {
         "train": "seed orbit time component",
         "validation": "seed validation_orbit validation_time component",
@@ -89,6 +103,7 @@ FINITE = {
 }
 POSITIVE = {
     "exponents": ("period",),
+    "covariant_vectors": ("step", "period"),
     "orbits": ("step", "period"),
     "observations": ("scale", "rate", "step", "period"),
     "truth": ("step", "period"),

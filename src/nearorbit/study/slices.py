@@ -50,6 +50,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
     ),
+    "covariant_vectors": (CELL[:1], _label_and_system),
     "orbits": (
         CELL[:2],
         lambda s, system, data: {

@@ -19,21 +19,21 @@ from nearorbit.dynamics.response import BLOCKS, Frames, rule_error
 from nearorbit.truth.integrators import Evaluate, compiled, propagator
 from nearorbit.truth.systems.base import System, attributes
 
-ORBITS = 8  # a batch of the integrator
+ORBITS = 4  # long ones: their ends are lost to moved orbits
 STATES, NUMBERS = 2**15, 2**22  # in all, at most; and numbers in an array, which limit the states of large systems
 DENSITIES = (48, 96, 192, 384)  # samples per period that are tried
 ERROR = 0.002  # of the rule, relative, that is small enough
 TRIED = 512  # samples, by which the density is found
 FORGOTTEN = 20.0  # log of the factor by which vectors forget how they were begun
-TRANSIENTS = (10, 100)  # periods: bounds of the time that this may take, for vectors whose exponents are nearly equal
-DISTINCT = 1e-3  # sine of an angle, below which a vector is known
+TRANSIENTS = (10, 200)  # periods: bounds of the time that this may take, for vectors whose exponents are nearly equal
+DISTINCT = 1e-2  # sine of an angle, below which a vector is known
 DIFFERENCE = 1e-4  # of the deviation of the states: the length of differences
 
 
 def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str) -> xr.Dataset:
     """Compute the covariant Lyapunov vectors of a system.
 
-    Two exponents that are equal, or so near that their vectors need more than a hundred periods to part, have vectors
+    Two exponents that are equal, or so near that their vectors need more than 200 periods to part, have vectors
     that are not defined one by one: `distinct` is 0, and a line on standard error says so.
 
     Arguments:
@@ -44,8 +44,8 @@ def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str) -> x
     Returns:
         `states` and `field` (orbit, sample, component), `jacobian` (..., component, direction), `vectors` (...,
         component, exponent), their log `growth` (orbit, sample, exponent) to the next sample, `curvature` (..., exponent,
-        along), `uncertainty` and `distinct` (exponent), `exponents` and `stderr`; the `step` of the samples and the
-        `period`. All is NaN, in a few samples, for a system with kinks, which has no second derivatives, and for one that
+        along), `uncertainty` and `distinct` (exponent), `exponents` and `stderr`; the `spread` of the attractor, the `step` of the
+        samples and the `period`. All is NaN, in a few samples, for a system with kinks, which has no second derivatives, and for one that
         comes to rest.
     """
     states, period = exponents["states"].to_numpy(), float(exponents["period"])
@@ -81,8 +81,13 @@ def _frames(along: Covariant, evaluate: Evaluate, exponents: xr.Dataset, step: f
     for j in range(jacobian.shape[-1]):
         changed = _changed(evaluate, along.states, along.vectors[..., j], exponents)
         curvature[..., j] = np.einsum("...ik,...kl,...li->...i", dual, changed, along.vectors, optimize=True)
-    found, period = exponents["exponents"].to_numpy(), float(exponents["period"])
-    return Frames(field, jacobian, along.vectors, along.growth, curvature, found, step, period)
+    return Frames(field, jacobian, along.vectors, along.growth, curvature, *_known(exponents, step))
+
+
+def _known(exponents: xr.Dataset, step: float) -> tuple[np.ndarray, float, float, float]:
+    """The exponents, the spread of the attractor, the step and the period."""
+    spread = float(np.sqrt(np.square(exponents["deviation"]).sum()))
+    return exponents["exponents"].to_numpy(), spread, step, float(exponents["period"])
 
 
 def _turning(states: np.ndarray, evaluate: Evaluate, exponents: xr.Dataset) -> np.ndarray:
@@ -101,10 +106,9 @@ def _changed(evaluate: Evaluate, states: np.ndarray, direction: np.ndarray, expo
 
 def _undefined(system: System, exponents: xr.Dataset) -> xr.Dataset:
     """The table of a system that has no covariant vectors here."""
-    D, period = system.dimension, float(exponents["period"])
+    D, step = system.dimension, float(exponents["period"]) / DENSITIES[0]
     state, matrix = np.full((1, 2, D), np.nan), np.full((1, 2, D, D), np.nan)
-    known = exponents["exponents"].to_numpy()
-    frames = Frames(state, matrix, matrix, state, matrix, known, period / DENSITIES[0], period)
+    frames = Frames(state, matrix, matrix, state, matrix, *_known(exponents, step))
     return _table(system, exponents, Covariant(state, matrix, state, np.full(D, np.nan)), frames)
 
 
@@ -122,6 +126,7 @@ def _table(system: System, exponents: xr.Dataset, along: Covariant, frames: Fram
             "distinct": ("exponent", (along.uncertainty <= DISTINCT).astype(np.int8)),
             "exponents": exponents["exponents"],
             "stderr": exponents["stderr"],
+            "spread": ((), frames.spread),
             "step": ((), frames.step, {"units": "system time"}),
             "period": exponents["period"],
         },
