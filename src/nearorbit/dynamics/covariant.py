@@ -1,7 +1,8 @@
 r"""Covariant Lyapunov vectors: the directions that tangent dynamics carries into one another.
 
 Tangents :math:`\dot v = J(x) v` that grow at the rate of one exponent alone, forward and backward in time, have
-directions :math:`v_j(x)` of their own, of unit length here, with duals :math:`w_i \cdot v_j = \delta_{ij}`. They move by
+directions :math:`v_j(x)` of their own, of unit length here, with duals :math:`w_i \cdot v_j = \delta_{ij}`. They
+move by
 
 .. math:: \dot{v}_j = J v_j - \varphi_j v_j, \qquad \dot{w}_i = -J^T w_i + \varphi_i w_i, \qquad
     \varphi_j = v_j \cdot J v_j, \quad \langle \varphi_j \rangle = \lambda_j

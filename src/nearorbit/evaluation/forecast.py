@@ -62,8 +62,8 @@ def forecast(
 
     Returns:
         The variables of the truth, of this field; and what its integration was: ``orbit_error`` and ``exponent_error``
-        (seed) of the ``orbit_step`` and ``spectrum_step``, in sample intervals, and the ``transient`` in system time; and
-        its errors in covariant vectors (:mod:`nearorbit.evaluation.resolved`).
+        (seed) of the ``orbit_step`` and ``spectrum_step``, in sample intervals, and the ``transient`` in system time;
+        and its errors in covariant vectors (:mod:`nearorbit.evaluation.resolved`).
     """
     judged = Judged(field, truth)
     found, accuracy, transient = exponents(judged, **evaluation["exponents"])

@@ -1,9 +1,10 @@
 r"""The error of a field, resolved into the covariant Lyapunov vectors of the truth.
 
-It is taken at states of the true attractor of which the vectors are known, the same for all data, methods and seeds of a
-system. What is kept of it:
+It is taken at states of the true attractor of which the vectors are known, the same for all data, methods and seeds of
+a system. What is kept of it:
 
-- `jacobian_within`, `jacobian_across`: with the orthogonal projector P onto the attractor's directions (the unstable and
+- `jacobian_within`, `jacobian_across`: with the orthogonal projector P onto the attractor's directions (the unstable
+and
   neutral vectors span them), :math:`\|\delta J \, P\|_F / \|J\|_F` and :math:`\|\delta J \, (1 - P)\|_F / \|J\|_F`, at
   states that are spread over the orbits. Their squares add up to that of the relative error of the whole Jacobian.
 - `resolved`: the root mean square of :math:`w_i^T \delta J v_j` over all states, and `shift_scatter`, the standard
@@ -15,10 +16,14 @@ system. What is kept of it:
 All is NaN for a system whose vectors are not known, and where the field is not finite on the attractor.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
-from nearorbit.dynamics.response import Frames, response
+from nearorbit.dynamics.response import response
+from nearorbit.dynamics.shadowing import Frames
 from nearorbit.evaluation.judged import Judged
 
 PREDICTIONS = ("fixed", "shadowed", "moved")
@@ -56,10 +61,10 @@ def unresolved(vectors: xr.Dataset, seeds: int) -> xr.Dataset:
 def _table(vectors: xr.Dataset, field: np.ndarray, jacobian: np.ndarray) -> xr.Dataset:
     """The table of errors of the field (E, S, T, D) and of its Jacobian (E, S, T, D, D)."""
     names = ("field", "jacobian", "vectors", "growth", "curvature", "exponents")
-    known = (vectors[name].to_numpy() for name in names)
+    known: Iterable[Any] = (vectors[name].to_numpy() for name in names)
     frames = Frames(*known, *(vectors[name].item() for name in ("spread", "step", "period")))
     answers = [response(frames, *errors) for errors in zip(field, jacobian, strict=True)]
-    inside, outside = np.moveaxis([_relative(frames, errors, vectors) for errors in jacobian], 1, 0)
+    inside, outside = np.moveaxis(np.stack([_relative(frames, errors, vectors) for errors in jacobian]), 1, 0)
     shift, stderr = (
         [[getattr(answer, f"{name}{suffix}") for name in PREDICTIONS] for answer in answers]
         for suffix in ("", "_stderr")

@@ -2,8 +2,8 @@ r"""The covariant Lyapunov vectors of a true system, along orbits of its attract
 
 An error of a learned field is seen in them (:mod:`nearorbit.dynamics.response`). For that they come with the field, its
 Jacobian J and, of the second derivatives H, what shifts of exponents ask for, :math:`w_i^T H[v_j, v_i]`; by central
-differences of the exact J along :math:`v_j`, which are exact for quadratic fields and within 1e-8 for others. Samples are
-as dense as the rule asks for that carries coordinates from one to the next.
+differences of the exact J along :math:`v_j`, which are exact for quadratic fields and within 1e-8 for others. Samples
+are as dense as the rule asks for that carries coordinates from one to the next.
 
 Times are in units of system time, states in system units.
 """
@@ -15,7 +15,8 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.dynamics.covariant import Covariant, covariant, duals
-from nearorbit.dynamics.response import BLOCKS, Frames, rule_error
+from nearorbit.dynamics.response import BLOCKS
+from nearorbit.dynamics.shadowing import Frames, rule_error
 from nearorbit.truth.integrators import Evaluate, compiled, propagator
 from nearorbit.truth.systems.base import System, attributes
 
@@ -43,10 +44,10 @@ def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str) -> x
 
     Returns:
         `states` and `field` (orbit, sample, component), `jacobian` (..., component, direction), `vectors` (...,
-        component, exponent), their log `growth` (orbit, sample, exponent) to the next sample, `curvature` (..., exponent,
-        along), `uncertainty` and `distinct` (exponent), `exponents` and `stderr`; the `spread` of the attractor, the `step` of the
-        samples and the `period`. All is NaN, in a few samples, for a system with kinks, which has no second derivatives, and for one that
-        comes to rest.
+        component, exponent), their log `growth` (orbit, sample, exponent) to the next sample, `curvature` (...,
+        exponent, along), `uncertainty` and `distinct` (exponent), `exponents` and `stderr`; the `spread` of the
+        attractor, the `step` of the samples and the `period`. All is NaN, in a few samples, for a system with kinks,
+        which has no second derivatives, and for one that comes to rest.
     """
     states, period = exponents["states"].to_numpy(), float(exponents["period"])
     start = states[np.arange(ORBITS) * len(states) // ORBITS]

@@ -1,7 +1,7 @@
 r"""Error of the Jacobian within the attractor's directions, and across them.
 
-With the orthogonal projector P(x) onto the span of the unstable and neutral covariant Lyapunov vectors at a state of the
-true attractor,
+With the orthogonal projector P(x) onto the span of the unstable and neutral covariant Lyapunov vectors at a state of
+the true attractor,
 
 .. math:: m_\text{within} = \operatorname{median}_x \frac{\|(J_\theta - J) P\|_F}{\|J\|_F}, \qquad
     m_\text{across} = \operatorname{median}_x \frac{\|(J_\theta - J) (1 - P)\|_F}{\|J\|_F}

@@ -3,9 +3,9 @@ r"""Distance of the Lyapunov spectra that the error of the field predicts at fir
 .. math:: m = \|\delta\lambda\|_2 = \Big(\sum_{i=1}^{D} \delta\lambda_i^2\Big)^{1/2}
 
 with the shifts of the moved attractor (:mod:`nearorbit.dynamics.response`), per unit of system time. It stands beside
-``lyapunov_distance``, which is what was found on the field's own attractor: where they differ, the error is too large for
-a first order, or the attractor has changed. NaN where no moved orbit is known: covariant vectors that are not, or an
-exponent near zero beside that of the flow.
+``lyapunov_distance``, which is what was found on the field's own attractor: where they differ, the error is too large
+for a first order, or the attractor has changed. NaN where no moved orbit is known: covariant vectors that are not, or
+an exponent near zero beside that of the flow.
 """
 
 import xarray as xr

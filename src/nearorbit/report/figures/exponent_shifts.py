@@ -26,10 +26,10 @@ MARKERS = "osD^v<>ph*"
 class ExponentShifts:
     """Predicted against found shifts of the exponents, and the error of the Jacobian in covariant vectors.
 
-    On the left every exponent of every seed, a marker for each exponent, with standard errors; the prediction is that of
-    the moved attractor, hollow where it is along the true orbit for want of another. The axes are linear around zero and
-    logarithmic beyond. On the right the root mean square of w_i^T (J_theta - J) v_j over the attractor and the seeds, for
-    some methods: rows are what it does to direction i, columns what direction j it acts on.
+    On the left every exponent of every seed, a marker for each exponent, with standard errors; the prediction is that
+    of the moved attractor, hollow where it is along the true orbit for want of another. The axes are linear around zero
+    and logarithmic beyond. On the right the root mean square of w_i^T (J_theta - J) v_j over the attractor and the
+    seeds, for some methods: rows are what it does to direction i, columns what direction j it acts on.
 
     Arguments:
         methods: The labels of the methods whose errors are resolved; by default the first three.
@@ -100,7 +100,7 @@ def _resolved(results: Results, system: str, data: str, method: str) -> np.ndarr
     forecast: xr.Dataset | None = results.open("forecast.nc", system, data, method)
     if forecast is None or "resolved" not in forecast:
         return None
-    matrix = np.sqrt(np.square(forecast["resolved"]).mean("seed").transpose("exponent", "along").to_numpy())
+    matrix = np.sqrt((forecast["resolved"] ** 2).mean("seed").transpose("exponent", "along").to_numpy())
     return matrix if np.isfinite(matrix).any() else None
 
 
@@ -113,7 +113,8 @@ def _matrices(figure: plt.Figure, axes: np.ndarray, tables: dict[str, np.ndarray
     if not highest:
         return
     lowest = max(min(float(part.min()) for part in values if part.size), highest * 10.0**-DECADES)
-    norm, image = LogNorm(min(lowest, 0.99 * highest), highest), None
+    lowest = min(lowest, 0.99 * highest)
+    norm, image = LogNorm(lowest, highest), None
     for ax, (label, matrix) in zip(axes, tables.items(), strict=False):
         ax.set_title(label, loc="left")
         if matrix is None:
@@ -121,11 +122,11 @@ def _matrices(figure: plt.Figure, axes: np.ndarray, tables: dict[str, np.ndarray
             continue
         count = len(matrix)
         image = ax.imshow(
-            np.maximum(matrix, norm.vmin), norm=norm, cmap="viridis", extent=(0.5, count + 0.5, count + 0.5, 0.5)
+            np.maximum(matrix, lowest), norm=norm, cmap="viridis", extent=(0.5, count + 0.5, count + 0.5, 0.5)
         )
         if count <= NUMBERED:
             for i, j in np.ndindex(matrix.shape):
-                dark = norm(max(matrix[i, j], norm.vmin)) < 0.6
+                dark = norm(max(float(matrix[i, j]), lowest)) < 0.6
                 ax.text(j + 1, i + 1, f"{matrix[i, j]:.2g}", ha="center", va="center", fontsize=6 if count < 5 else 4.5,
                         color="white" if dark else "black")  # fmt: skip
             ax.set(xticks=range(1, count + 1), yticks=range(1, count + 1))

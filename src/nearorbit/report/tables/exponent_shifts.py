@@ -9,21 +9,23 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from nearorbit.evaluation.resolved import PREDICTIONS
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.report.tables.base import MARKS, MISSING, Table, headers, number, unconverged
 
-COLUMNS = (*CELL, "seed", "index", "true", "true_stderr", "found", "learned_stderr", "fixed", "fixed_stderr", "shadowed",
-           "shadowed_stderr", "moved", "moved_stderr", "displacement", "scatter", "distinct", "converged")  # fmt: skip
+VALUES = ("found", "learned_stderr", *(f"{name}{suffix}" for name in PREDICTIONS for suffix in ("", "_stderr")))
+COLUMNS = (*CELL, "seed", "index", "true", "true_stderr", *VALUES, "displacement", "scatter", "distinct", "converged")
 PREDICTED = {"moved": "predicted, moved attractor", "fixed": "predicted, true orbit"}
 PRINTED = ("exponent", "true", "found", *PREDICTED.values(), "moved by", "scatter")
 INDEX = ["system", "data", "method"]
 CAPTION = (
     "Lyapunov exponents, and their shifts by what a learned field errs, per unit of system time. Found: the learned "
-    "exponent on the learned attractor less the true one. Predicted at first order: along the true orbit, by the error of "
-    "the Jacobian alone; and of the moved attractor, whose orbits move with the field, to be held against what was found. "
-    "Moved by: how far orbits move, relative to the attractor (99 % quantile); first order means that it is small. Scatter: the standard deviation of that error over the attractor, seen in covariant vectors. Means over the seeds ± "
-    "their standard errors from finite orbits. *: vectors that are not defined one by one, since exponents are nearly "
-    f"equal. {MARKS}"
+    "exponent on the learned attractor less the true one. Predicted at first order: of the moved attractor, whose "
+    "orbits move with the field, to be held against what was found; and along the true orbit, by the error of the "
+    "Jacobian alone. Moved by: how far orbits move, relative to the attractor (99 % quantile); first order needs it to "
+    "be small. Scatter: the standard deviation of the error of the Jacobian over the attractor, in covariant vectors. "
+    "Means over the seeds ± their standard errors from finite orbits. *: vectors that are not defined one by one, "
+    f"since exponents are nearly equal. {MARKS}"
 )
 
 
@@ -31,8 +33,8 @@ CAPTION = (
 class ExponentShifts:
     """The shifts of the Lyapunov exponents, found and predicted from the error of the field.
 
-    A system without covariant vectors is left out. The records have a row for each seed, and the shift of the moved orbit
-    alone, too, without the change of what orbits weigh.
+    A system without covariant vectors is left out. The records have a row for each seed, and the shift of the moved
+    orbit alone, too, without the change of what orbits weigh.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset({"truth.nc", "forecast.nc", "costs.csv"})
@@ -57,8 +59,9 @@ def shifts(results: Results) -> pd.DataFrame:
 
 def _candidates(results: Results) -> Iterator[tuple[dict[str, Any], xr.Dataset, xr.Dataset]]:
     for system, (data, noise) in product(results.systems, results.data.items()):
-        truth = results.open("truth.nc", system, data)
-        for method in results.judged if truth is not None else ():
+        if (truth := results.open("truth.nc", system, data)) is None:
+            continue
+        for method in results.judged:
             forecast = results.open("forecast.nc", system, data, method)
             if forecast is not None and "shift" in forecast:
                 yield dict(zip(CELL, (system, data, noise, method), strict=True)), truth, forecast
@@ -77,7 +80,7 @@ def _cell(cell: dict[str, Any], truth: xr.Dataset, forecast: xr.Dataset) -> pd.D
     }
     for name in ("shift", "shift_stderr"):
         suffix = name.removeprefix("shift")
-        values |= {f"{p}{suffix}": forecast[name].sel(prediction=p, drop=True) for p in ("fixed", "shadowed", "moved")}
+        values |= {f"{p}{suffix}": forecast[name].sel(prediction=p, drop=True) for p in PREDICTIONS}
     plain = {
         name: value.reset_coords(drop=True).drop_vars("exponent", errors="ignore") for name, value in values.items()
     }
