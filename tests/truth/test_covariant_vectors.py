@@ -102,9 +102,10 @@ def test_a_field_that_is_faster_stretches_all_exponents():
 
 
 @pytest.mark.parametrize("parameter", ["sigma", "rho", "beta"])
-def test_the_flow_keeps_its_exponent_and_moved_orbits_their_entropy(parameter):
+def test_the_flow_keeps_its_exponent_and_the_sum_is_that_of_the_divergence(parameter):
     found = answer("Lorenz", {parameter: 1.01 * LORENZ[parameter]})
-    assert abs(found.shadowed[1]) < 1e-5 and abs(found.moved[1]) < 4 * found.moved_stderr[1] + 1e-4
+    assert np.abs([found.shadowed[1], found.moved[1]]).max() < 2e-4
+    assert np.abs(found.fixed[1]) > 0.005
     known = {"sigma": -0.1, "rho": 0.0, "beta": -0.01 * 8 / 3}[parameter]
     assert found.fixed.sum() == pytest.approx(known, abs=1e-6)
     assert found.shadowed.sum() == pytest.approx(known, abs=1e-3)

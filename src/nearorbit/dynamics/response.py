@@ -35,11 +35,14 @@ the sum of the positive exponents would shift by :math:`-\langle \eta \rangle \s
 order. The baker's map shows it: with branches of measure p and 1 - p, :math:`\lambda = -p \ln p - (1-p) \ln(1-p)`;
 moved orbits give :math:`\delta\lambda = 0`, the integral :math:`\ln((1-p)/p) \, \delta p`, which is right.
 
-*How it is computed.* The integral has a Gaussian window; all frequencies of an orbit are far above its inverse width.
-Means that are known to vanish, of the neutral z and of :math:`\psi`, take their part of the scatter out of the others
-(control variates). The theory is that of hyperbolic attractors. Where stable and unstable vectors touch, w is large,
-:math:`\psi` scatters without bound, and so do standard errors: of Lorenz-like attractors all three shifts are known
-well, of others, such as Rossler's and that of Lorenz-96, the last one is not.
+*How it is computed.* The integral has a Gaussian window of two Lyapunov times, or periods; all frequencies of an orbit
+are far above its inverse width. Rates of growth are those of orthonormal vectors, which differ from :math:`\varphi_i`
+by what vanishes on average and add up to the divergence. The flow's own z and rate scatter most where the vector before
+is nearly along the flow; their means are zero, and they are added to those of that vector, where they cancel.
+
+*Where it holds.* The theory is that of hyperbolic attractors. Where stable and unstable vectors touch, w is large,
+:math:`\psi` scatters without bound, and so do standard errors: of Lorenz-like attractors all shifts are known well, of
+others, such as Rossler's and that of Lorenz-96, that of the moved attractor is not.
 
 References:
     | Differentiation of SRB states (Ruelle, Commun. Math. Phys. 1997): linear response, and its unstable part
@@ -51,7 +54,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearorbit.dynamics.lyapunov import standard_error
-from nearorbit.dynamics.shadowing import REACH, WINDOW, Frames, applied, moved_orbit
+from nearorbit.dynamics.shadowing import REACH, Frames, applied, moved_orbit
 
 BLOCKS = 32  # averages along an orbit, whose scatter is that of the means
 
@@ -93,10 +96,10 @@ def response(frames: Frames, field: np.ndarray, jacobian: np.ndarray) -> Respons
     """
     resolved = frames.duals @ jacobian @ frames.vectors
     own = _diagonal(resolved)
-    fixed = own.mean((0, 1)), standard_error(_blocks(own))
+    fixed = _mean(own)
     if frames.moves:
         *series, far = _series(frames, field, jacobian, own)
-        shadowed, moved = (_mean(*values) for values in series)
+        shadowed, moved = map(_mean, series)
     else:
         shadowed = moved = (np.full_like(frames.exponents, np.nan),) * 2
         far = np.nan
@@ -106,31 +109,35 @@ def response(frames: Frames, field: np.ndarray, jacobian: np.ndarray) -> Respons
 
 def _series(
     frames: Frames, field: np.ndarray, jacobian: np.ndarray, own: np.ndarray
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...], float]:
-    """The series (S, T, D) whose means are the shifts of the moved orbit, and of the moved attractor, each with the
-    series (S, T, 2) whose means vanish; and how far the orbit moves."""
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The series (S, T, D) whose means are the shifts of the moved orbit, and of the moved attractor; and how far the
+    orbit moves."""
     coordinates, eta = moved_orbit(frames, field, jacobian)
     stretched = _diagonal(frames.duals @ frames.jacobian @ frames.vectors)
-    z = own + applied(frames.curvature, coordinates) + eta[..., None] * stretched
-    positive = (frames.exponents > 0) & (np.arange(z.shape[-1]) != frames.neutral)
-    neutral = z[..., frames.neutral]
-    psi = z[..., positive].sum(-1) + neutral
+    z = _paired(frames, own + applied(frames.curvature, coordinates) + eta[..., None] * stretched)
     inner = slice(frames.dropped, z.shape[1] - frames.dropped)
-    vanishing = np.stack([neutral, psi], -1)[:, inner]
-    shadowed = z - eta[..., None] * frames.exponents
-    moved = shadowed
-    if positive.any():
-        rates = frames.growth / frames.step
-        weights = _windowed(psi - psi[:, inner].mean(), frames)
-        moved = shadowed - (rates - rates[:, inner].mean((0, 1))) * weights[..., None]
+    shadowed = (z - eta[..., None] * frames.exponents)[:, inner]
+    moved, rates = shadowed, _paired(frames, frames.rates)
+    if frames.window:
+        psi = z[..., : frames.neutral].sum(-1)
+        weights = _windowed(psi - psi[:, inner].mean(), frames)[:, inner]
+        moved = shadowed - (rates[:, inner] - rates[:, inner].mean((0, 1))) * weights[..., None]
     u = np.linalg.norm(applied(frames.vectors, coordinates)[:, inner], axis=-1)
-    far = float(np.quantile(u, 0.99)) / frames.spread
-    return (shadowed[:, inner], vanishing), (moved[:, inner], vanishing), far
+    return shadowed, moved, float(np.quantile(u, 0.99)) / frames.spread
+
+
+def _paired(frames: Frames, series: np.ndarray) -> np.ndarray:
+    """Give what a series (S, T, D) has of the flow's own direction, whose mean is zero, to the one before it."""
+    i, paired = frames.neutral, series.copy()
+    if i:
+        paired[..., i - 1] += paired[..., i]
+        paired[..., i] = 0.0
+    return paired
 
 
 def _windowed(series: np.ndarray, frames: Frames) -> np.ndarray:
     """Integrate a series (S, T) over the Gaussian window around each sample."""
-    width = WINDOW * frames.period / frames.step  # samples
+    width = frames.window / frames.step  # samples
     reach = int(REACH * width)
     window = frames.step * np.exp(-np.square(np.arange(-reach, reach + 1) / width) / 2)
     length = series.shape[1] + 2 * reach
@@ -138,16 +145,9 @@ def _windowed(series: np.ndarray, frames: Frames) -> np.ndarray:
     return np.fft.irfft(product, length)[:, reach : reach + series.shape[1]]
 
 
-def _mean(series: np.ndarray, vanishing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of a series (S, T, D) and its standard error, both (D,).
-
-    What a regression on series (S, T, 2) whose means vanish explains of it is left out.
-    """
-    averages, known = _blocks(series), _blocks(vanishing)
-    flat, rest = (a.reshape(-1, a.shape[-1]) for a in (known, averages))
-    slopes = np.linalg.lstsq(flat - flat.mean(0), rest - rest.mean(0), rcond=None)[0]
-    averages = averages - known @ slopes
-    return averages.mean((0, 1)), standard_error(averages)
+def _mean(series: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of a series (S, T, D) and its standard error, both with shape (D,)."""
+    return series.mean((0, 1)), standard_error(_blocks(series))
 
 
 def _blocks(series: np.ndarray) -> np.ndarray:

@@ -29,10 +29,10 @@ import numpy as np
 from nearorbit.dynamics.covariant import duals
 
 FORGOTTEN = 6.0  # log of the factor by which coordinates forget how they were begun
-USED = 0.3  # of an orbit, at least, that has to be left when both ends are dropped
+USED = 0.2  # of an orbit, at least, that has to be left when both ends are dropped
 ALIGNED = 0.99  # cosine of a neutral vector with the flow, on average
-WINDOW = 1.5  # periods: the width of the Gaussian window of integrals over time
-REACH = 4  # widths, beyond which the window is cut off
+WINDOW = 2.0  # Lyapunov times, or periods: the width of the Gaussian window of integrals over time
+REACH = 3  # widths, beyond which the window is cut off
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,22 @@ class Frames:
         return int(cosines.argmax()) if cosines.max() >= ALIGNED else None
 
     @cached_property
+    def rates(self) -> np.ndarray:
+        """The rates at which orthonormal vectors grow that span the same flags, with shape (S, T, D)."""
+        sizes = np.abs(np.diagonal(np.linalg.qr(self.vectors, mode="r"), axis1=-2, axis2=-1))
+        return (self.growth + np.diff(np.log(sizes), axis=1, append=np.log(sizes[:, -1:]))) / self.step
+
+    @cached_property
+    def window(self) -> float:
+        """The width of the window of integrals over time; 0 where nothing is unstable."""
+        unstable = self.exponents[: self.neutral]
+        return WINDOW * max(self.period, 1 / unstable.max()) if unstable.size else 0.0
+
+    @cached_property
     def dropped(self) -> int:
         """The samples at both ends of an orbit in which the moved orbit and the window are not there yet."""
         others = np.abs(self.exponents)[np.arange(len(self.exponents)) != self.neutral]
-        time = FORGOTTEN / others.min() + REACH * WINDOW * self.period
+        time = FORGOTTEN / max(others.min(), 1e-12) + REACH * self.window
         return int(min(np.ceil(time / self.step), self.field.shape[1]))
 
     @property
