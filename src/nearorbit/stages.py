@@ -43,12 +43,12 @@ def exponents(exponents: Output, *, label: str, system: Settings, starts: int, h
     write(spectrum, exponents, kind="exponents")
 
 
-def covariant_vectors(exponents: Path, vectors: Output, *, label: str, system: Settings):
+def covariant_vectors(exponents: Path, vectors: Output, *, label: str, system: Settings, states: int):
     """Compute the covariant Lyapunov vectors of a true system along orbits of its attractor."""
     from nearorbit.truth.covariant_vectors import covariant_vectors as along
 
-    built = build("systems", label, system)
-    write(along(built, read(exponents, kind="exponents"), label=label), vectors, kind="covariant_vectors")
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    write(along(built, spectrum, label=label, states=states), vectors, kind="covariant_vectors")
 
 
 def orbits(

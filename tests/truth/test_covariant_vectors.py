@@ -22,13 +22,11 @@ SYSTEMS = {
 
 
 @cache
-def along(label, states=2**13):
+def along(label, states=2**14):
     """A system, and its covariant vectors along orbits of so many states in all."""
     system = build("systems", label, SYSTEMS[label])
     found = attractors.exponents(system, label=label, starts=8, horizon=100, transient=20, patience=20)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(covariant_vectors, "STATES", states)
-        return system, covariant_vectors.covariant_vectors(system, found, label=label)
+    return system, covariant_vectors.covariant_vectors(system, found, label=label, states=states)
 
 
 def frames(table):
@@ -115,7 +113,7 @@ def test_the_flow_keeps_its_exponent_and_the_sum_is_that_of_the_divergence(param
 def test_a_system_with_kinks_is_blank():
     system = build("systems", "SprottMore", {"system": "SprottMore"})
     found = attractors.exponents(system, label="SprottMore", starts=2, horizon=2, transient=1)
-    table = covariant_vectors.covariant_vectors(system, found, label="SprottMore")
+    table = covariant_vectors.covariant_vectors(system, found, label="SprottMore", states=2**11)
     assert table["vectors"].isnull().all() and not table["distinct"].any()
 
 
@@ -124,9 +122,8 @@ def test_exponents_that_are_equal_are_told_and_their_answers_are_still_a_sum(cap
     found = attractors.exponents(system, label="pair", starts=2, horizon=50, transient=20, patience=1)
     degenerate = found.assign(exponents=found["exponents"] * 0 - 0.1 * np.arange(4) // 2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(covariant_vectors, "STATES", 2**11)
         patch.setattr(covariant_vectors, "TRANSIENTS", (0.1, 0.2))
-        table = covariant_vectors.covariant_vectors(system, degenerate, label="pair")
+        table = covariant_vectors.covariant_vectors(system, degenerate, label="pair", states=2**11)
     assert not table["distinct"].all()
     assert "systems.pair: covariant vectors" in capsys.readouterr().err
     errors = np.random.default_rng(0).normal(size=table["jacobian"].shape)

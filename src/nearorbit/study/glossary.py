@@ -27,6 +27,7 @@ FILES = {
 SETTINGS = {
     "label": "the label of the line in the study, which also names random numbers",
     "system": "the system, as its line in the study",
+    "states": "the number of states along orbits, in all, at most",
     "starts": "the number of orbits",
     "horizon": "the time they are averaged over, in periods",
     "transient": "the time before that, in periods",

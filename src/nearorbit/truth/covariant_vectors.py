@@ -21,7 +21,7 @@ from nearorbit.truth.integrators import Evaluate, compiled, propagator
 from nearorbit.truth.systems.base import System, attributes
 
 ORBITS = 4  # long ones: their ends are lost to moved orbits
-STATES, NUMBERS = 2**15, 2**22  # in all, at most; and numbers in an array, which limit the states of large systems
+NUMBERS = 2**22  # in an array, at most: they limit the states of large systems
 DENSITIES = (48, 96, 192, 384)  # samples per period that are tried
 ERROR = 0.002  # of the rule, relative, that is small enough
 TRIED = 512  # samples, by which the density is found
@@ -31,7 +31,7 @@ DISTINCT = 1e-2  # sine of an angle, below which a vector is known
 DIFFERENCE = 1e-4  # of the deviation of the states: the length of differences
 
 
-def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str) -> xr.Dataset:
+def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str, states: int) -> xr.Dataset:
     """Compute the covariant Lyapunov vectors of a system.
 
     Two exponents that are equal, or so near that their vectors need more than 200 periods to part, have vectors
@@ -41,6 +41,7 @@ def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str) -> x
         system: The system.
         exponents: Its spectrum and states, from :func:`nearorbit.truth.attractors.exponents`.
         label: Its label in the study.
+        states: The number of states along orbits, in all, at most; less for large systems.
 
     Returns:
         `states` and `field` (orbit, sample, component), `jacobian` (..., component, direction), `vectors` (...,
@@ -49,8 +50,8 @@ def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str) -> x
         attractor, the `step` of the samples and the `period`. All is NaN, in a few samples, for a system with kinks,
         which has no second derivatives, and for one that comes to rest.
     """
-    states, period = exponents["states"].to_numpy(), float(exponents["period"])
-    start = states[np.arange(ORBITS) * len(states) // ORBITS]
+    known, period = exponents["states"].to_numpy(), float(exponents["period"])
+    start = known[np.arange(ORBITS) * len(known) // ORBITS]
     if not system.smooth or exponents.attrs["motion"] == "fixed point":
         return _undefined(system, exponents)
     evaluate, propagate = compiled(system), partial(covariant, propagator(system), start, carried=1 + 2 * len(start.T))
@@ -60,7 +61,7 @@ def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str) -> x
         if rule_error(_frames(tried, evaluate, exponents, step), _turning(tried.states, evaluate, exponents)) <= ERROR:
             break
     settle = _settling(exponents, step)
-    count = min(STATES, NUMBERS // system.dimension**2) // ORBITS // BLOCKS * BLOCKS
+    count = max(1, min(states, NUMBERS // system.dimension**2) // ORBITS // BLOCKS) * BLOCKS
     along = propagate(interval=step, before=settle, count=count, after=settle)
     if (unknown := 1 + np.flatnonzero(~(along.uncertainty <= DISTINCT))).size:
         print(f"warning: systems.{label}: covariant vectors {', '.join(map(str, unknown))} are not defined one by one, "
