@@ -27,7 +27,8 @@ def error(name: str, truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
 
 def stderr(name: str, truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
     """Estimate its standard error; states follow one another along the orbits that have covariant vectors."""
-    return median_stderr(_errors(name, truth, forecast), "state", groups=GROUPS)
+    errors = _errors(name, truth, forecast)
+    return median_stderr(errors, "state", groups=min(GROUPS, errors.sizes["state"]))
 
 
 def _errors(name: str, truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
