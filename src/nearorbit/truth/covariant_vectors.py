@@ -26,7 +26,7 @@ DENSITIES = (48, 96, 192, 384)  # samples per period that are tried
 ERROR = 0.002  # of the rule, relative, that is small enough
 TRIED = 512  # samples, by which the density is found
 FORGOTTEN = 20.0  # log of the factor by which vectors forget how they were begun
-TRANSIENTS = (10, 200)  # periods: bounds of the time that this may take, for vectors whose exponents are nearly equal
+TRANSIENTS = (10, 100)  # periods: bounds of the time that this may take, for vectors whose exponents are nearly equal
 DISTINCT = 1e-2  # sine of an angle, below which a vector is known
 DIFFERENCE = 1e-4  # of the deviation of the states: the length of differences
 
@@ -34,7 +34,7 @@ DIFFERENCE = 1e-4  # of the deviation of the states: the length of differences
 def covariant_vectors(system: System, exponents: xr.Dataset, *, label: str, states: int) -> xr.Dataset:
     """Compute the covariant Lyapunov vectors of a system.
 
-    Two exponents that are equal, or so near that their vectors need more than 200 periods to part, have vectors
+    Two exponents that are equal, or so near that their vectors need more than 100 periods to part, have vectors
     that are not defined one by one: `distinct` is 0, and a line on standard error says so.
 
     Arguments:
