@@ -92,10 +92,34 @@ def table(system, error=0.0, motion="chaotic"):
             "diverged": ("seed", np.zeros(SEEDS, np.int8)),
             "collapsed": ("seed", np.zeros(SEEDS, np.int8)),
             "period": 0.75,
+            **resolved(system, errors),
         },
-        coords={"seed": np.arange(SEEDS), "lead": time, "sample": time, "moment": STEP * moments},
+        coords={
+            "seed": np.arange(SEEDS),
+            "prediction": ["fixed", "shadowed", "moved"],
+            "lead": time,
+            "sample": time,
+            "moment": STEP * moments,
+        },
         attrs={"motion": motion},
     ).pipe(lambda t: t.assign(region=t["region"].where(t["region"] < 2, -1)))
+
+
+def resolved(system, errors):
+    """Errors in covariant vectors and shifts of exponents, in proportion to those of the parameters (seed, 1)."""
+    rng, count = generator("synthetic directions", system), len(SPECTRA[system])
+    own = abs(errors)[..., None] * rng.lognormal(size=(1, count, count))
+    states = {name: abs(errors) * rng.lognormal(0, 0.3, (1, 96)) for name in ("jacobian_within", "jacobian_across")}
+    shift = 2.9 * errors[..., None] * np.abs(SPECTRA[system]) * np.array([[[0.3], [0.1], [1.0]]])
+    return {
+        **{name: (("seed", "state"), values) for name, values in states.items()},
+        "resolved": (("seed", "exponent", "along"), own),
+        "shift": (("seed", "prediction", "exponent"), shift),
+        "shift_stderr": (("seed", "prediction", "exponent"), 0.05 * abs(shift) + 1e-4 * abs(errors)[..., None]),
+        "shift_scatter": (("seed", "exponent"), own.diagonal(axis1=1, axis2=2)),
+        "displacement": ("seed", abs(errors[:, 0])),
+        "shift_distinct": ("exponent", np.ones(count, np.int8)),
+    }
 
 
 def diverged(forecast, seed):

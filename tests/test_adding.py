@@ -13,7 +13,16 @@ from repository import REPOSITORY, SMOKE, planned, snakemake
 
 PAGES = {page.stem: page.read_text() for page in (REPOSITORY / "docs/adding").glob("*.md") if page.stem != "README"}
 TRAINED = {"train", "forecast"}
-PREPARED = {"exponents", "orbits", "observe", "truth_table", "neighbors", "supervise", "estimators"}
+PREPARED = {
+    "exponents",
+    "covariant_vectors",
+    "orbits",
+    "observe",
+    "truth_table",
+    "neighbors",
+    "supervise",
+    "estimators",
+}
 STARTS = {  # the rules that run for an addition, and a label that all its jobs have; beside what collects and shows
     "system": (PREPARED | TRAINED, "Ring"),
     "need": (TRAINED, "homotopy_polygon"),

@@ -43,6 +43,14 @@ def exponents(exponents: Output, *, label: str, system: Settings, starts: int, h
     write(spectrum, exponents, kind="exponents")
 
 
+def covariant_vectors(exponents: Path, vectors: Output, *, label: str, system: Settings, states: int):
+    """Compute the covariant Lyapunov vectors of a true system along orbits of its attractor."""
+    from nearorbit.truth.covariant_vectors import covariant_vectors as along
+
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    write(along(built, spectrum, label=label, states=states), vectors, kind="covariant_vectors")
+
+
 def orbits(
     exponents: Path,
     orbits: Output,
@@ -63,26 +71,22 @@ def orbits(
 
 
 def truth(
-    orbits: Path,
-    exponents: Path,
-    truth: Output,
-    forecast: Output,
-    *,
-    label: str,
-    system: Settings,
-    evaluation: Settings,
-):
+    orbits: Path, exponents: Path, truth: Output, forecast: Output, vectors: Path | None = None,
+    *, label: str, system: Settings, evaluation: Settings,
+):  # fmt: skip
     """Tabulate what the true system does where learned fields will be judged, and in the place of one of them."""
     from nearorbit.dynamics.fields import in_place_of_a_model
     from nearorbit.evaluation.forecast import forecast as tabulate
+    from nearorbit.evaluation.resolved import unresolved
     from nearorbit.truth import simulation
     from nearorbit.truth.integrators import compiled
 
     built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
     table = simulation.truth(built, read(orbits, kind="orbits"), spectrum, label=label, evaluation=evaluation)
-    write(table, truth, kind="truth")
+    along = read(vectors, kind="covariant_vectors") if vectors else None
+    write(table if along is None else table.assign(unresolved(along, table.sizes["seed"])), truth, kind="truth")
     field = in_place_of_a_model(compiled(built), built.dimension)  # what it scores is the floor of every metric
-    judged = tabulate(field, None, read(truth, kind="truth"), evaluation=evaluation)
+    judged = tabulate(field, None, read(truth, kind="truth"), evaluation=evaluation, vectors=along)
     write(judged, forecast, kind="forecast")
 
 
@@ -177,14 +181,17 @@ def train(
     recipe.train(each, checkpoint)
 
 
-def forecast(model: Path, history: Path, truth: Path, forecast: Output, *, evaluation: Settings):
+def forecast(
+    model: Path, history: Path, truth: Path, forecast: Output, vectors: Path | None = None, *, evaluation: Settings
+):
     """Tabulate what a learned field does where the truth is known."""
     from nearorbit.dynamics.models import load
     from nearorbit.evaluation.forecast import forecast as tabulate
 
     field = load(model, equations=lambda line: build("systems", "known", line))
-    true = read(truth, kind="truth")
-    write(tabulate(field, files.table(history), true, evaluation=evaluation), forecast, kind="forecast")
+    true, along = read(truth, kind="truth"), read(vectors, kind="covariant_vectors") if vectors else None
+    judged = tabulate(field, files.table(history), true, evaluation=evaluation, vectors=along)
+    write(judged, forecast, kind="forecast")
 
 
 def score(

@@ -30,7 +30,7 @@ def test_a_study_with_any_network_is_estimated(quick):
     )
     table = estimate.estimate(study)
     assert Counter(table["stage"]) == {
-        **dict.fromkeys(("exponents", "orbits", "truth", "observe", "score"), 2),
+        **dict.fromkeys(("exponents", "covariant_vectors", "orbits", "truth", "observe", "score"), 2),
         **dict.fromkeys(("train", "forecast"), 2 * len(networks)),
         **dict.fromkeys(("collect_truth", "collect"), 1),
     }

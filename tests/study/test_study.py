@@ -416,7 +416,7 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
         ("evaluation|beyond", 9, {"orbits", "truth"}),
         ("data|noisy|samples", 900, {"orbits"}),
         ("networks|mlp|width", 8, {"train"}),
-        ("evaluation|points", 8, {"truth"}),
+        ("evaluation|points", 8, {"covariant_vectors", "truth"}),
         ("evaluation|exponents|starts", 2, {"exponents", "truth", "forecast"}),
         ("neighbors|nearest|theiler", 1.0, {"neighbors", "estimators"}),
         ("seeds", 4, {"orbits"}),

@@ -6,6 +6,7 @@ rule forecast:
         model="results/{study}/{system}/{data}/{method}/model.safetensors",
         history="results/{study}/{system}/{data}/{method}/history.csv",
         truth="results/{study}/{system}/{data}/truth.nc",
+        vectors="results/{study}/{system}/covariant_vectors.nc",
     output:
         forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
     log:
@@ -17,7 +18,7 @@ rule forecast:
         settings=settings("forecast"),
     shell:
         "python -m nearorbit forecast --settings {params.settings:q} --model {input.model}"
-        " --history {input.history} --truth {input.truth} --forecast {output.forecast} 2>&1 | tee {log}"
+        " --history {input.history} --truth {input.truth} --vectors {input.vectors} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.

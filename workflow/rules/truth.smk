@@ -16,6 +16,23 @@ rule exponents:
         " --exponents {output.exponents} 2>&1 | tee {log}"
 
 
+rule covariant_vectors:
+    input:
+        exponents="results/{study}/{system}/exponents.nc",
+    output:
+        vectors="results/{study}/{system}/covariant_vectors.nc",
+    log:
+        "results/{study}/logs/{system}/covariant_vectors.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("covariant_vectors", "systems"),
+        settings=settings("covariant_vectors"),
+    shell:
+        "python -m nearorbit covariant_vectors --settings {params.settings:q}"
+        " --exponents {input.exponents} --vectors {output.vectors} 2>&1 | tee {log}"
+
+
 rule collect_truth:
     input:
         over("results/{study}/{system}/exponents.nc"),
@@ -61,6 +78,7 @@ rule truth_table:
     input:
         orbits="results/{study}/{system}/{data}/orbits.nc",
         exponents="results/{study}/{system}/exponents.nc",
+        vectors="results/{study}/{system}/covariant_vectors.nc",
     output:
         truth="results/{study}/{system}/{data}/truth.nc",
         forecast="results/{study}/{system}/{data}/truth/forecast.nc",
@@ -73,7 +91,7 @@ rule truth_table:
         settings=settings("truth"),
     shell:
         "python -m nearorbit truth --settings {params.settings:q}"
-        " --orbits {input.orbits} --exponents {input.exponents}"
+        " --orbits {input.orbits} --exponents {input.exponents} --vectors {input.vectors}"
         " --truth {output.truth} --forecast {output.forecast} 2>&1 | tee {log}"
 
 

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 
-from nearorbit.dynamics.fields import Field, Transformed, aligned, jacobian
+from nearorbit.dynamics.fields import Field, Transformed, aligned
 from nearorbit.dynamics.flow import propagate
 from nearorbit.dynamics.lyapunov import Spectrum, spectrum, standard_error
 from nearorbit.evaluation.judged import Judged
+from nearorbit.evaluation.resolved import resolved
 from nearorbit.evaluation.steps import Accuracy, find_steps
 
 ORTHONORMALIZATIONS = 2  # of the tangents in a period, at least
@@ -43,7 +43,12 @@ NARROW = 0.05  # of the true spread
 
 
 def forecast(
-    field: Transformed[Field], history: pd.DataFrame | None, truth: xr.Dataset, *, evaluation: Mapping[str, Any]
+    field: Transformed[Field],
+    history: pd.DataFrame | None,
+    truth: xr.Dataset,
+    *,
+    evaluation: Mapping[str, Any],
+    vectors: xr.Dataset | None = None,
 ) -> xr.Dataset:
     """Compute the table of a field, or an ensemble of them, that corresponds to the table of the truth.
 
@@ -52,10 +57,13 @@ def forecast(
         history: The history of its training; None if it had none.
         truth: The table of the truth, from :func:`nearorbit.truth.simulation.truth`.
         evaluation: The settings of the evaluation, of which ``exponents`` are those of :func:`exponents`.
+        vectors: The covariant vectors of the truth, from
+            :func:`nearorbit.truth.covariant_vectors.covariant_vectors`; None to resolve no errors into them.
 
     Returns:
         The variables of the truth, of this field; and what its integration was: ``orbit_error`` and ``exponent_error``
-        (seed) of the ``orbit_step`` and ``spectrum_step``, in sample intervals, and the ``transient`` in system time.
+        (seed) of the ``orbit_step`` and ``spectrum_step``, in sample intervals, and the ``transient`` in system time;
+        and its errors in covariant vectors (:mod:`nearorbit.evaluation.resolved`).
     """
     judged = Judged(field, truth)
     found, accuracy, transient = exponents(judged, **evaluation["exponents"])
@@ -65,10 +73,8 @@ def forecast(
         times = judged.step * np.arange(truth[name].shape[2])
         of, step = (judged.single, accuracy.average_step) if name == "attractor" else (judged, accuracy.orbit_step)
         table[name] = truth[name].dims, of.orbits(start, times, longest=step * judged.step)
-    points = judged.tensor(truth["points"].to_numpy())
-    with torch.inference_mode():
-        table["field"] = truth["field"].dims, field(points).cpu().numpy()
-        table["jacobian"] = truth["jacobian"].dims, jacobian(field, points).cpu().numpy()
+    for name, values in zip(("field", "jacobian"), judged.evaluated(truth["points"].to_numpy()), strict=True):
+        table[name] = truth[name].dims, values
     drifting, died = ends(found, truth)
     left = table["attractor"].isnull().any(["run", "sample", "component"]) | np.isnan(found.exponents).any(-1)
     narrow = spread(table["attractor"], truth) < NARROW
@@ -87,6 +93,8 @@ def forecast(
         orbit_error=("seed", accuracy.orbit_error, {"units": "deviations in a sample"}),
         exponent_error=("seed", accuracy.exponent_error, {"units": "1 / system time"}),
     )
+    if vectors is not None:
+        table = table.assign(resolved(judged, vectors))
     return table.assign_attrs(truth.attrs)
 
 

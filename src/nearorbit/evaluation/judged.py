@@ -8,9 +8,10 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from nearorbit.dynamics.fields import Field, Transformed, aligned
+from nearorbit.dynamics.fields import Field, Transformed, aligned, jacobian
 from nearorbit.dynamics.flow import rollout
 
+NUMBERS = 2**17  # in the Jacobians of a member that are evaluated at once
 FAR = 10  # ranges of the attractor that an orbit may be away from it
 
 
@@ -71,6 +72,15 @@ class Judged:
     def tensor(self, states: np.ndarray) -> Tensor:
         """Bring an array to the device."""
         return torch.from_numpy(np.ascontiguousarray(states)).to(self.field.coordinates.mean)
+
+    @torch.inference_mode()
+    def evaluated(self, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Evaluate the field at states (E, N, D), in system units; returns f (E, N, D) and J (E, N, D, D)."""
+        many = max(1, NUMBERS // states.shape[-1] ** 2)
+        pieces = [self.tensor(states[:, begin : begin + many]) for begin in range(0, states.shape[1], many)]
+        values = ((self.field(x).cpu().numpy(), jacobian(self.field, x).cpu().numpy()) for x in pieces)
+        field, jacobians = (np.concatenate(parts, 1) for parts in zip(*values, strict=True))
+        return field, jacobians
 
     @torch.inference_mode()
     def orbits(self, start: np.ndarray, times: np.ndarray, *, longest: float) -> np.ndarray:

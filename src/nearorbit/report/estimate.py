@@ -45,6 +45,7 @@ from nearorbit.training.devices import peak_memory, pick_device
 from nearorbit.training.loop import substeps, train
 from nearorbit.training.methods.base import inputs
 from nearorbit.truth import attractors, simulation
+from nearorbit.truth.covariant_vectors import covariant_vectors
 from nearorbit.truth.integrators import compiled
 from nearorbit.truth.propagators import propagators
 from nearorbit.truth.systems.base import System
@@ -141,7 +142,7 @@ class Pilot:
             return self._timed["truth", system] + float(self._work[system][0] @ self._pace[stand, TRUTH])
         if stage == "score":
             return self._timed["score", stand] * len(self._study.data) * (1 + len(self._study.methods))
-        if stage in ("exponents", "orbits"):
+        if stage in ("exponents", "covariant_vectors", "orbits"):
             return self._timed[stage, *labels]
         return self._timed[stage, stand, *others[1:]]
 
@@ -149,6 +150,8 @@ class Pilot:
         """Simulate a true system; returns its exponents, its orbits and the true field to be judged."""
         settings = partial(_settings, self._study)
         spectrum, self._timed["exponents", label] = _spectrum(system, settings("exponents", label))
+        asked = settings("covariant_vectors", label)
+        _, self._timed["covariant_vectors", label] = timed(covariant_vectors, system, spectrum, **asked)
         simulated: dict[str, tuple[xr.Dataset, float]] = {}
         for data in reversed([*self._study.data]):  # some differ by their noise alone
             asked = settings("orbits", label, data)
@@ -160,7 +163,7 @@ class Pilot:
         truth, self._timed["truth", label] = timed(simulation.truth, system, orbits, spectrum, **asked)
         judged = Judged(in_place_of_a_model(compiled(system), system.dimension), truth)
         self._work[label] = work(judged, float(spectrum["horizon"]) * spectrum.attrs["starts"], self._exponents)
-        self._remember(system, "exponents", "orbits", "truth")
+        self._remember(system, "exponents", "covariant_vectors", "orbits", "truth")
         return spectrum, orbits, judged
 
     @property

@@ -46,6 +46,13 @@ LAYOUTS = {
         "period": "",
         "states": "state component",
     },
+    "covariant_vectors": {
+        **dict.fromkeys(("states", "field"), "orbit sample component"),
+        **{"jacobian": "orbit sample component direction", "vectors": "orbit sample component exponent"},
+        **{"growth": "orbit sample exponent", "curvature": "orbit sample exponent along"},
+        **dict.fromkeys(("distinct", "exponents", "stderr"), "exponent"),
+        **dict.fromkeys(("spread", "step", "period"), ""),
+    },
     "orbits": {
         "train": "seed orbit time component",
         "validation": "seed validation_orbit validation_time component",
@@ -89,6 +96,7 @@ FINITE = {
 }
 POSITIVE = {
     "exponents": ("period",),
+    "covariant_vectors": ("step", "period"),
     "orbits": ("step", "period"),
     "observations": ("scale", "rate", "step", "period"),
     "truth": ("step", "period"),

@@ -2,6 +2,7 @@
 
 FILES = {
     "exponents": "Lyapunov spectrum, period and averages of a true attractor (NetCDF)",
+    "vectors": "covariant Lyapunov vectors along orbits of a true system (NetCDF); without them no error is resolved",
     "orbits": "noiseless orbits of a true system, for training and validation (NetCDF)",
     "truth": "what a true system does where learned fields are judged (NetCDF); to score, one for each forecast",
     "observations": "noisy orbits, and the coordinates they are learned in (NetCDF); of several cells, a list",
@@ -26,6 +27,7 @@ FILES = {
 SETTINGS = {
     "label": "the label of the line in the study, which also names random numbers",
     "system": "the system, as its line in the study",
+    "states": "the number of states along orbits, in all, at most",
     "starts": "the number of orbits",
     "horizon": "the time they are averaged over, in periods",
     "transient": "the time before that, in periods",

@@ -21,7 +21,7 @@ RESULTS = {  # what lies where in results/: beside the labels of an axis, the ax
         (),
         (*LONG, *LANDSCAPE, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log"),
     ),
-    "data": (CELL[:1], ("exponents.nc", "scores.csv")),
+    "data": (CELL[:1], ("exponents.nc", "covariant_vectors.nc", "scores.csv")),
     "method": (
         CELL[:2],
         ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", *SUPERVISION, "estimators.nc"),

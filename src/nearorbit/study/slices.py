@@ -44,11 +44,16 @@ LANDSCAPE = {  # of the error around trained weights; the same whatever the stud
     "reach": 0.3,
     "points": 21,
 }
+ALONG = 64  # states along orbits, for each of the points at which Jacobians are compared
 # stage: the labels it runs for, and what it sees of a study for these labels
 SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "exponents": (
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
+    ),
+    "covariant_vectors": (
+        CELL[:1],
+        lambda s, system: _label_and_system(s, system) | {"states": ALONG * s.evaluation["points"]},
     ),
     "orbits": (
         CELL[:2],
