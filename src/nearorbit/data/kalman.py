@@ -13,10 +13,9 @@ and solve again is the iterated Kalman smoother, that is the Gauss-Newton method
 :math:`\sum |y_t - x_t|^2_r + \sum |x_{t+1} - \varphi(x_t)|^2_q`. All of it is one LAPACK call, ten times as fast here
 as the two recursions in time.
 
-*How much noise there is, and how wrong the flow, are found and not given.* The noise of each component is updated by
-expectation maximization over drawn orbits, which converges at once where it is not far below the model error. That of
-the model error would take hundreds of rounds: its components have from there only their ratios, and its size maximizes
-the likelihood.
+*How much noise there is, and how wrong the flow, are found and not given*: both maximize the likelihood. Expectation
+maximization over drawn orbits tells components apart; where one of the two is far below the other it would take
+hundreds of rounds to find how large it is, which a search does in one.
 
 References:
     | The iterated Kalman smoother as a Gauss-Newton method (Bell, SIAM Journal on Optimization, 1994)
@@ -31,11 +30,10 @@ from scipy.linalg.lapack import dpbtrf, dpbtrs, dtbtrs
 
 LEAST = 1e-12  # of a variance, relative to that of the data: the states are in double precision
 TOGETHER = 2**20  # numbers that are solved for at once, for want of memory
-ENOUGH = 2**15, 2**13  # samples that tell how large the noise is, and the model error
-WIDTHS = (1.5, 0.5)  # in log q, of the parabolas
-FARTHEST = 1.5  # how far they are followed, in widths
+ENOUGH = 2**15, 2**13  # samples that tell components apart, and how large both levels are
+WIDTHS = (4.0, 2.0, 1.0, 0.5)  # of the search, in the logarithm of a ratio of variances
 ROUNDS = 12  # of an estimate, at most,
-SETTLED = 0.1  # until no logarithm of a variance changes by more
+SETTLED = 0.03  # until no logarithm of a variance changes by more
 
 
 @dataclass(frozen=True)
@@ -105,25 +103,33 @@ def fit(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
 
 
 def _expected(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
-    """The noise, and the ratios of model errors, that orbits drawn from the posterior have."""
+    """The levels that orbits drawn from the posterior have: a step of expectation maximization."""
     drawn = _System(chain, levels).draw(stream)
-    noise = ((chain.observed - drawn) ** 2).mean((0, 1))
-    ratios = chain.errors(drawn) / levels.error
-    return Levels(np.maximum(noise, LEAST), np.maximum(levels.error * ratios / np.exp(np.log(ratios).mean()), LEAST))
+    return Levels(np.maximum(((chain.observed - drawn) ** 2).mean((0, 1)), LEAST), chain.errors(drawn))
 
 
 def _maximized(chain: Chain, levels: Levels) -> Levels:
-    """The model error, of the ratios given, whose likelihood is largest, by parabolas through three likelihoods."""
+    """The levels, of the ratios of components given, that are most likely: a search for that of model error to noise.
+
+    Of that ratio, too, the most likely size of both is known: the misfit is then the number of observed steps.
+    """
+    best = _profile(chain, levels, 0.0)
     for width in WIDTHS:
-        below, here, above = (_System(chain, _scaled(levels, shift)).likelihood for shift in (-width, 0.0, width))
-        slope, curvature = (above - below) / 2, below - 2 * here + above
-        step = -slope / curvature if curvature < 0 else np.inf * np.sign(slope)
-        levels = _scaled(levels, width * float(np.clip(step, -FARTHEST, FARTHEST)))
-    return levels
+        below, above = (_profile(chain, best[1], shift) for shift in (-width, width))
+        slope, curvature = (above[0] - below[0]) / 2, below[0] - 2 * best[0] + above[0]
+        step = float(np.clip(-slope / curvature, -1, 1)) if curvature < 0 else 0.0
+        found = below, best, above, _profile(chain, best[1], width * step)
+        best = max(found, key=lambda each: each[0])
+    return best[1]
 
 
-def _scaled(levels: Levels, shift: float) -> Levels:
-    return replace(levels, error=np.maximum(levels.error * np.exp(shift), LEAST))
+def _profile(chain: Chain, levels: Levels, shift: float) -> tuple[float, Levels]:
+    """The likelihood where the model error is larger by a factor, a logarithm, and the levels of most likely size."""
+    larger = replace(levels, error=levels.error * np.exp(shift))
+    system = _System(chain, larger)
+    size = system.misfit / chain.offsets.size
+    likelihood = -0.5 * (np.log(size) * chain.offsets.size + system.volume) / chain.observed.size
+    return likelihood, Levels(np.maximum(larger.noise * size, LEAST), np.maximum(larger.error * size, LEAST))
 
 
 class _System:
@@ -154,15 +160,23 @@ class _System:
         self.mean = dpbtrs(self._factor, right.reshape(-1, 1), lower=1, overwrite_b=1)[0].reshape(shape)
 
     @property
-    def likelihood(self) -> float:
-        """The log-likelihood of the observed samples, per number and up to a constant."""
-        chain, levels = self._chain, self._levels
-        orbits, samples, dimension = chain.observed.shape
-        misfit = ((chain.observed - self.mean) ** 2 / levels.noise).sum()
-        misfit += ((self.mean[:, 1:] - chain.moved(self.mean) - chain.offsets) ** 2 / levels.error).sum()
+    def misfit(self) -> float:
+        """The weighted squares of noise and model error at the mean, summed."""
+        chain, levels, mean = self._chain, self._levels, self.mean
+        noise, error = (chain.observed - mean) ** 2, (mean[:, 1:] - chain.moved(mean) - chain.offsets) ** 2
+        return float((noise / levels.noise).sum() + (error / levels.error).sum())
+
+    @property
+    def volume(self) -> float:
+        """The logarithm of the determinant of the covariance of the observed steps."""
+        (orbits, samples, _), levels = self._chain.observed.shape, self._levels
         volumes = samples * np.log(levels.noise).sum() + (samples - 1) * np.log(levels.error).sum()
-        total = misfit + 2 * np.log(self._factor[0]).sum() + orbits * volumes
-        return -0.5 * float(total) / (orbits * samples * dimension)
+        return float(2 * np.log(self._factor[0]).sum() + orbits * volumes)
+
+    @property
+    def likelihood(self) -> float:
+        """The log-likelihood of the observed steps, per observed number and up to a constant."""
+        return -0.5 * (self.misfit + self.volume) / self._chain.observed.size
 
     def draw(self, stream: np.random.Generator) -> np.ndarray:
         """Draw orbits from the posterior, with shape (O, T, D)."""

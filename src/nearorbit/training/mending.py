@@ -57,8 +57,9 @@ class Mending:
         self._rounds = Counter(steps * number // (rounds + 1) for number in range(1, rounds + 1))
         self._observed = {name: data.observed(name) for name in KINDS}
         self._splines = {name: _spline(states) for name, states in self._observed.items()}
-        left = ((self._observed["train"] - self._splines["train"]) ** 2).mean((1, 2))
-        levels = torch.from_numpy(np.maximum(left, LEAST**2))
+        # Of some components a spline may leave all noise: at first each has as much.
+        left = ((self._observed["train"] - self._splines["train"]) ** 2).mean((1, 2, 3))
+        levels = torch.from_numpy(np.maximum(left, LEAST**2)).unsqueeze(1).repeat(1, field.dimension)
         count = torch.zeros(len(seeds), dtype=torch.int64)
         self._states = {name: torch.from_numpy(states.copy()) for name, states in self._splines.items()}
         # All that a checkpoint has to hold: the states, what is known of the levels, as variances, and what was told.

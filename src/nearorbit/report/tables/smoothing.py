@@ -27,7 +27,7 @@ class Smoothing:
         caption = (
             "Smoothing through the network: the estimated noise and the model error over one sample, in deviations of "
             "the training data, root mean squares over components and means over seeds. In parentheses the rounds in "
-            "which a seed's network was not trusted, and the orbits that were given up in the others, if there were any."
+            "which a seed's network was not trusted, and the orbits that were given up in the others, if any."
         )
         return Table("smoothing", caption, records, cells, cells.map(lambda _: False))
 
