@@ -94,10 +94,8 @@ def fit(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
     some, few = (chain[:: max(1, len(chain.observed) * samples // enough)] for enough in ENOUGH)
     for _ in range(ROUNDS):
         known, levels = levels, _maximized(few, _expected(some, levels, stream))
-        if (
-            max(abs(np.log(getattr(levels, name) / getattr(known, name))).max() for name in ("noise", "error"))
-            < SETTLED
-        ):
+        changes = np.log([levels.noise / known.noise, levels.error / known.error])
+        if abs(changes).max() < SETTLED:
             break
     return levels
 
