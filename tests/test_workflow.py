@@ -84,7 +84,7 @@ def test_a_training_logs_its_progress(finished):
 
 def test_every_log_begins_with_what_was_asked_and_ends_with_how_long_it_took(finished):
     logs = list((finished / "results/smoke/logs").rglob("*.log"))
-    assert len(logs) == 20
+    assert len(logs) == 21
     for log in logs:
         first, *_, last = log.read_text().splitlines()
         stage = re.fullmatch(r"nearorbit [\d.]+ (\w+) --settings {.*}", first)[1]
