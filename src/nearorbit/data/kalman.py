@@ -30,10 +30,10 @@ from scipy.linalg.lapack import dpbtrf, dpbtrs, dtbtrs
 
 LEAST = 1e-12  # of a variance, relative to that of the data: the states are in double precision
 TOGETHER = 2**20  # numbers that are solved for at once, for want of memory
-ENOUGH = 2**15, 2**13  # samples that tell components apart, and how large both levels are
-WIDTHS = (4.0, 2.0, 1.0, 0.5)  # of the search, in the logarithm of a ratio of variances
+ENOUGH = 2**14, 2**12  # samples that tell components apart, and how large both levels are
+WIDTHS = (4.0, 1.0, 0.3)  # of the search, in the logarithm of a ratio of variances
 ROUNDS = 12  # of an estimate, at most,
-SETTLED = 0.03  # until no logarithm of a variance changes by more
+SETTLED = 0.1  # until no logarithm of a variance changes by more
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from nearorbit.study.seeds import generator
 from nearorbit.training.batches import Data
 
 KINDS = ("train", "validation")  # of orbits
-AT_ONCE = 2**15  # states that tangents are carried from at once
+AT_ONCE = 2**11  # states that tangents are carried from at once: what that takes stays in the cache
 FAR = 3.0
 TRUSTED = 0.5
 LEAST = 1e-4  # of the first levels, relative to the data
