@@ -48,7 +48,8 @@ def test_states_are_the_mean_of_the_posterior_by_dense_matrices():
 def test_the_likelihood_is_that_of_the_steps_that_were_observed():
     chain, _ = rotating(1, 7, LEVELS)
     other = Levels(LEVELS.noise, 3 * LEVELS.error)
-    found = [chain.observed.size * _System(chain, levels).likelihood for levels in (LEVELS, other)]
+    systems = [_System(chain, levels) for levels in (LEVELS, other)]
+    found = [-0.5 * (system.misfit + system.volume) for system in systems]
     expected = [dense(chain, levels)[2] for levels in (LEVELS, other)]
     assert found[1] - found[0] == pytest.approx(expected[1] - expected[0], rel=1e-9)
 
@@ -65,6 +66,11 @@ def test_orbits_are_drawn_with_the_covariance_of_the_posterior():
 def test_an_orbit_is_smoothed_as_it_is_alone():
     chain, _ = rotating(5, 30, LEVELS)
     np.testing.assert_array_equal(smooth(chain, LEVELS)[2:3], smooth(chain[2:3], LEVELS))
+
+
+def test_of_no_orbits_there_are_no_states():
+    chain, _ = rotating(2, 30, LEVELS)
+    assert smooth(chain[:0], LEVELS).shape == (0, 30, 2)
 
 
 def test_orbits_in_parts_are_those_of_all_at_once(monkeypatch):

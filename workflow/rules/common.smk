@@ -68,9 +68,8 @@ def found_before():
     @atexit.register
     def keep():
         if len(TOLD) > known:
-            from nearorbit.study.files import (
-                replacing,
-            )  # it imports xarray, which a look that finds nothing new does without
+            # Here, since it imports xarray, which a look that finds nothing new does without.
+            from nearorbit.study.files import replacing
 
             with suppress(OSError), replacing(FOUND) as path:
                 path.write_text(json.dumps(TOLD))

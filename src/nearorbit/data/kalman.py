@@ -76,10 +76,11 @@ class Levels:
 
 
 def smooth(chain: Chain, levels: Levels) -> np.ndarray:
-    """Compute the most likely states of orbits; returns shape (O, T, D)."""
-    count = max(1, TOGETHER // chain.observed[0].size)
-    parts = (chain[begin : begin + count] for begin in range(0, len(chain.observed), count))
-    return np.concatenate([_System(part, levels).mean for part in parts])
+    """Compute the most likely states of orbits, of which there may be none; returns shape (O, T, D)."""
+    orbits, samples, dimension = chain.observed.shape
+    count = max(1, TOGETHER // (samples * dimension))
+    parts = (chain[begin : begin + count] for begin in range(0, orbits, count))
+    return np.concatenate([chain.observed[:0], *(_System(part, levels).mean for part in parts)])
 
 
 def fit(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
@@ -170,11 +171,6 @@ class _System:
         (orbits, samples, _), levels = self._chain.observed.shape, self._levels
         volumes = samples * np.log(levels.noise).sum() + (samples - 1) * np.log(levels.error).sum()
         return float(2 * np.log(self._factor[0]).sum() + orbits * volumes)
-
-    @property
-    def likelihood(self) -> float:
-        """The log-likelihood of the observed steps, per observed number and up to a constant."""
-        return -0.5 * (self.misfit + self.volume) / self._chain.observed.size
 
     def draw(self, stream: np.random.Generator) -> np.ndarray:
         """Draw orbits from the posterior, with shape (O, T, D)."""

@@ -107,22 +107,23 @@ class Mending:
         """Smooth the orbits of a member."""
         known = {name: of[member] for name, of in self.state.items()}
         stream = generator("smoothing", seed, int(known["rounds"]))
-        levels, train = Levels(known["noise"].numpy(), known["model_error"].numpy()), chains["train"]
-        finite = np.isfinite(train.offsets).all((1, 2))
-        if finite.any():
+        finite = {name: np.isfinite(chain.offsets).all((1, 2)) for name, chain in chains.items()}
+        levels, told = Levels(known["noise"].numpy(), known["model_error"].numpy()), finite["train"]
+        if told.any():
+            train = chains["train"][told]
             if not known["rounds"]:  # the model errs as much as it does along the splines
-                levels = replace(levels, error=train[finite].errors(self._splines["train"][member][finite]))
-            levels = fit(train[finite], levels, stream)
+                levels = replace(levels, error=train.errors(self._splines["train"][member][told]))
+            levels = fit(train, levels, stream)
             known["noise"].copy_(torch.from_numpy(levels.noise))
             known["model_error"].copy_(torch.from_numpy(levels.error))
-        trusted = finite.any() and levels.error.mean() <= TRUSTED**2 * levels.noise.mean()
+        trusted = told.any() and levels.error.mean() <= TRUSTED**2 * levels.noise.mean()
         for name, chain in chains.items():
             states = self._splines[name][member].copy()
             if trusted:
-                finite = np.isfinite(chain.offsets).all((1, 2))
-                found = smooth(chain[finite], levels)
-                near = ((chain.observed[finite] - found) ** 2 / levels.noise).mean((1, 2)) <= FAR**2
-                states[np.flatnonzero(finite)[near]] = found[near]
+                kept = chain[finite[name]]
+                found = smooth(kept, levels)
+                near = ((kept.observed - found) ** 2 / levels.noise).mean((1, 2)) <= FAR**2
+                states[np.flatnonzero(finite[name])[near]] = found[near]
                 known["given_up"] += len(states) - int(near.sum())
             self._states[name][member].copy_(torch.from_numpy(states))
         known["rounds"] += 1
