@@ -60,6 +60,10 @@ def test_so_does_every_network(data, network, three_ways):
     three_ways(observed, None, None, network={"network": network}, equations=Lorenz())
 
 
+def test_so_does_one_that_smooths_its_data(data, three_ways):
+    three_ways(*data, catalogue.build("methods", "baseline", {"smoothings": 3}))
+
+
 @pytest.mark.parametrize("settings", [{"recompute": True}, {"substeps": 3}, {"precision": "float32"}], ids=str)
 def test_settings_of_the_loop_are_captured_too(data, settings, capsys):
     fit(*data, "neighborhood", device=DEVICE, **settings)
