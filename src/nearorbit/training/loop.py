@@ -260,9 +260,10 @@ class Loop:
         return row
 
     def _mend(self, step: int) -> None:
-        """Smooth the states before a step, where that is due."""
+        """Smooth the states before a step, where that is due, and look for the best weights from then on."""
         if self.mending and self.mending.before(step):
             self._begin_anew()
+            self.state["best"].fill_(math.inf)  # errors from other states are no measure for those from these
 
     def _begin_anew(self) -> None:
         """Let the segments that errors are computed over start from the states that there are now."""
