@@ -136,3 +136,14 @@ def test_splines_are_not_smoothed_again():
     data = {"noise": 0.05, "orbits": 50, "samples": 500, "samples_per_period": 40, "transient": 50, "smooth": "spline"}
     with pytest.raises(StudyError, match=r"smoothings: the states of data\.it are smoothing splines"):
         study(data={"it": data}, methods={"it": {"method": "baseline", "smoothings": 3}})
+
+
+def test_the_best_weights_are_sought_anew_after_a_round(data, monkeypatch):
+    """What is best from the states before it may be by luck of these."""
+    errors = iter(range(1, 100))  # they only rise
+    monkeypatch.setattr("nearorbit.training.loop.forecast_error", lambda *_: torch.full((2,), float(next(errors))))
+    first, *_ = fit(*data, of("baseline"), steps=12, validate_every=4)
+    later, *_ = fit(*data, of("baseline", smoothings=1), steps=12, validate_every=4)
+    initial, *_ = fit(*data, of("baseline"), steps=1, learning_rate=0.0)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), initial.parameters(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(later.parameters(), initial.parameters(), strict=True))
