@@ -13,6 +13,7 @@ from nearorbit.report.tables.comparison import paired
 from nearorbit.report.tables.overview import over_systems
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
 from nearorbit.report.tables.relative import ratios
+from nearorbit.report.tables.signed_rank import compared, holm
 from nearorbit.study.catalogue import StudyError, build, entries, names
 from nearorbit.study.places import STUDIES as SHIPPED
 
@@ -414,3 +415,36 @@ def test_methods_given_data_alone_stand_first_each_group_by_its_ratios():
     table = build("tables", "relative", {"by": ["clean"]}).table(synthetic.study())
     assert list(table.cells.index) == [("neighborhood", "data"), ("jacobian", "true J")]
     assert table.cells["failed"].tolist() == ["1", "0"]
+
+
+def test_a_comparison_over_systems_counts_each_once():
+    ratio = {"A": 0.5, "B": 0.8, "C": 0.25, "D": 0.9, "E": 0.7, "F": 0.6, "chosen": 9.0}
+    tables = [rows(a=[1.0, 1.0, 1.0], b=[0.01, r, 100.0]).assign(system=system) for system, r in ratio.items()]
+    found = compared(
+        pd.concat(tables), ("b", "clean"), ("a", "clean"), metrics=["jacobian_error"], without=["chosen"]
+    ).set_index("system")
+    assert found["ratio"].to_dict() == ratio  # medians of seeds, not means
+    assert found["counts"].to_dict() == {system: system != "chosen" for system in ratio}
+    assert found["p"].unique() == pytest.approx(2 / 2**6)  # all six one way; exact
+
+
+def test_a_seed_without_a_value_is_worse_than_any_in_a_comparison_over_systems():
+    scores = rows(a=[1.0, 1.0, 1.0], b=[0.1, np.nan, np.nan])
+    row = compared(scores, ("b", "clean"), ("a", "clean"), metrics=["jacobian_error"]).iloc[0]
+    assert row["ratio"] == np.inf
+    longer = rows(metric="valid_prediction_time", a=[1.0, 1.0, 1.0], b=[9.0, np.nan, np.nan])
+    row = compared(longer, ("b", "clean"), ("a", "clean"), metrics=["valid_prediction_time"]).iloc[0]
+    assert row["ratio"] == 0
+
+
+def test_kinds_of_data_are_compared_with_one_another():
+    noisy = rows(a=[1.0], b=[0.4]).assign(data="noisy")
+    row = compared(
+        pd.concat([noisy, rows(a=[0.2], b=[0.1])]), ("b", "noisy"), ("a", "clean"), metrics=["jacobian_error"]
+    ).iloc[0]
+    assert (row["value"], row["of_reference"], row["ratio"]) == (0.4, 0.2, 2.0)
+
+
+def test_p_values_are_corrected_one_after_the_other():
+    corrected = holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}))
+    assert corrected.to_dict() == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})

@@ -75,20 +75,21 @@ class Tabulation(Protocol):
 
 
 def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
-    """Tell of a table or figure that compares with a method, or orders by kinds of data, that its study has not.
+    """Tell of a table or figure that names a method, a kind of data or a system that its study has not.
 
     Arguments:
         study: The study.
         place: The place of the table or figure in it, e.g. ``"tables.comparison"``.
         entry: The table or figure.
     """
-    reference, known = getattr(entry, "reference", None), study.methods
-    if reference is not None and reference not in known:
-        near = catalogue.hint(reference, known)
-        yield f"{place}.reference: no method '{reference}'{near}; the study has {', '.join(known)}"
-    for label in getattr(entry, "by", None) or ():
-        if label not in (kinds := study.data):
-            yield f"{place}.by: no data '{label}'{catalogue.hint(label, kinds)}; the study has {', '.join(kinds)}"
+    named = {name: ("method", study.methods) for name in ("reference", "method", "methods")}
+    named |= {name: ("data", study.data) for name in ("by", "data", "reference_data")}
+    for setting, (kind, known) in (named | {"without": ("system", study.systems)}).items():
+        labels = getattr(entry, setting, None) or ()
+        for label in [labels] if isinstance(labels, str) else labels:
+            if label not in known:
+                near = catalogue.hint(label, known)
+                yield f"{place}.{setting}: no {kind} '{label}'{near}; the study has {', '.join(known)}"
 
 
 def summary(scores: pd.DataFrame) -> pd.DataFrame:
