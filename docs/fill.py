@@ -23,7 +23,7 @@ from nearorbit.study.catalogue import TRUTH, build
 DOCS = Path(__file__).parent
 RECORDS = DOCS / "results"
 PAGES = sorted(path for path in (DOCS.parent / "README.md", *DOCS.rglob("*.md")))
-PLACE = re.compile(r"(<!-- table: (\w+) of (\w+)(?: ({.*}))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PLACE = re.compile(r"(<!-- table: (\w+) of (\w+)(?: ({[^\n]*}))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 STEPS = {  # the columns of the table of steps on a GPU: batch, segment and seeds
     "64 segments of 5, one seed": (64, 5, 1),
     "20 seeds": (64, 5, 20),
