@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import colors, save
+from nearorbit.report.figures.base import colors, legend, save
 from nearorbit.report.figures.landscape import minima
 from nearorbit.report.tables.base import summary
 from nearorbit.study.catalogue import build, names
@@ -136,3 +136,12 @@ def test_methods_keep_their_color_when_others_join():
 def test_no_two_methods_share_a_color(count):
     palette = colors(Results("", (), {}, tuple("abcdefghijkl"[:count])))
     assert len({to_rgb(color) for color in palette.values()}) == count + 1
+
+
+def test_a_legend_of_many_methods_stays_within_the_figure():
+    figure, _ = plt.subplots(figsize=(6, 3), layout="constrained")
+    legend(figure, {f"a_method_with_a_long_name_{number}": f"C{number}" for number in range(9)})
+    figure.draw_without_rendering()
+    (box,) = (made.get_window_extent() for made in figure.legends)
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.width
+    assert len(figure.legends[0].get_texts()) == 9

@@ -122,12 +122,14 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
 
 
 def legend(figure: plt.Figure, palette: dict[str, Any]) -> None:
-    """Put one legend of the methods, if there are any, above all panels."""
-    if not palette:
-        return
+    """Put one legend of the methods, if there are any, above all panels, in as many rows as it takes."""
     handles = [plt.Line2D([], [], color=color, linewidth=2, label=name) for name, color in palette.items()]
-    rows = -(-len(handles) // 6)
-    figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
+    for columns in range(min(6, len(handles)), 0, -1):
+        rows = -(-len(handles) // columns)
+        made = figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
+        if columns == 1 or made.get_window_extent().width <= figure.bbox.width:
+            return
+        made.remove()
 
 
 def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -> None:
