@@ -124,10 +124,10 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
 def legend(figure: plt.Figure, palette: dict[str, Any]) -> None:
     """Put one legend of the methods, if there are any, above all panels, in as many rows as it takes."""
     handles = [plt.Line2D([], [], color=color, linewidth=2, label=name) for name, color in palette.items()]
-    for columns in range(min(6, len(handles)), 0, -1):
-        rows = -(-len(handles) // columns)
-        made = figure.legend(handles=handles, loc="outside upper center", ncols=-(-len(handles) // rows))
-        if columns == 1 or made.get_window_extent().width <= figure.bbox.width:
+    count = len(handles)
+    for rows in range(max(1, -(-count // 6)), count + 1):
+        made = figure.legend(handles=handles, loc="outside upper center", ncols=-(-count // rows))
+        if rows == count or made.get_window_extent().width <= figure.bbox.width:
             return
         made.remove()
 

@@ -33,6 +33,11 @@ HEADLINES = (  # the metrics of an overview
     "state_space_divergence",
     "spectral_hellinger",
 )
+LABELS = {  # the settings of tables and figures that are labels of a study, and of which of its axes
+    **dict.fromkeys(("reference", "method", "methods"), "methods"),
+    **dict.fromkeys(("by", "data", "reference_data"), "data"),
+    "without": "systems",
+}
 MISSING = "–"
 SYMBOLS = {"±": "$\\pm$", "–": "--", "λ": "$\\lambda$", "…": "\\dots", "‡": "$\\ddagger$"}  # in LaTeX
 MARKS = "‡ counts the seeds whose Lyapunov spectrum has not converged."
@@ -82,13 +87,11 @@ def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
         place: The place of the table or figure in it, e.g. ``"tables.comparison"``.
         entry: The table or figure.
     """
-    named = {name: ("method", study.methods) for name in ("reference", "method", "methods")}
-    named |= {name: ("data", study.data) for name in ("by", "data", "reference_data")}
-    for setting, (kind, known) in (named | {"without": ("system", study.systems)}).items():
-        labels = getattr(entry, setting, None) or ()
+    for setting, axis in LABELS.items():
+        known, labels = getattr(study, axis), getattr(entry, setting, None) or ()
         for label in [labels] if isinstance(labels, str) else labels:
             if label not in known:
-                near = catalogue.hint(label, known)
+                near, kind = catalogue.hint(label, known), axis.removesuffix("s")
                 yield f"{place}.{setting}: no {kind} '{label}'{near}; the study has {', '.join(known)}"
 
 

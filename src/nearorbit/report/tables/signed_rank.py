@@ -65,11 +65,10 @@ class SignedRank:
         )
         systems = sorted(results.systems, key=lambda system: system in self.without)  # those that count stand first
         cells = ratios.reindex(index=systems, columns=list(self.metrics)).fillna(MISSING)
-        cells.index = pd.Index([f"({s})" if s in self.without else s for s in systems], name="system")
-        summary = {name: _summary(records[records["metric"] == name], name) for name in self.metrics}
-        for row, place in (("median (range)", 0), ("better on", 1), ("p", 2)):
-            cells.loc[row] = [summary[name][place] for name in self.metrics]
-        cells = cells.rename(columns=label).rename_axis(columns=None)
+        cells.index = pd.Index([f"({s})" if s in self.without else s for s in systems])
+        columns = {name: _summary(records[records["metric"] == name], name) for name in self.metrics}
+        cells = pd.concat([cells, pd.DataFrame(columns, index=["median (range)", "better on", "p"])])
+        cells = cells.rename(columns=label).rename_axis(index="system", columns=None)
         (method, of), (reference, other) = sides
         left_out = " Systems in parentheses do not count: settings were chosen on them." if self.without else ""
         caption = (
