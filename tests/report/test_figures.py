@@ -1,6 +1,7 @@
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import synthetic
 from matplotlib import pyplot as plt
@@ -57,6 +58,29 @@ def test_a_figure_is_the_same_to_the_byte_each_time(tmp_path):
     first, second, *images = (path.read_bytes() for path in paths)
     assert first == second
     assert images[0] == images[1]
+
+
+def test_density_is_a_line_of_kinds_of_data_that_differ_in_nothing_but_their_number(tmp_path):
+    kinds = {"few": (0.0, 500), "many": (0.0, 5000), "noisy": (0.05, 500), "splines": (0.05, 500)}
+    rows = [
+        {"system": "A", "data": data, "method": method, "seed": seed, "metric": "jacobian_error", "status": "ok",
+         "value": (10 * value + seed) / states}
+        for data, (_, states) in kinds.items() for seed in (0, 1, 2) for method, value in (("a", 1), ("truth", 0))
+    ]  # fmt: skip
+    pd.DataFrame(rows).replace({"value": {0.0: 1e-9}}).to_csv(tmp_path / "scores.csv", index=False)
+    data = {label: {"noise": noise, "orbits": 10, "samples": n // 10} for label, (noise, n) in kinds.items()}
+    data["splines"]["smooth"] = "spline"
+    results = Results.of(tmp_path, {"systems": ["A"], "data": data, "methods": ["a"]})
+    clean, noisy, smoothed = build("figures", "density", {}).draw(results).axes
+    drawn = {line.get_color(): line for line in clean.get_lines() if len(line.get_xdata())}
+    line = drawn[colors(results)["a"]]
+    np.testing.assert_allclose(line.get_xydata(), [[500, 11 / 500], [5000, 11 / 5000]])
+    assert [ax.get_title(loc="left") for ax in (noisy, smoothed)] == [
+        "A, noise of 5 %",
+        "A, noise of 5 %, smoothed by a spline",
+    ]
+    assert all(len(line.get_xdata()) <= 1 for ax in (noisy, smoothed) for line in ax.get_lines())
+    plt.close("all")
 
 
 @pytest.mark.parametrize("systems", [("Lorenz",), tuple(SPECTRA)])

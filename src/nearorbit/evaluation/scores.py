@@ -110,6 +110,7 @@ class Results:
         data: The noise of the data, by label.
         methods: The labels of the methods, without the truth; their order is that of columns and colors.
         smooth: What the observed orbits were replaced by, by the label of the data; of those where they were.
+        states: The number of observed states of a seed, by the label of the data.
     """
 
     folder: Path
@@ -118,13 +119,16 @@ class Results:
     methods: tuple[str, ...]
     gathered: Path | None = None
     smooth: Mapping[str, str] = field(default_factory=dict)
+    states: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
         """Find the results of a study, of which only ``systems``, ``data`` and ``methods`` are read."""
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
         smooth = {label: spec["smooth"] for label, spec in study["data"].items() if "smooth" in spec}
-        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered, smooth)
+        sized = {label: spec for label, spec in study["data"].items() if spec.keys() >= {"orbits", "samples"}}
+        states = {label: spec["orbits"] * spec["samples"] for label, spec in sized.items()}
+        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered, smooth, states)
 
     @property
     def remark(self) -> str:
