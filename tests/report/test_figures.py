@@ -83,6 +83,17 @@ def test_density_is_a_line_of_kinds_of_data_that_differ_in_nothing_but_their_num
     plt.close("all")
 
 
+def test_contraction_is_drawn_between_what_forgetting_and_what_the_integrator_gives():
+    ax, *_ = build("figures", "contraction", {}).draw(synthetic.study()).axes
+    lines = {line.get_linestyle(): line.get_xydata() for line in ax.get_lines() if line.get_color() == "black"}
+    true = -SPECTRA["Lorenz"][-1]
+    np.testing.assert_allclose(lines[":"][:, 1] - lines[":"][:, 0], true, rtol=0.02)
+    z, steps = lines["--"][0] * [-1, 1], float(synthetic.study().table("costs.csv")["substeps"].min())
+    slope = np.polynomial.Polynomial([1, 1, 1 / 2, 1 / 6])(z[1] / z[0] / steps)
+    assert abs(slope) < 1e-5, "R has no other extremum"
+    plt.close("all")
+
+
 @pytest.mark.parametrize("systems", [("Lorenz",), tuple(SPECTRA)])
 def test_an_overview_writes_each_mean_where_it_belongs_whichever_way_it_lies(systems):
     whole = synthetic.study()
