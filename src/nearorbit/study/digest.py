@@ -34,7 +34,7 @@ def digests(stage: str, entries: Iterable[str] = ()) -> list[str]:
     """
     own = _statements(stage)
     roots = {*entries, *(name for statement in own for name in imports(statement))}
-    texts = {f"{STAGES}.{stage}": "\n".join(map(ast.unparse, own))} | {name: source(name) for name in closure(roots)}
+    texts = {f"{STAGES}.{stage}": "\n".join(map(ast.unparse, own))} | {name: whole(name) for name in closure(roots)}
     return [f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}" for name, text in sorted(texts.items())]
 
 
@@ -106,6 +106,15 @@ def source(module: str) -> str:
     file = locate(module)
     assert file is not None, module
     return file.read_text()
+
+
+@cache
+def whole(module: str) -> str:
+    """Read the source of a module, and what of it is in another language, beside it under the same name."""
+    file = locate(module)
+    assert file is not None, module
+    beside = file.with_suffix(".cpp")
+    return source(module) + (beside.read_text() if beside.exists() else "")
 
 
 def _statements(stage: str) -> list[ast.stmt]:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nearorbit.dynamics import kernels
 from nearorbit.dynamics.activations import ACTIVATIONS
 from nearorbit.dynamics.fields import Coordinates, Differentiated, Pairs
 from nearorbit.study.seeds import generator
@@ -188,7 +189,7 @@ class NeuralField(Ensemble):
     ):
         super().__init__(dimension, len(seeds))
         check_layers(width, depth, activation)
-        self._activation = ACTIVATIONS[activation]
+        self._activation, self._name = ACTIVATIONS[activation], activation
         self._rows = VECTOR // math.gcd(VECTOR, width)
         sizes = [dimension, *[width] * depth, outputs or dimension]
         streams = [generator(purpose, int(seed)) for seed in seeds]
@@ -219,11 +220,7 @@ class NeuralField(Ensemble):
         Returns:
             Derivatives in model time, with shape (E, *, D).
         """
-        h = self._aligned(x)
-        *hidden, last = self._layers()
-        for b, w in hidden:
-            (h,) = self._activation(torch.baddbmm(b, h, w), 0)
-        return self._output(last, h, x.shape)
+        return self._push(x.reshape(self.members, -1, self.dimension), None)[0].view(*x.shape[:-1], -1)
 
     def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate each member and push tangents forward through its layers; see :class:`Field`.
@@ -235,15 +232,32 @@ class NeuralField(Ensemble):
         Returns:
             f(x) with shape (E, *, D), and J(x) v with shape (E, *, K, D).
         """
-        h, tangents = self._aligned(x), v.shape[-2]
-        u = v.reshape(self.members, -1, self.dimension)
-        states = u.shape[1] // tangents
-        *hidden, last = self._layers()
-        for b, w in hidden:
-            h, slope = self._activation(torch.baddbmm(b, h, w), 1)
-            u = torch.bmm(u, w).view(self.members, states, tangents, -1) * slope[:, :states].unsqueeze(2)
-            u = u.view(self.members, states * tangents, -1)
-        return self._output(last, h, x.shape), torch.bmm(u, last[1]).view(v.shape)
+        states = x.reshape(self.members, -1, self.dimension)
+        f, action = self._push(states, v.reshape(*states.shape[:2], *v.shape[-2:]))
+        return f.view(*x.shape[:-1], -1), action.view(*v.shape[:-1], -1)
+
+    def _push(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, ...]:
+        """Evaluate members at states (E, N, D), and push tangents (E, N, K, D) if there are any."""
+        biases, weights = (list(cast("dict[str, Tensor]", p._parameters).values()) for p in (self.biases, self.weights))
+        if kernels.usable(self._name, x):
+            return kernels.push(self._name, x, u, weights, biases, self._plain)
+        return self._plain(x, u, weights, biases)
+
+    def _plain(
+        self, x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Do the same by operations of torch."""
+        h, states = self._aligned(x), x.shape[1]
+        *hidden, (b, w) = zip(biases, weights, strict=True)
+        if u is None:
+            for bias, weight in hidden:
+                (h,) = self._activation(torch.baddbmm(bias, h, weight), 0)
+            return (torch.baddbmm(b, h, w)[:, :states],)
+        shape = *u.shape[:3], -1
+        for bias, weight in hidden:
+            h, slope = self._activation(torch.baddbmm(bias, h, weight), 1)
+            u = torch.bmm(u.flatten(1, 2), weight).view(shape) * slope[:, :states].unsqueeze(2)
+        return torch.baddbmm(b, h, w)[:, :states], torch.bmm(u.flatten(1, 2), w).view(shape)
 
     def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Evaluate each member and push second derivatives through its layers; see :class:`TwiceDifferentiable`."""

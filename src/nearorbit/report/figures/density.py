@@ -62,9 +62,9 @@ def _panel(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
     rows = rows[(rows["value"] > 0) & (rows["states"] > 0)]
     for method, color in palette.items():
         of = rows[rows["method"] == method]
-        style = {"linestyle": "--", "linewidth": 0.8} if method == TRUTH else {}
+        style = "--" if method == TRUTH else "-"
         median = of.groupby("states")["value"].median()
-        ax.plot(median.index, median, color=color, **style)
+        ax.plot(median.index, median, style, color=color)
         failed = of["status"] != "ok"
         ax.scatter(of["states"][~failed], of["value"][~failed], s=9, color=color, alpha=0.6, linewidth=0)
         ax.scatter(of["states"][failed], of["value"][failed], s=45, color=color, marker="$†$", linewidth=0)
