@@ -39,7 +39,7 @@ class Drive:
     strength: Tensor | float
 
     @cached_property
-    def _pulls(self) -> Tensor:
+    def pulls(self) -> Tensor:
         r"""The coupling without its decay, :math:`\kappa \bar{x}`, in all stages at once."""
         return self.strength * self.values
 
@@ -52,11 +52,25 @@ class Drive:
         weights = phi_1[0] / 2, first, middle, last
         return tuple(length.to(h.dtype) for length in (half, decay, *(wide * weight for weight in weights)))
 
+    def weights(self, h: Tensor) -> Tensor:
+        """The same as the weights of a Runge-Kutta method (:func:`nearorbit.dynamics.kernels.rollout`), of steps of
+        lengths h, with shape (*); returns shape (*, 5, 5)."""
+        half, decay, begun, first, middle, last = self.lengths(h)
+        none, one = torch.zeros_like(h), torch.ones_like(h)
+        rows = (
+            (one, none, none, none, none),
+            (half, begun, none, none, none),
+            (half, none, begun, none, none),
+            (half * half, (half - 1) * begun, none, 2 * begun, none),
+            (decay, first, middle, middle, last),
+        )
+        return torch.stack([torch.stack(row, -1) for row in rows], -2)
+
     def step(self, rate: Callable, stage: int, y: tuple[Tensor], lengths: tuple[Tensor, ...]) -> tuple[Tensor]:
         """Make a step of states, with shape (*, D), whose first stage is given."""
         (x,) = y
         half, decay, begun, first, middle, last = lengths
-        begin, half_way, end = self._pulls[..., stage : stage + 3, :].unbind(-2)
+        begin, half_way, end = self.pulls[..., stage : stage + 3, :].unbind(-2)
         k1 = rate(x)[0] + begin
         held = half * x
         a = torch.addcmul(held, begun, k1)

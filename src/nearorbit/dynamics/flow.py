@@ -13,16 +13,20 @@ References:
     | Solving ordinary differential equations I (Hairer, Norsett and Wanner, 1993): DOP853, the method of order 8
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from nearorbit.dynamics import kernels
 from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.fields import Field, Pairs, TwiceDifferentiable, identity
+from nearorbit.dynamics.kernels import Perceptrons, usable
 
 
 def rollout(
@@ -52,8 +56,7 @@ def rollout(
         The states at all times, the first included, with shape (*, T, D).
     """
     assert drive is None or order == 4
-    scheme = SCHEMES[order] if drive is None else (drive.lengths, drive.step)
-    return _integrate(lambda x: (field(x),), (start,), times, substeps, recompute, scheme)[0]
+    return _integrated(field, (start,), times, substeps, recompute, order, drive)[0]
 
 
 def tangent_rollout(
@@ -82,7 +85,7 @@ def tangent_rollout(
         The states at all times with shape (*, T, D), and the tangents with shape (*, T, K, D).
     """
     tangents = identity(start) if tangents is None else tangents
-    states, moved = _integrate(field.push_forward, (start, tangents), times, substeps, recompute, SCHEMES[order])
+    states, moved = _integrated(field, (start, tangents), times, substeps, recompute, order)
     return states, moved
 
 
@@ -176,6 +179,54 @@ def propagate(field: Field, *, like: Tensor, step: float, rate: Tensor | float =
     return advance
 
 
+def _integrated(
+    field: Any,
+    start: tuple[Tensor, ...],
+    times: Tensor,
+    substeps: int,
+    recompute: bool,
+    order: int,
+    drive: Drive | None = None,
+) -> tuple[Tensor, ...]:
+    """Follow states, and tangents if there are any; perceptrons by kernels, where these may."""
+    scheme = SCHEMES[order] if drive is None else (drive.lengths, drive.step)
+    fixed = (times,) if drive is None else (times, drive.values, drive.strength)
+    net: Perceptrons | None = getattr(field, "perceptrons", None)
+    if net is None or times.shape[-1] < 2 or not usable(net, start[0], *fixed):
+        rate = field.push_forward if len(start) == 2 else lambda x: (field(x),)
+        return _integrate(rate, start, times, substeps, recompute, scheme)
+    lead = start[0].shape[:-1]
+    members = len(net.weights[0])
+
+    def rows(tensor: Tensor, own: int) -> Tensor:
+        """Bring a tensor with shape (*, and `own` more) to (E, N, ...): a view where it is the same for all."""
+        return tensor.expand(*lead, *tensor.shape[-own:]).reshape(members, -1, *tensor.shape[-own:])
+
+    h = times.to(start[0]).diff(dim=-1) / substeps
+    weights, pulls = (_weights(order, h), None) if drive is None else (drive.weights(h), drive.pulls)
+    x, u = rows(start[0], 1), rows(start[1], 2) if len(start) == 2 else None
+
+    def plain(x: Tensor, u: Tensor | None, *parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        whole = None if drive is None else replace(drive, values=rows(drive.values, 2))
+        begin, other = (
+            ((x,), scheme if whole is None else (whole.lengths, whole.step)) if u is None else ((x, u), scheme)
+        )
+        return _integrate(
+            lambda y, *v: net.plain(y, *v or [None], *parameters), begin, rows(times, 1), substeps, recompute, other
+        )
+
+    made = kernels.rollout(
+        net,
+        x,
+        u,
+        weights=rows(weights, 3),
+        substeps=substeps,
+        pulls=None if pulls is None else (rows(pulls.to(x), 2), STAGES),
+        plain=plain,
+    )
+    return tuple(tensor.view(*lead, *tensor.shape[2:]) for tensor in made)
+
+
 def _integrate(
     rate: Callable, start: tuple[Tensor, ...], times: Tensor, substeps: int, recompute: bool, scheme: tuple
 ) -> tuple[Tensor, ...]:
@@ -222,6 +273,24 @@ def _dormand_prince(rate: Callable, _: int, y: tuple[Tensor, ...], lengths: tupl
     return moved
 
 
+def _weights(order: int, h: Tensor) -> Tensor:
+    """The weights of a method as :func:`nearorbit.dynamics.kernels.rollout` takes them, of lengths of steps (*)."""
+    table = _tableau(order, h.dtype)
+    begin = torch.zeros_like(table)
+    begin[:, 0] = 1
+    return begin + h[..., None, None] * table
+
+
+@cache
+def _tableau(order: int, dtype: torch.dtype) -> Tensor:
+    """The weights of slopes in the states of all stages, and in the end of the step, after a column for the state."""
+    rows = [(), *(ORDER_4 if order == 4 else (row.tolist() for row in _order_8(torch.float64, torch.device("cpu"))))]
+    table = torch.zeros(len(rows), len(rows), dtype=torch.float64)
+    for number, row in enumerate(rows):
+        table[number, 1 : len(row) + 1] = torch.tensor(row, dtype=table.dtype)
+    return table.to(dtype)
+
+
 @cache
 def _order_8(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """The weights of the slopes so far, in the state after each stage; after the last one, the end of the step."""
@@ -236,5 +305,7 @@ def _expand(length: Tensor, y: Tensor, states: Tensor) -> Tensor:
     return length.unsqueeze(-2) if y.dim() > states.dim() else length
 
 
+ORDER_4 = (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0), (1 / 6, 1 / 3, 1 / 3, 1 / 6)  # of slopes in a state, as in _order_8
+STAGES = 0, 1, 1, 2  # of the exponential method: half steps after its begin
 # By the order of a method: what it makes of the lengths of the steps, and a step.
 SCHEMES = {4: (lambda h: (h, h / 2, h / 6), _runge_kutta), 8: (lambda h: (h,), _dormand_prince)}

@@ -1,8 +1,8 @@
-// Perceptrons and the tangents that go through them, and the gradients of both; kernels.py calls this.
+// Perceptrons, rollouts of them, the tangents along these, and the gradients of all; kernels.py calls this.
 //
-// One call takes a tile of states at a time through all layers, so that its activations stay in the cache. Every state
-// is computed alike wherever it stands, and sums over states are those of a member alone: a member has the same bits in
-// any ensemble.
+// One call takes a tile of states at a time through all layers, and all steps, so that its activations stay in the
+// cache; for gradients they are computed again there. Every state is computed alike wherever it stands, and sums over
+// states are those of a member alone: a member has the same bits in any ensemble.
 
 #include <algorithm>
 #include <cstdint>
@@ -175,145 +175,296 @@ template <class T> struct Network {
 
     long inputs_of(long layer) const { return layer ? width : dimension; }
     long outputs_of(long layer) const { return layer < hidden ? width : outputs; }
-    const T* weights_of(long layer, long member) const { return weights[layer] + member * apart[layer]; }
-    const T* biases_of(long layer, long member) const { return biases[layer] + member * apart[hidden + 1 + layer]; }
-    // Where rows of a member, (E, N, K, columns), begin; of what is kept, also of which hidden layer.
-    long at(long member, long state, long each, long columns) const { return (member * states + state) * each * columns; }
-    long kept(long layer, long member, long state, long each, long wide) const {
-        return ((layer * members + member) * states + state) * each * wide;
+};
+
+// A member at work: its weights in whole vectors, and a tile of states between its layers.
+template <class T, class Activation> class Member {
+    const Network<T>& net;
+    const long K, d, W, O, D, H;  // tangents, dimension, width, outputs and dimension in whole vectors, hidden layers
+    std::vector<std::vector<T>> weights, biases, across, z, t, dweights, dbiases;
+    std::vector<T> h, g, out, dz, dt, dh, dg;
+
+  public:
+    Member(const Network<T>& net, bool gradients)
+        : net(net), K(net.tangents), d(net.dimension), W(padded<T>(net.width)), O(padded<T>(net.outputs)), D(padded<T>(d)), H(net.hidden),
+          weights(H + 1), biases(H + 1), across(H + 1), z(H), t(H), dweights(H + 1), dbiases(H + 1) {
+        const long wide = std::max({W, O, D}), rows = TILE * std::max(K, 1L);
+        h.resize(TILE * W), g.resize(TILE * K * W), out.resize(rows * wide);
+        for (long l = 0; l < H; l++) z[l].resize(TILE * W), t[l].resize(TILE * K * W);
+        if (gradients) dz.resize(TILE * wide), dt.resize(rows * wide), dh.resize(TILE * wide), dg.resize(rows * wide);
+        for (long l = 0; l <= H; l++) {
+            const long in = net.inputs_of(l), width = l < H ? W : O;
+            weights[l].resize(in * width), biases[l].resize(width);
+            if (gradients) across[l].resize(net.outputs_of(l) * (l ? W : D)), dweights[l].resize(in * width), dbiases[l].resize(width);
+        }
+    }
+
+    void become(long member) {
+        for (long l = 0; l <= H; l++) {
+            const long in = net.inputs_of(l), outs = net.outputs_of(l), width = l < H ? W : O;
+            const T* from = net.weights[l] + member * net.apart[l];
+            pad(in, from, outs, weights[l].data(), width);
+            pad(1, net.biases[l] + member * net.apart[H + 1 + l], outs, biases[l].data(), width);
+            if (across[l].empty()) continue;
+            transpose(in, outs, from, across[l].data(), l ? W : D);
+            std::fill(dweights[l].begin(), dweights[l].end(), T(0)), std::fill(dbiases[l].begin(), dbiases[l].end(), T(0));
+        }
+    }
+
+    // x (n, D), u (n, K, D) -> f (n, O), a = J u (n, K, O)
+    void evaluate(long n, const T* x, const T* u, T* f, T* a) {
+        for (long l = 0; l < H; l++) {
+            T *before = z[l].data(), *moved = t[l].data();
+            product(n, net.inputs_of(l), l ? h.data() : x, l ? W : d, 1, weights[l].data(), before, W);
+            product(n * K, net.inputs_of(l), l ? g.data() : u, l ? W : d, 1, weights[l].data(), moved, W);
+            for (long i = 0; i < n; i++)
+                for (long j = 0; j < W; j += LANES<T>) {
+                    const Vector<T> value = load(before + i * W + j) + load(biases[l].data() + j);
+                    store(before + i * W + j, value);
+                    if (!K) {
+                        store(h.data() + i * W + j, Activation::template value<T>(value));
+                        continue;
+                    }
+                    Vector<T> activated, slope, curvature;
+                    Activation::template at<T>(value, activated, slope, curvature);
+                    store(h.data() + i * W + j, activated);
+                    for (long k = i * K; k < (i + 1) * K; k++) store(g.data() + k * W + j, load(moved + k * W + j) * slope);
+                }
+        }
+        product(n, net.width, h.data(), W, 1, weights[H].data(), out.data(), O);
+        for (long i = 0; i < n; i++)
+            for (long o = 0; o < net.outputs; o++) f[i * net.outputs + o] = out[i * O + o] + biases[H][o];
+        product(n * K, net.width, g.data(), W, 1, weights[H].data(), out.data(), O);
+        cut(n * K, out.data(), O, a, net.outputs);
+    }
+
+    // After an evaluation at the same x and u: the gradients dx and du, of df and da; those of weights and biases are summed.
+    void pull_back(long n, const T* x, const T* u, const T* df, const T* da, T* dx, T* du) {
+        pad(n, df, net.outputs, dz.data(), O);
+        pad(n * K, da, net.outputs, dt.data(), O);
+        for (long l = H; l >= 0; l--) {  // dz and dt are those of layer l, and become those of the one before
+            const long width = l < H ? W : O;
+            for (long i = 0; i < n; i++)
+                for (long j = 0; j < width; j += LANES<T>) {
+                    T* sum = dbiases[l].data() + j;
+                    store(sum, load(sum) + load(dz.data() + i * width + j));
+                }
+            if (!l) break;
+            product(n, net.outputs_of(l), dz.data(), width, 1, across[l].data(), dh.data(), W);
+            product(n * K, net.outputs_of(l), dt.data(), width, 1, across[l].data(), dg.data(), W);
+            for (long i = 0; i < n; i++)
+                for (long j = 0; j < W; j += LANES<T>) {
+                    Vector<T> activated, slope, curvature, sum = {};
+                    Activation::template at<T>(load(z[l - 1].data() + i * W + j), activated, slope, curvature);
+                    store(h.data() + i * W + j, activated);
+                    for (long k = i * K; k < (i + 1) * K; k++) {
+                        const Vector<T> tangent = load(t[l - 1].data() + k * W + j), gradient = load(dg.data() + k * W + j);
+                        store(g.data() + k * W + j, tangent * slope);
+                        store(dg.data() + k * W + j, gradient * slope);
+                        sum += gradient * tangent;
+                    }
+                    store(dh.data() + i * W + j, load(dh.data() + i * W + j) * slope + sum * curvature);
+                }
+            product(net.width, n, h.data(), 1, W, dz.data(), dweights[l].data(), width, true);
+            product(net.width, n * K, g.data(), 1, W, dt.data(), dweights[l].data(), width, true);
+            std::swap(dz, dh), std::swap(dt, dg);
+        }
+        product(d, n, x, 1, d, dz.data(), dweights[0].data(), W, true);
+        product(d, n * K, u, 1, d, dt.data(), dweights[0].data(), W, true);
+        product(n, net.width, dz.data(), W, 1, across[0].data(), out.data(), D);
+        cut(n, out.data(), D, dx, d);
+        product(n * K, net.width, dt.data(), W, 1, across[0].data(), out.data(), D);
+        cut(n * K, out.data(), D, du, d);
+    }
+
+    // The gradients of its weights and biases, into those of all members.
+    void give(long member, T* const* to_weights, T* const* to_biases) const {
+        for (long l = 0; l <= H; l++) {
+            const long in = net.inputs_of(l), outs = net.outputs_of(l), width = l < H ? W : O;
+            cut(in, dweights[l].data(), width, to_weights[l] + member * in * outs, outs);
+            cut(1, dbiases[l].data(), width, to_biases[l] + member * outs, outs);
+        }
     }
 };
 
-// x (E, N, D), u (E, N, K, D) -> f (E, N, O), a = J u (E, N, K, O). What gradients need is kept: before the activations
-// the states, z, and their tangents, t, with shapes (H, E, N, W) and (H, E, N, K, W), W filled up to whole vectors.
-template <class T, class Activation>
-static void forward(const Network<T>& net, const T* x, const T* u, T* f, T* a, T* z, T* t) {
-    const long K = net.tangents, D = net.dimension, W = padded<T>(net.width), O = padded<T>(net.outputs), H = net.hidden;
-    std::vector<T> h(TILE * W), g(TILE * K * W), out(TILE * std::max(K, 1L) * O), p(z ? 0 : TILE * W), q(z ? 0 : TILE * K * W);
-    std::vector<std::vector<T>> weights(H + 1), biases(H);
+// x (E, N, D), u (E, N, K, D) -> f (E, N, O), a (E, N, K, O)
+template <class T, class Activation> static void push(const Network<T>& net, const T* x, const T* u, T* f, T* a) {
+    Member<T, Activation> member(net, false);
     for (long e = 0; e < net.members; e++) {
-        for (long l = 0; l <= H; l++) {
-            const long in = net.inputs_of(l), width = l < H ? W : O;
-            weights[l].resize(in * width);
-            pad(in, net.weights_of(l, e), net.outputs_of(l), weights[l].data(), width);
-            if (l < H) biases[l].resize(W), pad(1, net.biases_of(l, e), net.width, biases[l].data(), W);
-        }
-        const T* last = net.biases_of(H, e);
+        member.become(e);
         for (long begin = 0; begin < net.states; begin += TILE) {
-            const long n = std::min(TILE, net.states - begin);
-            for (long l = 0; l < H; l++) {
-                T* before = z ? z + net.kept(l, e, begin, 1, W) : p.data();
-                T* moved = t ? t + net.kept(l, e, begin, K, W) : q.data();
-                const T* w = weights[l].data();
-                if (l) {
-                    product(n, net.width, h.data(), W, 1, w, before, W);
-                    product(n * K, net.width, g.data(), W, 1, w, moved, W);
-                } else {
-                    product(n, D, x + net.at(e, begin, 1, D), D, 1, w, before, W);
-                    product(n * K, D, u + net.at(e, begin, K, D), D, 1, w, moved, W);
+            const long n = std::min(TILE, net.states - begin), at = e * net.states + begin, each = at * net.tangents;
+            member.evaluate(n, x + at * net.dimension, u + each * net.dimension, f + at * net.outputs, a + each * net.outputs);
+        }
+    }
+}
+template <class T, class Activation>
+static void pull(const Network<T>& net, const T* x, const T* u, const T* df, const T* da, T* dx, T* du, T* const* dweights, T* const* dbiases) {
+    Member<T, Activation> member(net, true);
+    std::vector<T> f(TILE * net.outputs), a(TILE * net.tangents * net.outputs);
+    for (long e = 0; e < net.members; e++) {
+        member.become(e);
+        for (long begin = 0; begin < net.states; begin += TILE) {
+            const long n = std::min(TILE, net.states - begin), at = e * net.states + begin, each = at * net.tangents, d = net.dimension, o = net.outputs;
+            member.evaluate(n, x + at * d, u + each * d, f.data(), a.data());
+            member.pull_back(n, x + at * d, u + each * d, df + at * o, da + each * o, dx + at * d, du + each * d);
+        }
+        member.give(e, dweights, dbiases);
+    }
+}
+
+// A Runge-Kutta method of S stages: stage i begins at w_i0 x + w_i1 k_1 + ..., k_j its slope there and what pulls in stage
+// j; row S is the end of the step. With tangents, which move alike, a row of a tile is a state followed by its tangents.
+template <class T> struct Method {
+    long samples, substeps, stages;
+    const T* weights;               // (*, S + 1, S + 1), `weighed` elements apart along members, states and intervals
+    const long* weighed;
+    const T* pulls;                 // (*, D), `pulled` elements apart along members, states and times; or none
+    const long* pulled;
+    const long* moments;            // of stages: how many times after the begin of the step
+};
+
+// x (E, N, D), u (E, N, K, D) -> the states (E, N, T, D) and tangents (E, N, T, K, D) at all samples. Where gradients are
+// to come, `begun` keeps what stages begin at: for members, tiles, steps and stages (TILE, (1 + K) D).
+template <class T, class Activation> class Rollout {
+    const Network<T>& net;
+    const Method<T>& method;
+    Member<T, Activation> member;
+    const long K, D, each, S, steps, tiles;  // `each`: the numbers of a state with its tangents
+    std::vector<T> x, u, f, a, state, slopes, stage, end, dslopes;
+
+    // A tile's rows in two: states and tangents.
+    void part(long n, const T* rows, std::vector<T>& states, std::vector<T>& tangents) const {
+        for (long i = 0; i < n; i++) {
+            std::copy_n(rows + i * each, D, states.data() + i * D);
+            std::copy_n(rows + i * each + D, K * D, tangents.data() + i * K * D);
+        }
+    }
+    void join(long n, const std::vector<T>& states, const std::vector<T>& tangents, T* rows) const {
+        for (long i = 0; i < n; i++) {
+            std::copy_n(states.data() + i * D, D, rows + i * each);
+            std::copy_n(tangents.data() + i * K * D, K * D, rows + i * each + D);
+        }
+    }
+    const T* weights(long e, long state, long sample) const {
+        return method.weights + e * method.weighed[0] + state * method.weighed[1] + sample * method.weighed[2];
+    }
+    const T* pull(long e, long state, long step, long stage) const {
+        return method.pulls + e * method.pulled[0] + state * method.pulled[1] + (2 * step + method.moments[stage]) * method.pulled[2];
+    }
+    T* kept(T* begun, long e, long begin, long step, long stage) const {
+        return begun + ((((e * tiles + begin / TILE) * steps) + step) * S + stage) * TILE * each;
+    }
+
+  public:
+    Rollout(const Network<T>& net, const Method<T>& method, bool gradients)
+        : net(net), method(method), member(net, gradients), K(net.tangents), D(net.dimension), each((1 + K) * D), S(method.stages),
+          steps((method.samples - 1) * method.substeps), tiles((net.states + TILE - 1) / TILE), x(TILE * D), u(TILE * K * D), f(TILE * D),
+          a(TILE * K * D), state(TILE * each), slopes(S * TILE * each), stage(TILE * each), end(TILE * each), dslopes(S * TILE * each) {}
+
+    void forward(const T* start, const T* tangents, T* states, T* moved, T* begun) {
+        for (long e = 0; e < net.members; e++) {
+            member.become(e);
+            for (long begin = 0; begin < net.states; begin += TILE) {
+                const long n = std::min(TILE, net.states - begin), at = e * net.states + begin;
+                std::copy_n(start + at * D, n * D, x.data());
+                std::copy_n(tangents + at * K * D, n * K * D, u.data());
+                join(n, x, u, state.data());
+                put(n, at, 0, states, moved);
+                for (long step = 0; step < steps; step++) {
+                    for (long s = 0; s <= S; s++) {
+                        T* to = s == S ? end.data() : begun ? kept(begun, e, begin, step, s) : stage.data();
+                        for (long i = 0; i < n; i++) {
+                            const T* w = weights(e, begin + i, step / method.substeps) + s * (S + 1);
+                            for (long c = i * each; c < (i + 1) * each; c++) {
+                                T sum = w[0] * state[c];
+                                for (long j = 0; j < s; j++) sum += w[1 + j] * slopes[j * TILE * each + c];
+                                to[c] = sum;
+                            }
+                        }
+                        if (s == S) break;
+                        part(n, to, x, u);
+                        member.evaluate(n, x.data(), u.data(), f.data(), a.data());
+                        if (method.pulls)
+                            for (long i = 0; i < n; i++)
+                                for (long c = 0; c < D; c++) f[i * D + c] += pull(e, begin + i, step, s)[c];
+                        join(n, f, a, slopes.data() + s * TILE * each);
+                    }
+                    std::swap(state, end);
+                    if ((step + 1) % method.substeps == 0) put(n, at, (step + 1) / method.substeps, states, moved);
                 }
-                for (long i = 0; i < n; i++)
-                    for (long j = 0; j < W; j += LANES<T>) {
-                        const Vector<T> value = load(before + i * W + j) + load(biases[l].data() + j);
-                        store(before + i * W + j, value);
-                        if (!K) {
-                            store(h.data() + i * W + j, Activation::template value<T>(value));
-                            continue;
-                        }
-                        Vector<T> activated, slope, curvature;
-                        Activation::template at<T>(value, activated, slope, curvature);
-                        store(h.data() + i * W + j, activated);
-                        for (long k = i * K; k < (i + 1) * K; k++)
-                            store(g.data() + k * W + j, load(moved + k * W + j) * slope);
-                    }
             }
-            T* to = f + net.at(e, begin, 1, net.outputs);
-            product(n, net.width, h.data(), W, 1, weights[H].data(), out.data(), O);
-            for (long i = 0; i < n; i++)
-                for (long o = 0; o < net.outputs; o++) to[i * net.outputs + o] = out[i * O + o] + last[o];
-            product(n * K, net.width, g.data(), W, 1, weights[H].data(), out.data(), O);
-            cut(n * K, out.data(), O, a + net.at(e, begin, K, net.outputs), net.outputs);
         }
     }
-}
 
-// The gradients of x and u, of weights and of biases (E, in, out), of those of f and a.
-template <class T, class Activation>
-static void backward(const Network<T>& net, const T* x, const T* u, const T* z, const T* t, const T* df, const T* da, T* dx, T* du,
-                     T* const* dweights, T* const* dbiases) {
-    const long K = net.tangents, D = padded<T>(net.dimension), W = padded<T>(net.width), O = padded<T>(net.outputs), H = net.hidden;
-    const long each = std::max(K, 1L);
-    const long wide = std::max(W, O);
-    std::vector<T> h(TILE * W), g(TILE * K * W), dh(TILE * wide), dg(TILE * K * wide), dz(TILE * wide), dt(TILE * K * wide);
-    std::vector<T> back(TILE * each * D);
-    std::vector<std::vector<T>> across(H + 1), weights(H + 1), biases(H + 1);
-    for (long e = 0; e < net.members; e++) {
-        for (long l = 0; l <= H; l++) {
-            const long in = net.inputs_of(l), out = net.outputs_of(l), above = l ? W : D, width = l < H ? W : O;
-            across[l].resize(out * above);
-            transpose(in, out, net.weights_of(l, e), across[l].data(), above);
-            weights[l].assign(in * width, 0), biases[l].assign(width, 0);
-        }
-        for (long begin = 0; begin < net.states; begin += TILE) {
-            const long n = std::min(TILE, net.states - begin);
-            pad(n, df + net.at(e, begin, 1, net.outputs), net.outputs, dz.data(), O);
-            pad(n * K, da + net.at(e, begin, K, net.outputs), net.outputs, dt.data(), O);
-            for (long i = 0; i < n; i++)
-                for (long j = 0; j < O; j++) biases[H][j] += dz[i * O + j];
-            for (long l = H; l > 0; l--) {  // dz and dt are those of layer l, and become those of the one before
-                const long out = net.outputs_of(l), width = l < H ? W : O;
-                product(n, out, dz.data(), width, 1, across[l].data(), dh.data(), W);
-                product(n * K, out, dt.data(), width, 1, across[l].data(), dg.data(), W);
-                const T* before = z + net.kept(l - 1, e, begin, 1, W);
-                const T* moved = t + net.kept(l - 1, e, begin, K, W);
-                for (long i = 0; i < n; i++)  // what that one gave, again
-                    for (long j = 0; j < W; j += LANES<T>) {
-                        Vector<T> activated, slope, curvature;
-                        Activation::template at<T>(load(before + i * W + j), activated, slope, curvature);
-                        store(h.data() + i * W + j, activated);
-                        store(dh.data() + i * W + j, load(dh.data() + i * W + j) * slope);
-                        Vector<T> sum = {};
-                        for (long k = i * K; k < (i + 1) * K; k++) {
-                            const Vector<T> tangent = load(moved + k * W + j), d = load(dg.data() + k * W + j);
-                            store(g.data() + k * W + j, tangent * slope);
-                            store(dg.data() + k * W + j, d * slope);
-                            sum += d * tangent;
-                        }
-                        store(dh.data() + i * W + j, load(dh.data() + i * W + j) + sum * curvature);
+    void backward(T* begun, const T* dstates, const T* dmoved, T* dstart, T* dtangents, T* const* dweights, T* const* dbiases) {
+        for (long e = 0; e < net.members; e++) {
+            member.become(e);
+            for (long begin = 0; begin < net.states; begin += TILE) {
+                const long n = std::min(TILE, net.states - begin), at = e * net.states + begin;
+                std::fill(state.begin(), state.end(), T(0));  // the gradient of the state
+                for (long step = steps - 1; step >= 0; step--) {
+                    if ((step + 1) % method.substeps == 0) add(n, at, (step + 1) / method.substeps, dstates, dmoved);
+                    spread(n, e, begin, step, S, state.data(), end.data(), true);
+                    for (long s = S - 1; s >= 0; s--) {
+                        part(n, kept(begun, e, begin, step, s), x, u);
+                        member.evaluate(n, x.data(), u.data(), f.data(), a.data());
+                        part(n, dslopes.data() + s * TILE * each, f, a);
+                        member.pull_back(n, x.data(), u.data(), f.data(), a.data(), x.data(), u.data());
+                        join(n, x, u, stage.data());
+                        spread(n, e, begin, step, s, stage.data(), end.data(), false);
                     }
-                product(net.width, n, h.data(), 1, W, dz.data(), weights[l].data(), width, true);
-                product(net.width, n * K, g.data(), 1, W, dt.data(), weights[l].data(), width, true);
-                std::swap(dz, dh), std::swap(dt, dg);
-                for (long i = 0; i < n; i++)
-                    for (long j = 0; j < W; j += LANES<T>) store(biases[l - 1].data() + j, load(biases[l - 1].data() + j) + load(dz.data() + i * W + j));
+                    std::swap(state, end);
+                }
+                add(n, at, 0, dstates, dmoved);
+                part(n, state.data(), x, u);
+                std::copy_n(x.data(), n * D, dstart + at * D);
+                std::copy_n(u.data(), n * K * D, dtangents + at * K * D);
             }
-            const long d = net.dimension;
-            product(d, n, x + net.at(e, begin, 1, d), 1, d, dz.data(), weights[0].data(), W, true);
-            product(d, n * K, u + net.at(e, begin, K, d), 1, d, dt.data(), weights[0].data(), W, true);
-            if (dx) {
-                product(n, net.width, dz.data(), W, 1, across[0].data(), back.data(), D);
-                cut(n, back.data(), D, dx + net.at(e, begin, 1, d), d);
-            }
-            if (du) {
-                product(n * K, net.width, dt.data(), W, 1, across[0].data(), back.data(), D);
-                cut(n * K, back.data(), D, du + net.at(e, begin, K, d), d);
-            }
-        }
-        for (long l = 0; l <= H; l++) {
-            const long in = net.inputs_of(l), out = net.outputs_of(l), width = l < H ? W : O;
-            cut(in, weights[l].data(), width, dweights[l] + e * in * out, out);
-            cut(1, biases[l].data(), width, dbiases[l] + e * out, out);
+            member.give(e, dweights, dbiases);
         }
     }
-}
 
-#define EXPORT(name, T, Activation)                                                                                                    \
-    extern "C" void forward_##name(const Network<T>* net, const T* x, const T* u, T* f, T* a, T* z, T* t) {                            \
-        forward<T, Activation>(*net, x, u, f, a, z, t);                                                                                \
-    }                                                                                                                                  \
-    extern "C" void backward_##name(const Network<T>* net, const T* x, const T* u, const T* z, const T* t, const T* df, const T* da,   \
-                                    T* dx, T* du, T* const* dweights, T* const* dbiases) {                                             \
-        backward<T, Activation>(*net, x, u, z, t, df, da, dx, du, dweights, dbiases);                                                  \
+  private:
+    void put(long n, long at, long sample, T* states, T* moved) const {
+        for (long i = 0; i < n; i++) {
+            std::copy_n(state.data() + i * each, D, states + ((at + i) * method.samples + sample) * D);
+            std::copy_n(state.data() + i * each + D, K * D, moved + ((at + i) * method.samples + sample) * K * D);
+        }
+    }
+    void add(long n, long at, long sample, const T* dstates, const T* dmoved) {
+        for (long i = 0; i < n; i++) {
+            for (long c = 0; c < D; c++) state[i * each + c] += dstates[((at + i) * method.samples + sample) * D + c];
+            for (long c = 0; c < K * D; c++) state[i * each + D + c] += dmoved[((at + i) * method.samples + sample) * K * D + c];
+        }
+    }
+    // The gradient of what a stage begins at, or of the end of the step (first), goes to those of x and of earlier slopes.
+    void spread(long n, long e, long begin, long step, long s, const T* gradient, T* dx, bool first) {
+        for (long i = 0; i < n; i++) {
+            const T* w = weights(e, begin + i, step / method.substeps) + s * (S + 1);
+            for (long c = i * each; c < (i + 1) * each; c++) {
+                dx[c] = (first ? T(0) : dx[c]) + w[0] * gradient[c];
+                for (long j = 0; j < s; j++) {
+                    T& slope = dslopes[j * TILE * each + c];
+                    slope = (first ? T(0) : slope) + w[1 + j] * gradient[c];
+                }
+            }
+        }
+    }
+};
+
+#define EXPORT(name, T, Activation)                                                                                                         \
+    extern "C" void push_##name(const Network<T>* net, const T* x, const T* u, T* f, T* a) { push<T, Activation>(*net, x, u, f, a); }       \
+    extern "C" void pull_##name(const Network<T>* net, const T* x, const T* u, const T* df, const T* da, T* dx, T* du, T* const* dweights,  \
+                                T* const* dbiases) {                                                                                        \
+        pull<T, Activation>(*net, x, u, df, da, dx, du, dweights, dbiases);                                                                 \
+    }                                                                                                                                       \
+    extern "C" void rollout_##name(const Network<T>* net, const Method<T>* method, const T* x, const T* u, T* states, T* moved, T* begun) { \
+        Rollout<T, Activation>(*net, *method, false).forward(x, u, states, moved, begun);                                                   \
+    }                                                                                                                                       \
+    extern "C" void return_##name(const Network<T>* net, const Method<T>* method, T* begun, const T* dstates, const T* dmoved, T* dx,       \
+                                  T* du, T* const* dweights, T* const* dbiases) {                                                           \
+        Rollout<T, Activation>(*net, *method, true).backward(begun, dstates, dmoved, dx, du, dweights, dbiases);                            \
     }
 EXPORT(silu_float32, float, Silu)
 EXPORT(silu_float64, double, Silu)
@@ -321,4 +472,4 @@ EXPORT(tanh_float32, float, Tanh)
 EXPORT(tanh_float64, double, Tanh)
 EXPORT(gelu_float32, float, Gelu)
 EXPORT(gelu_float64, double, Gelu)
-extern "C" long vector_bytes() { return BYTES; }
+extern "C" long tile() { return TILE; }

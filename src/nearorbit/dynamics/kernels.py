@@ -16,7 +16,8 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,29 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 ACTIVATIONS = ("silu", "tanh", "gelu")
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
-Plain = Callable[..., tuple[Tensor, ...]]  # (x, u or None, weights, biases) -> f, or f and J u, by operations of torch
+Plain = Callable[..., tuple[Tensor, ...]]  # the same of (x, u or None, weights, biases), by operations of torch
+
+
+@dataclass(frozen=True)
+class Perceptrons:
+    """An ensemble of perceptrons.
+
+    Arguments:
+        activation: The name of the activation.
+        weights: Those of each layer, with shape (E, in, out).
+        biases: Likewise, with shape (E, 1, out).
+        plain: Their evaluation by operations of torch, (x, u or None, weights, biases) -> what :func:`push` returns.
+    """
+
+    activation: str
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+    plain: Plain
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """All weights, then all biases."""
+        return [*self.weights, *self.biases]
 
 
 @cache
@@ -66,59 +89,91 @@ def _compile(compiler: str, path: Path) -> None:
         made.replace(path)
 
 
-def usable(activation: str, x: Tensor) -> bool:
-    """Tell whether the kernels may evaluate perceptrons at states."""
+def usable(net: Perceptrons, x: Tensor, *fixed: Tensor | float) -> bool:
+    """Tell whether the kernels may evaluate perceptrons at states, with other numbers that have no gradients."""
     return (
-        x.device.type == "cpu"
+        not torch.jit.is_tracing()
+        and x.device.type == "cpu"
         and x.dtype in NAMES
-        and activation in ACTIVATIONS
+        and x.dtype == net.weights[0].dtype
+        and net.activation in ACTIVATIONS
         and x.numel() > 0
+        and not any(isinstance(other, Tensor) and other.requires_grad for other in fixed)
         and torch.get_num_threads() == 1
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
         and torch._C._functorch.maybe_current_level() is None  # no transform of torch.func
         and library() is not None
     )
 
 
-def push(
-    activation: str, x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor], plain: Plain
-) -> tuple[Tensor, ...]:
+def push(net: Perceptrons, x: Tensor, u: Tensor | None) -> tuple[Tensor, ...]:
     """Evaluate perceptrons, and push tangents through them if there are any.
 
     Arguments:
-        activation: The name of the activation.
+        net: The perceptrons.
         x: States, with shape (E, N, D).
         u: Tangents, with shape (E, N, K, D), or None.
-        weights: Those of each layer, with shape (E, in, out).
-        biases: Likewise, with shape (E, 1, out).
-        plain: The same by operations of torch, for gradients of gradients.
 
     Returns:
         f(x) with shape (E, N, O); and with tangents J(x) u, with shape (E, N, K, O).
     """
-    tensors = (x, *([] if u is None else [u]), *weights, *biases)
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        return _Push.apply(activation, plain, len(weights), x, u, *weights, *biases)
-    return _forward(activation, x.contiguous(), None if u is None else u.contiguous(), weights, biases, keep=False)[0]
+    return _Call.of(_Push(net), x, u)
+
+
+def rollout(
+    net: Perceptrons,
+    x: Tensor,
+    u: Tensor | None,
+    *,
+    weights: Tensor,
+    substeps: int,
+    pulls: tuple[Tensor, Sequence[int]] | None,
+    plain: Plain,
+) -> tuple[Tensor, ...]:
+    r"""Integrate perceptrons by a Runge-Kutta method, with tangents if there are any.
+
+    Stage i of a step begins at :math:`w_{i0} x + \sum_{j < i} w_{i,j+1} k_j`, and the step ends there for i = S.
+
+    Arguments:
+        net: The perceptrons, with as many outputs as components.
+        x: States, with shape (E, N, D).
+        u: Tangents, with shape (E, N, K, D), or None.
+        weights: The weights w of the steps of each interval between two samples, with shape (E, N, T - 1, S + 1, S + 1)
+            or one that is expanded to it.
+        substeps: How many steps are made in an interval.
+        pulls: What is added to the slopes, with shape (E, N, 2 steps + 1, D), and how many of them after the begin of
+            the step the stages are; or None.
+        plain: The same by operations of torch, (x, u or None, weights, biases) -> what this returns.
+
+    Returns:
+        The states with shape (E, N, T, D); and with tangents these, with shape (E, N, T, K, D).
+    """
+    return _Call.of(_Rollout(replace(net, plain=plain), weights, substeps, pulls), x, u)
 
 
 class _Network(ctypes.Structure):
     """The structure of that name in the source."""
 
     _fields_ = [
-        *(
-            (name, ctypes.c_long)
-            for name in ["members", "states", "tangents", "dimension", "width", "hidden", "outputs"]
-        ),
+        *((name, ctypes.c_long) for name in ("members", "states", "tangents", "dimension")),
+        *((name, ctypes.c_long) for name in ("width", "hidden", "outputs")),
         *((name, ctypes.c_void_p) for name in ("weights", "biases", "apart")),
     ]
 
 
+class _Method(ctypes.Structure):
+    """The structure of that name in the source."""
+
+    _fields_ = [
+        *((name, ctypes.c_long) for name in ("samples", "substeps", "stages")),
+        *((name, ctypes.c_void_p) for name in ("weights", "weighed", "pulls", "pulled", "moments")),
+    ]
+
+
 @cache
-def _function(name: str) -> Any:
-    function = getattr(library(), name)
-    function.argtypes, function.restype = [ctypes.c_void_p] * (7 if name.startswith("forward") else 11), None
+def _function(kind: str, activation: str, dtype: torch.dtype) -> Any:
+    function = getattr(library(), f"{kind}_{activation}_{NAMES[dtype]}")
+    function.restype = None
     return function
 
 
@@ -126,79 +181,141 @@ def _pointers(tensors: Sequence[Tensor]) -> Any:
     return (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
 
 
-def _pointer(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 
-def _network(x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> tuple[Any, ...]:
-    """Describe perceptrons to a kernel; returns the structure, and what it points to and has to live as long."""
-    held = _pointers(weights), _pointers(biases), (ctypes.c_long * (2 * len(weights)))(
-        *(tensor.stride(0) for tensor in (*weights, *biases))
-    )  # fmt: skip
-    (members, states, dimension), tangents = x.shape, 0 if u is None else u.shape[2]
-    sizes = members, states, tangents, dimension, weights[0].shape[2], len(weights) - 1, weights[-1].shape[2]
-    return _Network(*sizes, *(ctypes.addressof(array) for array in held)), held
+def _longs(numbers: Sequence[int]) -> Any:
+    return (ctypes.c_long * len(numbers))(*numbers)
 
 
-def _forward(
-    activation: str, x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor], *, keep: bool
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Evaluate perceptrons; returns what comes of it, and what gradients need."""
-    network, held = _network(x, u, weights, biases)
-    (members, states, _), outputs = x.shape, weights[-1].shape[2]
-    f = x.new_empty(members, states, outputs)
-    a = None if u is None else x.new_empty(members, states, u.shape[2], outputs)
-    z = t = None
-    if keep:
-        lanes = library().vector_bytes() // x.element_size()  # type: ignore[union-attr]
-        width = -(-network.width // lanes) * lanes
-        z = x.new_empty(network.hidden, members, states, width)
-        t = None if u is None else x.new_empty(network.hidden, members, states, u.shape[2], width)
-    pointers = (_pointer(tensor) for tensor in (x, u, f, a, z, t))
-    _function(f"forward_{activation}_{NAMES[x.dtype]}")(ctypes.byref(network), *pointers)
-    del held
-    return tuple(v for v in (f, a) if v is not None), tuple(v for v in (z, t) if v is not None)
+class _Push:
+    """An evaluation, as :class:`_Call` makes it."""
+
+    kinds = "push", "pull"
+
+    def __init__(self, net: Perceptrons):
+        self.net = net
+
+    def structures(self, x: Tensor, u: Tensor | None) -> list[Any]:
+        """What is to be done, for a kernel; and what that points to."""
+        weights, biases = self.net.weights, self.net.biases
+        tangents = 0 if u is None else u.shape[2]
+        sizes = *x.shape[:2], tangents, x.shape[2], weights[0].shape[2], len(weights) - 1, weights[-1].shape[2]
+        held = _pointers(weights), _pointers(biases), _longs([p.stride(0) for p in (*weights, *biases)])
+        return [_Network(*sizes, *map(ctypes.addressof, held)), *held]
+
+    def made(self, x: Tensor, u: Tensor | None) -> list[Tensor | None]:
+        """Where the results go."""
+        outputs = self.net.weights[-1].shape[2]
+        return [x.new_empty(*t.shape[:-1], outputs) if t is not None else None for t in (x, u)]
+
+    def given(self, x: Tensor, u: Tensor | None, kept: Tensor | None) -> list[Tensor | None]:
+        """What gradients are computed from."""
+        return [x, u]
+
+    def keeps(self, x: Tensor, u: Tensor | None) -> list[Tensor]:
+        """Where a kernel keeps what gradients are computed from, if they are to be."""
+        return []
 
 
-class _Push(torch.autograd.Function):
-    """The evaluation with its gradients."""
+class _Rollout(_Push):
+    """A rollout, as :class:`_Call` makes it."""
 
-    @staticmethod
-    def forward(
-        ctx: Any, activation: str, plain: Plain, layers: int, x: Tensor, u: Tensor | None, *parameters: Tensor
-    ) -> tuple[Tensor, ...]:
-        weights, biases = parameters[:layers], parameters[layers:]
+    kinds = "rollout", "return"
+
+    def __init__(self, net: Perceptrons, weights: Tensor, substeps: int, pulls: tuple[Tensor, Sequence[int]] | None):
+        super().__init__(net)
+        assert weights.stride()[-2:] == (weights.shape[-1], 1)
+        self.weights, self.substeps, self.pulls = weights, substeps, pulls
+        self.samples, self.stages = weights.shape[2] + 1, weights.shape[3] - 1
+
+    def structures(self, x: Tensor, u: Tensor | None) -> list[Any]:
+        network, *held = super().structures(x, u)
+        pulls, moments = self.pulls or (None, [0])
+        more = _longs(self.weights.stride()[:3]), _longs([0] if pulls is None else pulls.stride()[:3]), _longs(moments)
+        (weighed, pulled, moment) = map(ctypes.addressof, more)
+        sizes = self.samples, self.substeps, self.stages
+        method = _Method(*sizes, self.weights.data_ptr(), weighed, _pointer(pulls), pulled, moment)
+        return [network, method, *held, *more]
+
+    def made(self, x: Tensor, u: Tensor | None) -> list[Tensor | None]:
+        return [x.new_empty(*t.shape[:2], self.samples, *t.shape[2:]) if t is not None else None for t in (x, u)]
+
+    def given(self, x: Tensor, u: Tensor | None, kept: Tensor | None) -> list[Tensor | None]:
+        return [kept]
+
+    def keeps(self, x: Tensor, u: Tensor | None) -> list[Tensor]:
+        tile = library().tile()  # type: ignore[union-attr]
+        rows = -(-x.shape[1] // tile) * tile * (1 + (0 if u is None else u.shape[2]))
+        steps = (self.samples - 1) * self.substeps
+        return [x.new_empty(x.shape[0] * steps * self.stages * rows * x.shape[2])]
+
+
+class _Call(torch.autograd.Function):
+    """A call of a kernel, with gradients if they are to be had."""
+
+    @classmethod
+    def of(cls, call: _Push, x: Tensor, u: Tensor | None) -> tuple[Tensor, ...]:
+        """Make a call at states (E, N, D) and tangents (E, N, K, D), if there are any."""
+        parameters = call.net.parameters
+        wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (x, u, *parameters) if t is not None)
         x, u = x.contiguous(), None if u is None else u.contiguous()
-        made, kept = _forward(activation, x, u, weights, biases, keep=True)
-        ctx.activation, ctx.plain, ctx.layers = activation, plain, layers
-        ctx.save_for_backward(x, u, *kept, *parameters)
-        return made
+        made = cls.apply(call, x, u, *parameters) if wanted else _run(call, x, u, [])
+        return tuple(tensor for tensor in made if tensor is not None)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Any, ...]:
-        (x, u, *others), layers = ctx.saved_tensors, ctx.layers
-        z, *others = others
-        t, parameters = (None, others) if u is None else (others[0], others[1:])
-        weights, biases = parameters[:layers], parameters[layers:]
+    def forward(ctx: Any, call: _Push, x: Tensor, u: Tensor | None, *parameters: Tensor) -> tuple[Tensor | None, ...]:
+        kept = call.keeps(x, u)
+        made = _run(call, x, u, kept)
+        ctx.call = call
+        ctx.save_for_backward(x, u, *kept, *parameters)
+        return tuple(made)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
+        call, layers = ctx.call, len(ctx.call.net.weights)
+        (x, u), kept, parameters = _split(ctx.saved_tensors, 2 * layers)
         if torch.is_grad_enabled():  # whose graph is asked for
-            return None, None, None, *_by_torch(ctx.plain, x, u, weights, biases, gradients, ctx.needs_input_grad[3:])
-        df, da = (*(gradient.contiguous() for gradient in gradients), None)[:2]
-        dx = torch.empty_like(x) if ctx.needs_input_grad[3] else None
-        du = torch.empty_like(u) if u is not None and ctx.needs_input_grad[4] else None
+            return None, *_by_torch(call.net.plain, x, u, parameters, gradients, ctx.needs_input_grad[1:])
+        df, da = (None if gradient is None else gradient.contiguous() for gradient in gradients)
+        dx, du = (None if t is None else torch.empty_like(t) for t in (x, u))
         made = [parameter.new_empty(parameter.shape) for parameter in parameters]
-        network, held = _network(x, u, weights, biases)
-        pointers = (_pointer(tensor) for tensor in (x, u, z, t, df, da, dx, du))
-        function = _function(f"backward_{ctx.activation}_{NAMES[x.dtype]}")
-        function(ctypes.byref(network), *pointers, _pointers(made[:layers]), _pointers(made[layers:]))
-        del held
-        return None, None, None, dx, du, *made
+        structures = call.structures(x, u)
+        passed = (*call.given(x, u, *kept or [None]), df, da, dx, du)
+        _function(call.kinds[1], call.net.activation, x.dtype)(
+            *_passed(structures), *map(_pointer, passed), _pointers(made[:layers]), _pointers(made[layers:])
+        )
+        return None, dx, du, *made
+
+
+def _run(call: _Push, x: Tensor, u: Tensor | None, kept: Sequence[Tensor]) -> list[Tensor | None]:
+    made, structures = call.made(x, u), call.structures(x, u)
+    room = [None] if isinstance(call, _Rollout) and not kept else kept
+    _function(call.kinds[0], call.net.activation, x.dtype)(*_passed(structures), *map(_pointer, (x, u, *made, *room)))
+    return made
+
+
+def _passed(structures: Sequence[Any]) -> Iterator[Any]:
+    return (ctypes.byref(one) for one in structures if isinstance(one, ctypes.Structure))
+
+
+def _split(saved: Sequence[Any], parameters: int) -> tuple[Any, Any, Any]:
+    return saved[:2], saved[2:-parameters], saved[-parameters:]
 
 
 def _by_torch(
-    plain: Plain, x: Tensor, u: Tensor | None, weights: Any, biases: Any, gradients: Any, wanted: Sequence[bool]
+    plain: Plain,
+    x: Tensor,
+    u: Tensor | None,
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    wanted: Sequence[bool],
 ) -> tuple[Tensor | None, ...]:
     """Compute the gradients that are wanted so that they have gradients themselves."""
-    inputs = (x, u, *weights, *biases)
-    some = [tensor for tensor, needed in zip(inputs, wanted, strict=True) if needed]
-    found = iter(torch.autograd.grad(plain(x, u, weights, biases), some, gradients, create_graph=True))
+    layers = len(parameters) // 2
+    some = [t for t, needed in zip((x, u, *parameters), wanted, strict=True) if needed and t is not None]
+    made = plain(x, u, parameters[:layers], parameters[layers:])
+    given = [gradient for gradient in gradients if gradient is not None]
+    found = iter(torch.autograd.grad(made, some, given, create_graph=True, materialize_grads=True))
     return tuple(next(found) if needed else None for needed in wanted)

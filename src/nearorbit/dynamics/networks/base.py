@@ -206,10 +206,13 @@ class NeuralField(Ensemble):
         missing = -h.shape[1] % self._rows
         return nn.functional.pad(h, (0, 0, 0, missing)) if missing else h
 
-    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+    def _parameters_of_layers(self) -> list[list[Tensor]]:
         # Indexing a ParameterList costs as much as a product of small matrices.
-        biases, weights = (cast("dict[str, Tensor]", p._parameters) for p in (self.biases, self.weights))
-        return list(zip(biases.values(), weights.values(), strict=True))
+        return [list(cast("dict[str, Tensor]", p._parameters).values()) for p in (self.weights, self.biases)]
+
+    def _layers(self) -> list[tuple[Tensor, Tensor]]:
+        weights, biases = self._parameters_of_layers()
+        return list(zip(biases, weights, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Evaluate each member at its own states; see :class:`Field`.
@@ -220,7 +223,8 @@ class NeuralField(Ensemble):
         Returns:
             Derivatives in model time, with shape (E, *, D).
         """
-        return self._push(x.reshape(self.members, -1, self.dimension), None)[0].view(*x.shape[:-1], -1)
+        (f,) = self._push(x.reshape(self.members, -1, self.dimension), None)
+        return f.view(*x.shape[:-1], f.shape[-1])
 
     def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate each member and push tangents forward through its layers; see :class:`Field`.
@@ -234,14 +238,19 @@ class NeuralField(Ensemble):
         """
         states = x.reshape(self.members, -1, self.dimension)
         f, action = self._push(states, v.reshape(*states.shape[:2], *v.shape[-2:]))
-        return f.view(*x.shape[:-1], -1), action.view(*v.shape[:-1], -1)
+        return f.view(*x.shape[:-1], f.shape[-1]), action.view(*v.shape[:-1], f.shape[-1])
+
+    @property
+    def perceptrons(self) -> kernels.Perceptrons | None:
+        """What the kernels evaluate; None if it is something else."""
+        weights, biases = self._parameters_of_layers()
+        return kernels.Perceptrons(self._name, weights, biases, self._plain)
 
     def _push(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, ...]:
         """Evaluate members at states (E, N, D), and push tangents (E, N, K, D) if there are any."""
-        biases, weights = (list(cast("dict[str, Tensor]", p._parameters).values()) for p in (self.biases, self.weights))
-        if kernels.usable(self._name, x):
-            return kernels.push(self._name, x, u, weights, biases, self._plain)
-        return self._plain(x, u, weights, biases)
+        if (net := self.perceptrons) is not None and kernels.usable(net, x):
+            return kernels.push(net, x, u)
+        return self._plain(x, u, *self._parameters_of_layers())
 
     def _plain(
         self, x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor]

@@ -14,32 +14,26 @@ from nearorbit.dynamics.networks.base import Layers, NeuralField
 class ResidualField(NeuralField):
     """Networks whose hidden layers after the first are added to what they see; for the arguments see its base."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Evaluate each member at its own states; see :class:`nearorbit.dynamics.fields.Field`."""
-        h = self._aligned(x)
-        (b, w), *hidden, last = self._layers()
-        (h,) = self._activation(torch.baddbmm(b, h, w), 0)
-        for b, w in hidden:
-            h = h + self._activation(torch.baddbmm(b, h, w), 0)[0]
-        return self._output(last, h, x.shape)
+    perceptrons = None  # kernels know no residual layers
 
-    def push_forward(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Push tangents forward through the layers; see :class:`nearorbit.dynamics.fields.Field`."""
-        h, tangents = self._aligned(x), v.shape[-2]
-        u = v.reshape(self.members, -1, self.dimension)
-        states = u.shape[1] // tangents
+    def _plain(
+        self, x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        h, states, shape = self._aligned(x), x.shape[1], (0,) if u is None else (*u.shape[:3], -1)
+        (first, *hidden, (b, w)), moved = zip(biases, weights, strict=True), u
 
-        def through(layer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            value, slope = self._activation(torch.baddbmm(layer[0], h, layer[1]), 1)
-            moved = torch.bmm(u, layer[1]).view(self.members, states, tangents, -1)
-            return value, (moved * slope[:, :states].unsqueeze(2)).flatten(1, 2)
+        def through(layer: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor | None]:
+            value, *slope = self._activation(torch.baddbmm(layer[0], h, layer[1]), int(moved is not None))
+            if moved is None:
+                return value, None
+            return value, torch.bmm(moved.flatten(1, 2), layer[1]).view(shape) * slope[0][:, :states].unsqueeze(2)
 
-        first, *hidden, last = self._layers()
-        h, u = through(first)
+        h, moved = through(first)
         for layer in hidden:
-            value, moved = through(layer)
-            h, u = h + value, u + moved
-        return self._output(last, h, x.shape), torch.bmm(u, last[1]).view(v.shape)
+            value, further = through(layer)
+            h, moved = h + value, None if moved is None or further is None else moved + further
+        f = torch.baddbmm(b, h, w)[:, :states]
+        return (f,) if moved is None else (f, torch.bmm(moved.flatten(1, 2), w).view(shape))
 
     def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Push them by automatic differentiation; see :class:`nearorbit.dynamics.fields.TwiceDifferentiable`."""
