@@ -2,9 +2,22 @@
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nearorbit.dynamics import kernels
+
 
 class Capturable(TorchDispatchMode):
-    """Refuse what a CUDA graph cannot hold: values for the host, shapes that depend on them, new constants."""
+    """Refuse what a CUDA graph cannot hold: values for the host, shapes that depend on them, new constants.
+
+    As on a GPU, there are no kernels.
+    """
+
+    def __enter__(self):
+        self._library, kernels.library = kernels.library, lambda: None
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        kernels.library = self._library
+        return super().__exit__(*error)
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         name = operation.overloadpacket.__name__

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from nearorbit.dynamics import kernels
+from nearorbit.dynamics import flow, kernels
+from nearorbit.dynamics.drive import Drive
 from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.training.optimizer import flatten, gradient
 
@@ -30,7 +31,8 @@ def plain(monkeypatch):
 
     def evaluate(function):
         with monkeypatch.context() as patch:
-            patch.setattr(kernels, "usable", lambda *_: False)
+            for module in (kernels, flow):
+                patch.setattr(module, "usable", lambda *_: False)
             return function()
 
     return evaluate
@@ -40,10 +42,14 @@ def draw(*shape, dtype=torch.float64, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-def everything(field, x, u):
-    """What is evaluated, and its gradients: of states, tangents, weights and biases."""
+def evaluated(field, x, u):
+    return (field(x),) if u is None else field.push_forward(x, u)
+
+
+def everything(field, x, u, function=evaluated):
+    """What is computed, and its gradients: of states, tangents, weights and biases."""
     x, u = x.clone().requires_grad_(), None if u is None else u.clone().requires_grad_()
-    made = (field(x),) if u is None else field.push_forward(x, u)
+    made = function(field, x, u)
     loss = sum((a + a.square()).sum() for a in made)
     inputs = [x, *([] if u is None else [u]), *field.parameters()]
     return [*made, *torch.autograd.grad(loss, inputs)]
@@ -69,6 +75,59 @@ def test_kernels_give_what_torch_gives(activation, dtype, tangents, plain):
             assert (mine - theirs).abs().max() <= PRECISE[dtype] * theirs.abs().max().clamp(min=1e-3)
 
 
+SAMPLES = 5
+CLOCKS = {  # of states (2, 35, 3): for all of them, for each member, or for each state
+    "one": 0.1 * torch.arange(SAMPLES).double(),
+    "members": torch.tensor([[[0.1]], [[0.2]]]).double() * torch.arange(SAMPLES),
+    "states": 0.1 * (1 + draw(2, 35, SAMPLES, seed=4).square()).cumsum(-1),
+}
+
+
+def rolled(clock, substeps, order, drive=None):
+    """A function of a field, states and tangents: the rollout."""
+
+    def roll(field, x, u):
+        times = CLOCKS[clock].to(x.dtype)
+        if u is None:
+            return (flow.rollout(field, x, times, substeps=substeps, order=order, drive=drive),)
+        return flow.tangent_rollout(field, x, times, tangents=u, substeps=substeps, order=order)
+
+    return roll
+
+
+@pytest.mark.parametrize("dtype", PRECISE)
+@pytest.mark.parametrize("tangents", [0, 2])
+@pytest.mark.parametrize(("clock", "substeps", "order"), [("one", 1, 8), ("members", 3, 4), ("states", 2, 4)])
+def test_rollouts_by_kernels_are_those_of_torch(clock, substeps, order, tangents, dtype, plain):
+    field = NeuralField(3, [0, 1], width=24).to(dtype)
+    x, u = draw(2, 35, 3, dtype=dtype), draw(2, 35, tangents, 3, dtype=dtype, seed=1) if tangents else None
+    function = rolled(clock, substeps, order)
+    by_kernels = everything(field, x, u, function)
+    for mine, theirs in zip(by_kernels, plain(lambda: everything(field, x, u, function)), strict=True):
+        assert mine.shape == theirs.shape
+        assert (mine - theirs).abs().max() <= 10 * PRECISE[dtype] * theirs.abs().max().clamp(min=1e-3)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 200.0])
+def test_coupled_rollouts_by_kernels_are_those_of_torch(strength, plain):
+    field, x = NeuralField(3, [0, 1], width=24).double(), draw(2, 35, 3)
+    orbit = draw(2, 1, 2 * 2 * (SAMPLES - 1) + 1, 3, seed=2)
+    function = rolled("members", 2, 4, Drive(orbit, torch.tensor(strength).double()))
+    by_kernels = everything(field, x, None, function)
+    for mine, theirs in zip(by_kernels, plain(lambda: everything(field, x, None, function)), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_states_of_any_shape_are_rolled_out(plain):
+    field = NeuralField(3, [0, 1], width=8, depth=1).double().requires_grad_(False)
+    x, times = draw(2, 4, 5, 3), torch.tensor([0.0, 0.1, 0.3]).double().view(1, 1, 1, 3)
+    for roll in (flow.rollout, lambda *given: flow.tangent_rollout(*given)[1]):
+        mine, theirs = roll(field, x, times), plain(lambda: roll(field, x, times))  # noqa: B023
+        assert mine.shape == theirs.shape
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(flow.rollout(field, x[0, 0].expand(2, 5, 3), times[0, 0, 0, :1])[..., 0, :][0], x[0, 0])
+
+
 @pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
 def test_activations_are_right_to_rounding_far_out(activation, plain):
     field = NeuralField(1, [0], width=1, depth=1, activation=activation).double().requires_grad_(False)
@@ -89,8 +148,9 @@ def test_members_have_the_bits_of_their_seeds_alone_in_any_batch():
     for member, seed in enumerate(seeds):
         alone = NeuralField(3, [seed]).float()
         flatten(alone)
-        both = zip(everything(field, x, u), everything(alone, x[[member]], u[[member]]), strict=True)
-        assert all(torch.equal(whole[[member]], part) for whole, part in both)
+        for function in (evaluated, rolled("one", 2, 4)):
+            mine, own = everything(field, x, u, function), everything(alone, x[[member]], u[[member]], function)
+            assert all(torch.equal(whole[[member]], part) for whole, part in zip(mine, own, strict=True))
     some = field.push_forward(x[:, 7:20], u[:, 7:20])
     assert all(torch.equal(a[:, 7:20], b) for a, b in zip(field.push_forward(x, u), some, strict=True))
     assert torch.equal(field(x), field.push_forward(x, u)[0])
@@ -104,8 +164,17 @@ def test_gradients_of_gradients_and_transforms_are_those_of_torch(plain):
         (first,) = torch.autograd.grad(field.push_forward(x, u)[1].square().sum(), x, create_graph=True)
         return torch.autograd.grad(first.square().sum(), [x, *field.parameters()], materialize_grads=True)
 
-    for mine, theirs in zip(second(), plain(second), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+    def second_along():
+        orbit = Drive(draw(2, 1, 5, 2, seed=3), 2.0)
+        loss = flow.rollout(field, x, times, drive=orbit).square().sum()
+        loss = loss + flow.tangent_rollout(field, x, times, tangents=u)[1].square().sum()
+        (first,) = torch.autograd.grad(loss, x, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), [x, *field.parameters()], materialize_grads=True)
+
+    times = torch.tensor([0.0, 0.2, 0.3]).double()
+    for function in (second, second_along):
+        for mine, theirs in zip(function(), plain(function), strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
     _, action = torch.func.jvp(field, (x.detach(),), (u[..., 0, :],))
     torch.testing.assert_close(action, field.push_forward(x, u)[1][..., 0, :])
     assert gradient(field(x).sum(), field).isfinite().all()
