@@ -1,12 +1,17 @@
-"""The regime of the question: 2048 segments of one step, 30 neighbors, three layers of 64; steps plain and compiled."""
+"""The regime of the question: 2048 segments of one step, 30 neighbors, three layers of 64.
+
+A step is made by kernels, by operations of torch, or of these compiled (``torch.compile``), as of second order it is.
+"""
 
 from functools import cache, partial
+from unittest import mock
 
 import peers
 import pytest
 import torch
 from test_steps import WEIGHT, against_floor, batch, check, field, numpy_batch, ours, row, torch_peer, untrained
 
+from nearorbit.dynamics import kernels
 from nearorbit.study.catalogue import build
 
 SETTINGS = {
@@ -21,33 +26,47 @@ def segments():
     return batch(size=2048, segment=1, neighbors=30)
 
 
-def step(name, net, data, *, compile):
+def step(name, net, data, way):
     """A step of a method, from the batch to the gradient."""
     method = build("methods", name, SETTINGS[name])
-    if not compile:
+    if way == "kernels":
         return ours(method, net, data)
 
     class Compiled:
         loss = staticmethod(torch.compile(method.loss, dynamic=False))
 
-    return ours(Compiled, net, data)
+    made = ours(Compiled if way == "compiled" else method, net, data)
+
+    def by_torch():
+        with mock.patch.object(kernels, "library", lambda: None):
+            return made()
+
+    return by_torch
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-def test_compiled_against_plain(compare, name):
+@pytest.mark.parametrize(
+    ("name", "way", "bar"),
+    [
+        ("baseline", "kernels", 1.3),
+        ("neighborhood", "kernels", 2),
+        ("baseline", "compiled", 1),
+        ("neighborhood", "compiled", 1.3),
+        ("neighborhood, order 2", "compiled", 1.3),
+    ],
+)
+def test_against_operations_of_torch(compare, name, way, bar):
     data, net = segments(), field(width=64)
-    plain, compiled = (step(name, net, data, compile=c) for c in (False, True))
-    check(compiled, plain)
-    compare(f"2048 x 1, {name}: compiled, and plain", compiled, plain, bar=1.3)
+    mine, plain = (step(name, net, data, which) for which in (way, "torch"))
+    check(mine, plain)
+    compare(f"2048 x 1, {name}: {way}, and torch", mine, plain, bar=bar)
 
 
+@pytest.mark.parametrize("way", ["kernels", "torch", "compiled"])
 @pytest.mark.parametrize(("name", "bar"), [("baseline", 1.8), ("neighborhood", 2.2)])
-def test_distance_to_the_arithmetic_floor(report, name, bar):
+def test_distance_to_the_arithmetic_floor(report, name, bar, way):
     data, net = segments(), field(width=64)
-    for way in ("plain", "compiled"):
-        mine = step(name, net, data, compile=way == "compiled")
-        own, floor = against_floor(mine, net, data, tangents=3 * (name != "baseline"))
-        report(f"2048 x 1, {name}, {way}: floor ({own / floor:.1f} times it)", own, floor, floor / own, 1 / bar)
+    own, floor = against_floor(step(name, net, data, way), net, data, tangents=3 * (name != "baseline"))
+    report(f"2048 x 1, {name}, {way}: floor ({own / floor:.1f} times it)", own, floor, floor / own, 1 / bar)
 
 
 @pytest.mark.parametrize(
@@ -63,20 +82,20 @@ def test_against_jax(compare, request, name, peer, bar, tolerance):
     data = segments()
     theirs = lambda net: peers.jax_gradient(peer, peers.jax_parameters(net), *numpy_batch(data), WEIGHT)  # noqa: E731
     first = theirs(untrained(width=64))
-    check(step(name, untrained(width=64), data, compile=False), lambda: row(first()[1]), tolerance)
+    check(step(name, untrained(width=64), data, "kernels"), lambda: row(first()[1]), tolerance)
     net = field(width=64)
-    mine = step(name, net, data, compile=True)
-    compare(f"2048 x 1, compiled: {request.node.callspec.id}", mine, theirs(net), bar=bar, rounds=3)
+    mine = step(name, net, data, "compiled" if "order 2" in name else "kernels")
+    compare(f"2048 x 1: {request.node.callspec.id}", mine, theirs(net), bar=bar, rounds=3)
 
 
 def test_against_torchdiffeq(compare):
     data = segments()
 
-    def pair(net, compile):
+    def pair(net):
         peer = torch_peer(loss, net, data.times[0, 0], data.states[0], data["neighbors"][0], WEIGHT)
-        return step("neighborhood", net, data, compile=compile), peer
+        return step("neighborhood", net, data, "kernels"), peer
 
     loss = peers.neighborhood_per_neighbor
-    check(*pair(untrained(width=64), compile=False))
-    mine, peer = pair(field(width=64), compile=True)
-    compare("2048 x 1, compiled: torchdiffeq rk4, torch.func.jvp", mine, peer, bar=8, rounds=5)
+    check(*pair(untrained(width=64)))
+    mine, peer = pair(field(width=64))
+    compare("2048 x 1: torchdiffeq rk4, torch.func.jvp", mine, peer, bar=8, rounds=5)

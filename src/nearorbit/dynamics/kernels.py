@@ -106,6 +106,12 @@ def usable(net: Perceptrons, x: Tensor, *fixed: Tensor | float) -> bool:
     )
 
 
+def by_kernels(field: Any) -> bool:
+    """Tell whether an ensemble is evaluated by kernels here and now."""
+    net: Perceptrons | None = getattr(field, "perceptrons", None)
+    return net is not None and usable(net, net.weights[0])
+
+
 def push(net: Perceptrons, x: Tensor, u: Tensor | None) -> tuple[Tensor, ...]:
     """Evaluate perceptrons, and push tangents through them if there are any.
 

@@ -35,6 +35,7 @@ from nearorbit.data.fitted_field import fitted_errors
 from nearorbit.data.observations import in_system_units
 from nearorbit.dynamics.fields import Coordinates, Equations, Field
 from nearorbit.dynamics.integration import least_steps
+from nearorbit.dynamics.kernels import by_kernels
 from nearorbit.dynamics.models import make
 from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import StudyError
@@ -108,6 +109,7 @@ def train(
         | (loop.mending.found if loop.mending else {}),
         "substeps": settings.substeps,
         "compiled": int(loop.compiled),
+        "kernels": int(not loop.compiled and by_kernels(field)),
         "network": network.get("network", "mlp"),
         "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
