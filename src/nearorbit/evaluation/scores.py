@@ -29,8 +29,8 @@ COLUMNS = {  # of the long tables
     "scores.csv": (*CELL, "seed", "metric", "unit", "value", "stderr", "status", "converged"),
     "exponents.csv": (*CELL, "seed", *SPECTRUM),
     "costs.csv": (
-        *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "masked", "substeps", "compiled", "kernels",
-        "network", "parameters", "device", "seeds", "noise_estimate", "model_error", "distrusted", "given_up",
+        *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "masked", "substeps", "compiled",
+        "kernels", "network", "parameters", "device", "seeds", "noise_estimate", "model_error", "distrusted", "given_up",
     ),
     "truth.csv": ("system", "dimension", "period", "motion", *SPECTRUM),
 }  # fmt: skip
