@@ -30,7 +30,7 @@ import xarray as xr
 from nearorbit.data.local_fits import estimate as estimators
 from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
-from nearorbit.dynamics.fields import Transformed, in_place_of_a_model
+from nearorbit.dynamics.fields import CompiledField, Transformed, in_place_of_a_model
 from nearorbit.dynamics.lyapunov import CHAOS
 from nearorbit.dynamics.models import with_equations
 from nearorbit.evaluation.judged import Judged
@@ -161,7 +161,7 @@ class Pilot:
             self._substeps[label, data] = substeps(orbits, Training(**self._training))
         asked = settings("truth", label, self._first)
         truth, self._timed["truth", label] = timed(simulation.truth, system, orbits, spectrum, **asked)
-        judged = Judged(in_place_of_a_model(compiled(system), system.dimension), truth)
+        judged = Judged(in_place_of_a_model(CompiledField(compiled(system), system.dimension)), truth)
         self._work[label] = work(judged, float(spectrum["horizon"]) * spectrum.attrs["starts"], self._exponents)
         self._remember(system, "exponents", "covariant_vectors", "orbits", "truth")
         return spectrum, orbits, judged
