@@ -186,18 +186,18 @@ def forecast(
     truth: Path, forecast: Output, model: Path | None = None, history: Path | None = None, field: Name | None = None,
     vectors: Path | None = None, *, evaluation: Settings,
 ):  # fmt: skip
-    """Tabulate what a learned field does where the truth is known: a model of this suite, or a field that is brought."""
+    """Tabulate what a learned field does where the truth is known: of a model, or one that is brought."""
     from nearorbit.dynamics import brought, models
     from nearorbit.evaluation.forecast import forecast as tabulate
 
-    if (model is None) == (field is None):
-        raise StudyError("forecast: give one of --model and --field")
     true, along = read(truth, kind="truth"), read(vectors, kind="covariant_vectors") if vectors else None
-    if field is None:
+    if model and not field:
         learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
-    else:
+    elif field and not model:
         learned = brought.load(field, true["points"].to_numpy().reshape(-1, true.sizes["component"]))
-    passed = None if history is None else files.table(history)
+    else:
+        raise StudyError("forecast: give one of --model and --field")
+    passed = files.table(history) if history else None
     write(tabulate(learned, passed, true, evaluation=evaluation, vectors=along), forecast, kind="forecast")
 
 
@@ -232,18 +232,9 @@ def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Sett
 
 
 def landscape(
-    model: Path,
-    observations: Path,
-    landscape: Output,
-    *,
-    cell: Settings,
-    training: Settings,
-    couplings: Sequence[float],
-    segments: Sequence[int],
-    rollouts: int,
-    reach: float,
-    points: int,
-):
+    model: Path, observations: Path, landscape: Output, *, cell: Settings, training: Settings,
+    couplings: Sequence[float], segments: Sequence[int], rollouts: int, reach: float, points: int,
+):  # fmt: skip
     """Compute the trajectory error around trained weights, along two directions, coupled to the data and free."""
     from nearorbit.dynamics.models import load
     from nearorbit.training import landscape as around
