@@ -89,6 +89,7 @@ def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
     """
     for setting, axis in LABELS.items():
         known, labels = getattr(study, axis), getattr(entry, setting, None) or ()
+        known = [*known, *(study.fields if axis == "methods" else ())]
         for label in [labels] if isinstance(labels, str) else labels:
             if label not in known:
                 near, kind = catalogue.hint(label, known), axis.removesuffix("s")
