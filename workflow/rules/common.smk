@@ -15,7 +15,7 @@ from nearorbit.study.digest import ROOT, digests, key, members
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
-AXES = ("system", "data", "neighbors", "method", "field")  # wildcards that are labels of a study
+AXES = ("system", "data", "neighbors", "method")  # wildcards that are labels of a study
 FOLLOWING = 1000  # cells that a training is told of, at most: a command has an end
 PICKED_BY_METHOD = ("needs", "networks")
 
@@ -109,7 +109,6 @@ wildcard_constraints:
     data="|".join(map(re.escape, study.data)),
     neighbors="|".join(map(re.escape, study.neighbors)),
     method="|".join(map(re.escape, study.methods)),
-    field="|".join(map(re.escape, study.fields)) or "(?!)",
 
 
 FOLDER = f"results/{study.study}"
@@ -118,7 +117,7 @@ JUDGED = study.judged  # the true field, in a model's place, is one of them
 
 def brought(wildcards):
     """Name the field that is brought for a cell."""
-    return study.brought(wildcards.field, wildcards.system, wildcards.data)
+    return study.brought(wildcards.method, wildcards.system, wildcards.data)
 
 
 def over(patterns, methods=study.methods):

@@ -28,9 +28,11 @@ rule forecast_brought:
         truth="results/{study}/{system}/{data}/truth.nc",
         vectors="results/{study}/{system}/covariant_vectors.nc",
     output:
-        forecast="results/{study}/{system}/{data}/{field}/forecast.nc",
+        forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
     log:
-        "results/{study}/logs/{system}/{data}/{field}/forecast.log",
+        "results/{study}/logs/{system}/{data}/{method}/forecast.log",
+    wildcard_constraints:
+        method="|".join(map(re.escape, study.fields)) or "(?!)",  # which nothing is
     conda:
         ENVIRONMENT
     params:

@@ -153,7 +153,8 @@ def by_cell(results: Results, quantity: Compute) -> pd.DataFrame:
         forecast = results.open("forecast.nc", cell["system"], cell["data"], cell["method"])
         if truth is not None and forecast is not None:
             rows.append(pd.DataFrame({**cell, "value": np.ravel(quantity(truth, forecast))}))
-    return pd.concat(rows) if rows else pd.DataFrame(columns=["system", "data", "noise", "method", "value"])
+    columns = ["system", "data", "noise", "method", "value"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
 
 def save_all(results: Results, into: Path, figures: Mapping[str, Any], *, note: str = "") -> None:

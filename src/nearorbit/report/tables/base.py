@@ -181,7 +181,8 @@ def _best(table: pd.DataFrame) -> pd.Series:
 
 def given(results: Results) -> dict[str, str]:
     """Look up what each method is given beyond its training budget, e.g. ``{"jacobian": "true J"}``."""
-    return results.table("costs.csv").dropna(subset="given").groupby("method")["given"].first().to_dict()
+    known = results.table("costs.csv").dropna(subset="given").groupby("method")["given"].first().to_dict()
+    return known | dict.fromkeys(results.fields, "brought")  # of which nobody here knows
 
 
 def headers(results: Results) -> dict[str, str]:
