@@ -7,11 +7,13 @@ import torch
 from lorenz63 import PERIOD, RHO, STEP, Lorenz, jacobian, table_of_truth
 from scipy.integrate import solve_ivp
 
-from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
+from nearorbit.dynamics.brought import Brought
+from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed, in_place_of_a_model
 from nearorbit.dynamics.flow import propagate
 from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.evaluation.forecast import best_steps, ends, exponents, forecast
 from nearorbit.evaluation.judged import Judged
+from nearorbit.evaluation.scores import scores
 from nearorbit.evaluation.steps import find_steps, step_errors
 
 EVALUATION = {"exponents": {"starts": 8, "horizon": 160, "transient": 20, "accuracy": 0.05}}
@@ -171,6 +173,32 @@ def test_a_field_that_explodes_is_counted_and_leaves_nan(truth):
     assert table["diverged"].values.tolist() == [0, 1]
     assert table["attractor"].sel(seed=1).isnull().any() and table["attractor"].sel(seed=0).notnull().all()
     assert table["exponents"].sel(seed=0).notnull().all() and table["exponents"].sel(seed=1).isnull().all()
+
+
+def blank(function):
+    """A field without derivatives, as it is brought."""
+    return in_place_of_a_model(Brought("f", lambda x: torch.from_numpy(function(x.numpy())), 3))
+
+
+def test_a_field_without_derivatives_is_judged_by_its_orbits_and_the_rest_is_blank(truth, table):
+    judged = forecast(blank(Lorenz()), None, truth, evaluation=EVALUATION)
+    for name in ("jacobian", "exponents", "stderr", "exponent_error"):
+        assert judged[name].isnull().all(), name
+    for name in ("field", "forecasts", "windows"):
+        np.testing.assert_allclose(judged[name], table[name], rtol=1e-6, atol=1e-5)
+    assert judged["attractor"].notnull().all() and judged["spectrum_step"] >= table["spectrum_step"]
+    assert not judged[["diverged", "collapsed", "converged"]].to_array().any()
+    rows = scores(truth, judged, method="mine").pivot(index="metric", columns="seed", values="value")
+    known = scores(truth, table, method="mine").pivot(index="metric", columns="seed", values="value").notnull()
+    rests_on_tangents = rows.index.str.contains("jacobian|exponent|lyapunov|kaplan|steps_to_best")
+    assert (rows.notnull() == known & ~rests_on_tangents[:, None]).all(axis=None), rows
+
+
+def test_a_field_without_derivatives_may_diverge_and_collapse(truth):
+    gone = forecast(blank(lambda x: 30.0 + 0 * x), None, truth, evaluation=EVALUATION)
+    assert gone["diverged"].all() and gone["attractor"].isnull().any()
+    rest = forecast(blank(lambda x: 8 * (np.array([8.0, 8.0, 27.0]) - x)), None, truth, evaluation=EVALUATION)
+    assert rest["collapsed"].all() and not rest["diverged"].any()
 
 
 def test_an_orbit_is_cut_where_it_first_leaves(truth):

@@ -102,7 +102,7 @@ def step_errors(judged: Judged, states: np.ndarray, step: float) -> tuple[np.nda
     rest = torch.linalg.solve_ex(twice[1][..., -1, :, :].mT, once[1][..., -1, :, :].mT)[0] - identity(x)
     defect = torch.linalg.matrix_norm(rest).cpu().numpy()
     there = judged.near(states)
-    unknown = (np.isnan(defect) & np.isfinite(difference) & there).all(-1)
+    unknown = there.any(-1) & ((np.isnan(defect) & np.isfinite(difference)) | ~there).all(-1)
     difference, defect = (_mean(values, there) for values in (difference, defect))
     return np.sqrt(difference) / step, np.where(unknown, np.nan, defect) / (step * judged.step)
 
