@@ -160,6 +160,14 @@ def test_a_new_system_runs_alone(repository):
     assert cells == {"Rossler"}
 
 
+def test_a_field_that_is_brought_is_forecast_and_nothing_is_trained(repository):
+    edit(repository / SMOKE, "networks:\n", 'fields:\n  mine: {field: "mine.py:f"}\n\nnetworks:\n')
+    (repository / "mine.py").write_text("def f(x):\n    return -x\n")
+    jobs = planned(repository)
+    assert ("forecast_brought", "Lorenz", "noisy", "mine") in jobs
+    assert rules(jobs) == {"forecast_brought", "score", "collect", "tables", "figures", "all"}
+
+
 def test_a_setting_of_a_figure_draws_that_figure_again(repository):
     edit(repository / SMOKE, "attractors: {}", "attractors: {periods: 5}")
     assert planned(repository) == {("figures",), ("all",)}
