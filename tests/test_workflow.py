@@ -394,7 +394,11 @@ def broken(tmp_path) -> Path:
     (folder / "src/nearorbit/__main__.py").write_text("raise SystemExit('error: it fails')\n")
     study = yaml.safe_load((folder / SMOKE).read_text())
     study |= {"systems": {label: {"system": "Lorenz"} for label in SYSTEMS}, "methods": {"jacobian": {"weight": 0.01}}}
-    study |= {"figures": {"attractors": {}}, "tables": {"jacobian_error": {}}, "fields": {"mine": {"field": "math:sin"}}}
+    study |= {
+        "figures": {"attractors": {}},
+        "tables": {"jacobian_error": {}},
+        "fields": {"mine": {"field": "math:sin"}},
+    }
     (folder / SMOKE).write_text(yaml.safe_dump(study, sort_keys=False))
     folders = {"system": [""], "data": SYSTEMS, "method": [f"{s}/noisy" for s in SYSTEMS]}
     folders |= {"": [f"{s}/noisy/{method}" for s in SYSTEMS for method in ("jacobian", "mine", "truth")]}
