@@ -32,6 +32,7 @@ PLACES = {  # of what stands in the order, with its room: all that is imported i
 ONLY_IN = {  # where else a library may not be imported
     "torch": {"dynamics", "training", "evaluation.judged", "evaluation.steps", "evaluation.forecast"},
     "torchdiffeq": {"dynamics.flow"},
+    "onnxruntime": {"dynamics.foreign"},
     "geomloss": set(),
     "safetensors": {"dynamics.models", "training.checkpoint"},
     "dysts": {"truth.systems"},

@@ -160,6 +160,14 @@ def test_a_new_system_runs_alone(repository):
     assert cells == {"Rossler"}
 
 
+def test_a_field_that_is_brought_is_forecast_and_nothing_is_trained(repository):
+    edit(repository / SMOKE, "networks:\n", 'fields:\n  mine: {field: "mine.py:f"}\n\nnetworks:\n')
+    (repository / "mine.py").write_text("def f(x):\n    return -x\n")
+    jobs = planned(repository)
+    assert ("forecast_brought", "Lorenz", "noisy", "mine") in jobs
+    assert rules(jobs) == {"forecast_brought", "score", "collect", "collect_truth", "tables", "figures", "all"}
+
+
 def test_a_setting_of_a_figure_draws_that_figure_again(repository):
     edit(repository / SMOKE, "attractors: {}", "attractors: {periods: 5}")
     assert planned(repository) == {("figures",), ("all",)}
@@ -338,7 +346,7 @@ def test_a_training_gets_only_the_files_that_its_method_declares(finished):
         assert ("--supervision" in command) == (method == "jacobian"), command
 
 
-SYSTEMS = "abcdefghijkl"
+SYSTEMS = "abcdefghijklm"
 # A target for every rule that calls a stage, in three runs. A job whose input has failed does not begin: so each is of
 # another system, and those of the whole study, whose tables read the scores, are for themselves.
 FAILING = [
@@ -352,6 +360,7 @@ FAILING = [
         "supervise": "results/smoke/f/noisy/supervision.nc",
         "train": "results/smoke/g/noisy/jacobian/model.safetensors",
         "forecast": "results/smoke/h/noisy/jacobian/forecast.nc",
+        "forecast_brought": "results/smoke/m/noisy/mine/forecast.nc",
         "score": "results/smoke/i/scores.csv",
         "estimators": "results/smoke/j/noisy/estimators.nc",
         "propagate": "results/smoke/k/noisy/propagators.nc",
@@ -385,10 +394,14 @@ def broken(tmp_path) -> Path:
     (folder / "src/nearorbit/__main__.py").write_text("raise SystemExit('error: it fails')\n")
     study = yaml.safe_load((folder / SMOKE).read_text())
     study |= {"systems": {label: {"system": "Lorenz"} for label in SYSTEMS}, "methods": {"jacobian": {"weight": 0.01}}}
-    study |= {"figures": {"attractors": {}}, "tables": {"jacobian_error": {}}}
+    study |= {
+        "figures": {"attractors": {}},
+        "tables": {"jacobian_error": {}},
+        "fields": {"mine": {"field": "math:sin"}},
+    }
     (folder / SMOKE).write_text(yaml.safe_dump(study, sort_keys=False))
     folders = {"system": [""], "data": SYSTEMS, "method": [f"{s}/noisy" for s in SYSTEMS]}
-    folders |= {"": [f"{s}/noisy/{method}" for s in SYSTEMS for method in ("jacobian", "truth")]}
+    folders |= {"": [f"{s}/noisy/{method}" for s in SYSTEMS for method in ("jacobian", "mine", "truth")]}
     files = [Path(place, name) for axis, places in folders.items() for place in places for name in RESULTS[axis][1]]
     files += [Path(s, "noisy/neighbors/nearest.nc") for s in SYSTEMS] + [Path("../performance/growth.csv")]
     for file in (folder / "results/smoke" / file for file in files if file.suffix):

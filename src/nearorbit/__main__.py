@@ -135,6 +135,8 @@ def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
             options |= {"nargs": "+", "default": ()}
         elif int in _bare(parameter):
             options |= {"metavar": "N", "type": int, "default": parameter.default}
+        elif str in _bare(parameter):
+            options |= {"metavar": "NAME", "type": str}
         command.add_argument(f"--{file}", help=f"{kind}: {FILES[file]}", **options)
     command.set_defaults(run=lambda options: _run(name, stage, options))
 

@@ -7,8 +7,8 @@ The one door, :mod:`nearorbit.__main__`, makes a command of every public functio
 
 A ``Path`` is an input, an ``Output`` is an output (the door passes a temporary path and moves the file into place when
 the stage is done), lists of them are given one after the other; a ``Scratch`` is what a stage keeps for itself, to
-resume from; a ``Folder`` is one that it writes many files to, ``Folders`` are others that it may read; a ``Count`` is
-no file; and what comes after ``*`` are the settings.
+resume from; a ``Folder`` is one that it writes many files to, ``Folders`` are others that it may read; a ``Count`` and
+a ``Name`` are no files; and what comes after ``*`` are the settings.
 :data:`nearorbit.study.slices.SLICES` picks them from a study.
 
 It is one module since it is a list: what is done stands in the rooms.
@@ -31,6 +31,7 @@ Scratch = Annotated[Path, "kept while the stage runs, to resume from"]
 Folder = Annotated[Path, "a folder of outputs"]
 Folders = Annotated[Sequence[Path], "folders"]
 Count = Annotated[int, "a number"]
+Name = Annotated[str, "input"]
 Settings = Mapping[str, Any]
 
 
@@ -75,7 +76,7 @@ def truth(
     *, label: str, system: Settings, evaluation: Settings,
 ):  # fmt: skip
     """Tabulate what the true system does where learned fields will be judged, and in the place of one of them."""
-    from nearorbit.dynamics.fields import in_place_of_a_model
+    from nearorbit.dynamics.fields import CompiledField, in_place_of_a_model
     from nearorbit.evaluation.forecast import forecast as tabulate
     from nearorbit.evaluation.resolved import unresolved
     from nearorbit.truth import simulation
@@ -85,8 +86,8 @@ def truth(
     table = simulation.truth(built, read(orbits, kind="orbits"), spectrum, label=label, evaluation=evaluation)
     along = read(vectors, kind="covariant_vectors") if vectors else None
     write(table if along is None else table.assign(unresolved(along, table.sizes["seed"])), truth, kind="truth")
-    field = in_place_of_a_model(compiled(built), built.dimension)  # what it scores is the floor of every metric
-    judged = tabulate(field, None, read(truth, kind="truth"), evaluation=evaluation, vectors=along)
+    field = CompiledField(compiled(built), built.dimension)  # what it scores is the floor of every metric
+    judged = tabulate(in_place_of_a_model(field), None, read(truth, kind="truth"), evaluation=evaluation, vectors=along)
     write(judged, forecast, kind="forecast")
 
 
@@ -182,16 +183,22 @@ def train(
 
 
 def forecast(
-    model: Path, history: Path, truth: Path, forecast: Output, vectors: Path | None = None, *, evaluation: Settings
-):
-    """Tabulate what a learned field does where the truth is known."""
-    from nearorbit.dynamics.models import load
+    truth: Path, forecast: Output, model: Path | None = None, history: Path | None = None, field: Name | None = None,
+    vectors: Path | None = None, *, evaluation: Settings,
+):  # fmt: skip
+    """Tabulate what a learned field does where the truth is known: of a model, or one that is brought."""
+    from nearorbit.dynamics import brought, models
     from nearorbit.evaluation.forecast import forecast as tabulate
 
-    field = load(model, equations=lambda line: build("systems", "known", line))
     true, along = read(truth, kind="truth"), read(vectors, kind="covariant_vectors") if vectors else None
-    judged = tabulate(field, files.table(history), true, evaluation=evaluation, vectors=along)
-    write(judged, forecast, kind="forecast")
+    if model and not field:
+        learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
+    elif field and not model:
+        learned = brought.load(field, true["points"].to_numpy().reshape(-1, true.sizes["component"]))
+    else:
+        raise StudyError("forecast: give one of --model and --field")
+    passed = files.table(history) if history else None
+    write(tabulate(learned, passed, true, evaluation=evaluation, vectors=along), forecast, kind="forecast")
 
 
 def score(
@@ -225,18 +232,9 @@ def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Sett
 
 
 def landscape(
-    model: Path,
-    observations: Path,
-    landscape: Output,
-    *,
-    cell: Settings,
-    training: Settings,
-    couplings: Sequence[float],
-    segments: Sequence[int],
-    rollouts: int,
-    reach: float,
-    points: int,
-):
+    model: Path, observations: Path, landscape: Output, *, cell: Settings, training: Settings,
+    couplings: Sequence[float], segments: Sequence[int], rollouts: int, reach: float, points: int,
+):  # fmt: skip
     """Compute the trajectory error around trained weights, along two directions, coupled to the data and free."""
     from nearorbit.dynamics.models import load
     from nearorbit.training import landscape as around

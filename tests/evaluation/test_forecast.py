@@ -1,5 +1,7 @@
+import json
 from types import SimpleNamespace
 
+import brought
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,16 @@ import torch
 from lorenz63 import PERIOD, RHO, STEP, Lorenz, jacobian, table_of_truth
 from scipy.integrate import solve_ivp
 
-from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
+from nearorbit.__main__ import main
+from nearorbit.dynamics.brought import Brought
+from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed, in_place_of_a_model
 from nearorbit.dynamics.flow import propagate
 from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.evaluation.forecast import best_steps, ends, exponents, forecast
 from nearorbit.evaluation.judged import Judged
+from nearorbit.evaluation.scores import scores
 from nearorbit.evaluation.steps import find_steps, step_errors
+from nearorbit.study import files
 
 EVALUATION = {"exponents": {"starts": 8, "horizon": 160, "transient": 20, "accuracy": 0.05}}
 HISTORY = pd.DataFrame({"seed": [0, 0, 1, 1], "step": [0, 50, 0, 50], "validation": [1.0, 0.5, 0.1, 0.2]})
@@ -171,6 +177,55 @@ def test_a_field_that_explodes_is_counted_and_leaves_nan(truth):
     assert table["diverged"].values.tolist() == [0, 1]
     assert table["attractor"].sel(seed=1).isnull().any() and table["attractor"].sel(seed=0).notnull().all()
     assert table["exponents"].sel(seed=0).notnull().all() and table["exponents"].sel(seed=1).isnull().all()
+
+
+def blank(function):
+    """A field without derivatives, as it is brought."""
+    return in_place_of_a_model(Brought("f", lambda x: torch.from_numpy(function(x.numpy())), 3))
+
+
+def test_a_field_without_derivatives_is_judged_by_its_orbits_and_the_rest_is_blank(truth, table):
+    judged = forecast(blank(Lorenz()), None, truth, evaluation=EVALUATION)
+    for name in ("jacobian", "exponents", "stderr", "exponent_error"):
+        assert judged[name].isnull().all(), name
+    for name in ("field", "forecasts", "windows"):
+        np.testing.assert_allclose(judged[name], table[name], rtol=1e-6, atol=1e-5)
+    assert judged["attractor"].notnull().all() and judged["spectrum_step"] >= table["spectrum_step"]
+    assert not judged[["diverged", "collapsed", "converged"]].to_array().any()
+    rows = scores(truth, judged, method="mine").pivot(index="metric", columns="seed", values="value")
+    known = scores(truth, table, method="mine").pivot(index="metric", columns="seed", values="value").notnull()
+    rests_on_tangents = rows.index.str.contains("jacobian|exponent|lyapunov|kaplan|steps_to_best")
+    assert (rows.notnull() == known & ~rests_on_tangents[:, None]).all(axis=None), rows
+
+
+def test_a_field_without_derivatives_may_diverge_and_collapse(truth):
+    gone = forecast(blank(lambda x: 30.0 + 0 * x), None, truth, evaluation=EVALUATION)
+    assert gone["diverged"].all() and gone["attractor"].isnull().any()
+    rest = forecast(blank(lambda x: 8 * (np.array([8.0, 8.0, 27.0]) - x)), None, truth, evaluation=EVALUATION)
+    assert rest["collapsed"].all() and not rest["diverged"].any()
+
+
+def test_the_door_takes_a_model_or_a_field_and_refuses_before_anything_is_judged(truth, tmp_path, capsys):
+    mine, out = brought.python(tmp_path), tmp_path / "forecast.nc"
+    files.write(truth, tmp_path / "truth.nc", kind="truth")
+    command = ["forecast", "--settings", json.dumps({"evaluation": EVALUATION}), f"--truth={tmp_path / 'truth.nc'}"]
+    command += [f"--forecast={out}"]
+    assert main([*command, "--field", f"{mine}:lorenz"]) == 0
+    judged = files.read(out, kind="forecast")
+    np.testing.assert_allclose(judged["jacobian"], truth["jacobian"], rtol=1e-12, atol=1e-12)
+    assert judged["converged"].all() and judged["best_step"].isnull().all()
+    out.unlink()
+    for others, message in (
+        ([], "error: forecast: give one of --model and --field"),
+        (["--model", "m", "--field", "f"], "error: forecast: give one of --model and --field"),
+        (
+            ["--field", f"{mine}:failing"],
+            f"error: {mine}:failing: of a tensor of states, shape (16, 3), it raised KeyError",
+        ),
+    ):
+        assert main([*command, *others]) == 2
+        assert capsys.readouterr().err.splitlines()[-1].startswith(message)
+        assert not out.exists()
 
 
 def test_an_orbit_is_cut_where_it_first_leaves(truth):

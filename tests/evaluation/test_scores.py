@@ -8,6 +8,7 @@ from synthetic import DATA, GIVEN, SEEDS, SPECTRA
 
 from nearorbit.__main__ import main
 from nearorbit.evaluation import scores
+from nearorbit.report.tables.base import headers
 from nearorbit.study import places
 from nearorbit.study.catalogue import entries, names
 
@@ -93,6 +94,15 @@ def test_the_truth_is_a_cell_that_is_not_trained(tmp_path):
         "truth": ["forecast.nc"],
     }
     assert [cell["method"] for cell in results.trained()] == ["m"]
+
+
+def test_a_field_that_is_brought_is_a_cell_that_is_not_trained(tmp_path):
+    study = {"systems": {"A": {}}, "data": {"clean": {"noise": 0}}, "methods": {"m": {}}, "fields": {"mine": {}}}
+    results = scores.Results.of(tmp_path, study)
+    assert results.judged == ("truth", "m", "mine")
+    assert [cell["method"] for cell in results.trained()] == ["m"]
+    assert scores.missing(results).groupby("method")["file"].agg(list)["mine"] == ["forecast.nc"]
+    assert headers(results)["mine"] == "mine (brought)"
 
 
 def test_labels_that_look_like_numbers_stay_labels(tmp_path):

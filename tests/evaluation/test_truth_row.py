@@ -7,7 +7,7 @@ import yaml
 from repository import REPOSITORY
 from scipy.stats import norm
 
-from nearorbit.dynamics.fields import in_place_of_a_model
+from nearorbit.dynamics.fields import CompiledField, in_place_of_a_model
 from nearorbit.dynamics.flow import rollout
 from nearorbit.dynamics.integration import least_steps
 from nearorbit.evaluation.forecast import forecast
@@ -33,7 +33,7 @@ def judged(label, spec):
         for kind, data in KINDS.items()
     }
     truth = simulation.truth(system, orbits["noise0"], spectrum, label=label, evaluation=EVALUATION)
-    field = in_place_of_a_model(integrators.compiled(system), system.dimension)
+    field = in_place_of_a_model(CompiledField(integrators.compiled(system), system.dimension))
     settings = {"exponents": {**FIRST, "horizon": 160, "accuracy": 0.03}}
     return orbits, truth, field, forecast(field, None, truth, evaluation=settings)
 

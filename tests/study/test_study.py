@@ -19,7 +19,7 @@ from nearorbit.study.catalogue import StudyError, misfits
 from nearorbit.study.digest import digests as digests_of
 from nearorbit.study.digest import imports, source
 from nearorbit.study.files import table
-from nearorbit.study.places import LABELLED, RESULTS, reserved
+from nearorbit.study.places import LABELLED, RESULTS, paths, reserved
 from nearorbit.study.schema import read
 from nearorbit.study.slices import SLICES
 from nearorbit.study.study import load, parse
@@ -221,6 +221,48 @@ def test_the_table_of_results_has_all_that_the_workflow_writes():
         known = reserved(axis) if axis else {*RESULTS[""][1], "training.log", "forecast.log"}
         assert beside <= {*known, label}, f"{sorted(beside - known)} beside the labels of {axis}"
     assert set(RESULTS["system"][1]) >= {f"{name}.csv" for name in COLLECTORS}
+
+
+def with_fields(**names):
+    return DEFAULT | {"fields": {label: {"field": name} for label, name in names.items()}}
+
+
+def test_a_field_that_is_brought_is_judged_and_not_trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("")
+    study = parse(with_fields(mine="mine.py:{system}_{data}", installed="module:f"))
+    study.check_catalogues()
+    assert study.brought("mine", "Lorenz", "noisy") == "mine.py:Lorenz_noisy"
+    labels = ["Lorenz", "clean", "mine"]
+    assert study.settings("forecast", *labels) == parse(DEFAULT).settings("forecast", *labels[:2], "baseline")
+    cells = study.settings("score", "Lorenz")["cells"]
+    assert [cell["method"] for cell in cells[:7]] == ["truth", *DEFAULT["methods"], "mine", "installed"]
+    with pytest.raises(StudyError, match="methods: no 'mine'"):
+        study.settings("train", *labels)
+    assert parse(study.content).fields == study.fields
+    read = paths(Path("r"), study, {"forecast.nc", "history.csv"})
+    assert Path("r/Lorenz/clean/mine/forecast.nc") in read and Path("r/Lorenz/clean/mine/history.csv") not in read
+    table = {"relative": {"reference": "mine"}}
+    parse(with_fields(mine="mine.py:f") | {"tables": table}).check_catalogues()
+
+
+def test_a_study_without_fields_gives_its_jobs_what_it_did():
+    assert "fields" not in parse(DEFAULT).settings("tables")["study"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"baseline": "m:f"}, "fields.baseline: a method has this label, too; take another"),
+        ({"truth": "m:f"}, "fields.truth: 'truth' is the name of a file or folder of results"),
+        ({"../x": "m:f"}, "'../x' is not a plain name"),
+        ({"mine": 3}, "fields.mine.field: expected a text, not 3"),
+        ({"mine": "nowhere.py:f"}, "fields.mine: nowhere.py: no such file"),
+        ({"mine": "models/{system}-{data}.pt"}, "fields.mine: models/Rossler-noisy.pt: no such file"),
+    ],
+)
+def test_a_field_that_cannot_be_brought_is_told_with_its_place(names, message):
+    assert message in complaint(with_fields(**names))
 
 
 PLAIN = "study: s\nsystems:\n  Lorenz: {}\nmethods:\n  a: {method: baseline}\n"

@@ -112,7 +112,12 @@ wildcard_constraints:
 
 
 FOLDER = f"results/{study.study}"
-JUDGED = (catalogue.TRUTH, *study.methods)  # the true field, in a model's place, is one of them
+JUDGED = study.judged  # the true field, in a model's place, is one of them
+
+
+def brought(wildcards):
+    """Name the field that is brought for a cell."""
+    return study.brought(wildcards.method, wildcards.system, wildcards.data)
 
 
 def over(patterns, methods=study.methods):

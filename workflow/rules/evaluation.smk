@@ -21,6 +21,29 @@ rule forecast:
         " --history {input.history} --truth {input.truth} --vectors {input.vectors} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
+# A field that is brought stands where a method does, and nothing is trained. Where it is a file, that counts as it is.
+rule forecast_brought:
+    input:
+        source=lambda wildcards: [str(file) for file in [places.source(brought(wildcards))] if file],
+        truth="results/{study}/{system}/{data}/truth.nc",
+        vectors="results/{study}/{system}/covariant_vectors.nc",
+    output:
+        forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/{method}/forecast.log",
+    wildcard_constraints:
+        method="|".join(map(re.escape, study.fields)) or "(?!)",  # which nothing is
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("forecast"),
+        settings=settings("forecast"),
+        field=brought,
+    shell:
+        "python -m nearorbit forecast --settings {params.settings:q} --field {params.field:q}"
+        " --truth {input.truth} --vectors {input.vectors} --forecast {output.forecast} 2>&1 | tee {log}"
+
+
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.
 rule score:
     input:

@@ -243,7 +243,7 @@ class Transformed(Generic[F]):
         return f, action, second
 
 
-def in_place_of_a_model(evaluate: Callable, dimension: int) -> Transformed[CompiledField]:
-    """See compiled equations as :func:`load` gives a model; for the arguments see :class:`CompiledField`."""
+def in_place_of_a_model(field: Field) -> Transformed[Field]:
+    """See a field in system units as :func:`nearorbit.dynamics.models.load` gives a model: one for all seeds."""
     same = Coordinates(*(torch.tensor([value], dtype=torch.float64) for value in (0.0, 1.0, 1.0)))
-    return Transformed(CompiledField(evaluate, dimension), same)
+    return Transformed(field, same)

@@ -16,6 +16,9 @@ it never ends the spectrum has not converged. A member has *collapsed* if its le
 of its orbits in the second half, is below a tenth of the true one where the truth is chaotic, or if its orbits spread
 over less than 5 % of the true attractor. An orbit that is not finite, or farther from the attractor than ten times its
 range, has *diverged*: it is NaN from there on.
+
+*What a field does not know is blank.* One without derivatives (:mod:`nearorbit.dynamics.brought`) has tangents that are
+NaN, and so Jacobians and exponents; it is judged by its orbits, and has collapsed where their spread has.
 """
 
 from collections.abc import Mapping
@@ -76,7 +79,9 @@ def forecast(
     for name, values in zip(("field", "jacobian"), judged.evaluated(truth["points"].to_numpy()), strict=True):
         table[name] = truth[name].dims, values
     drifting, died = ends(found, truth)
-    left = table["attractor"].isnull().any(["run", "sample", "component"]) | np.isnan(found.exponents).any(-1)
+    known = table["jacobian"].notnull().any(["point", "component", "direction"])
+    lost = known & np.isnan(found.exponents).any(-1)  # a field without derivatives has none to lose
+    left = lost | table["attractor"].isnull().any(["run", "sample", "component"])
     narrow = spread(table["attractor"], truth) < NARROW
     converged = found.converged & ~drifting & (accuracy.exponent_error <= found.stderr.min(-1) / 10)
     table = table.assign(

@@ -30,7 +30,8 @@ COLUMNS = {  # of the long tables
     "exponents.csv": (*CELL, "seed", *SPECTRUM),
     "costs.csv": (
         *CELL, "given", "seconds", "peak_memory_mib", "steps", "samples_seen", "masked", "substeps", "compiled",
-        "kernels", "network", "parameters", "device", "seeds", "noise_estimate", "model_error", "distrusted", "given_up",
+        "kernels", "network", "parameters", "device", "seeds", "noise_estimate", "model_error", "distrusted",
+        "given_up",
     ),
     "truth.csv": ("system", "dimension", "period", "motion", *SPECTRUM),
 }  # fmt: skip
@@ -108,9 +109,11 @@ class Results:
         gathered: Where its long tables lie, if elsewhere.
         systems: The labels of the systems.
         data: The noise of the data, by label.
-        methods: The labels of the methods, without the truth; their order is that of columns and colors.
+        methods: The labels of the methods, without the truth; their order is that of columns and colors. Fields that
+            are brought stand among them.
         smooth: What the observed orbits were replaced by, by the label of the data; of those where they were.
         states: The number of observed states of a seed, by the label of the data.
+        fields: The labels of the fields that are brought, which are judged and not trained.
     """
 
     folder: Path
@@ -120,15 +123,18 @@ class Results:
     gathered: Path | None = None
     smooth: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
+    fields: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
-        """Find the results of a study, of which only ``systems``, ``data`` and ``methods`` are read."""
+        """Find the results of a study, of which ``systems``, ``data``, ``methods`` and ``fields`` alone are read."""
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
         smooth = {label: spec["smooth"] for label, spec in study["data"].items() if "smooth" in spec}
         sized = {label: spec for label, spec in study["data"].items() if spec.keys() >= {"orbits", "samples"}}
         states = {label: spec["orbits"] * spec["samples"] for label, spec in sized.items()}
-        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered, smooth, states)
+        fields = tuple(study.get("fields", ()))
+        methods = (*study["methods"], *fields)
+        return cls(Path(folder), tuple(study["systems"]), noise, methods, gathered, smooth, states, fields)
 
     @property
     def remark(self) -> str:
@@ -146,8 +152,8 @@ class Results:
             yield dict(zip(CELL, (system, data, noise, method), strict=True))
 
     def trained(self) -> Iterator[dict[str, Any]]:
-        """Iterate over the identities of the cells that are trained: without the truth."""
-        return (cell for cell in self.cells() if cell["method"] != TRUTH)
+        """Iterate over the identities of the cells that are trained: without the truth and what is brought."""
+        return (cell for cell in self.cells() if cell["method"] not in (TRUTH, *self.fields))
 
     def table(self, name: str) -> pd.DataFrame:
         """Read a long table of the study, e.g. ``scores.csv``; without rows if it is missing."""
@@ -219,7 +225,7 @@ def missing(results: Results) -> pd.DataFrame:
         {**cell, "file": name}
         for cell in results.cells()
         for name in ("history.csv", "forecast.nc")
-        if not (cell["method"] == TRUTH and name == "history.csv")
+        if not (cell["method"] in (TRUTH, *results.fields) and name == "history.csv")
         if not results.folder.joinpath(*_labels(cell), name).exists()
     ]
     return pd.DataFrame(rows, columns=[*CELL, "file"])

@@ -67,7 +67,7 @@ def find_steps(judged: Judged, *clouds: np.ndarray, small: float) -> Accuracy:
         average = orbit_error <= AVERAGE_ERROR
         accurate = {
             "average": average,
-            "spectrum": average & (exponent_error <= EXPONENT_ERROR * small),
+            "spectrum": average & ~(exponent_error > EXPONENT_ERROR * small),
             "orbit": (orbit_error <= np.fmax(ORBIT_ERROR, SHARE * wrong)) & (step <= 1),
         }
         for use, members in accurate.items():
@@ -91,7 +91,7 @@ def step_errors(judged: Judged, states: np.ndarray, step: float) -> tuple[np.nda
     Returns:
         The root mean square difference of the states over a sample interval, in deviations; and the mean of
         ``|M(h/2)^-1 M(h) - I| / h`` in the Frobenius norm, per unit of system time; both with shape (E,), and 0 for a
-        member all of whose states are NaN.
+        member all of whose states are NaN. Of a field without derivatives the latter is NaN: nothing is asked of it.
     """
     model, x = judged.field.coordinates.inverse, judged.tensor(states)
     duration = aligned(model.rate, x) * judged.tensor(np.array([0.0, step * judged.step]))
@@ -102,8 +102,9 @@ def step_errors(judged: Judged, states: np.ndarray, step: float) -> tuple[np.nda
     rest = torch.linalg.solve_ex(twice[1][..., -1, :, :].mT, once[1][..., -1, :, :].mT)[0] - identity(x)
     defect = torch.linalg.matrix_norm(rest).cpu().numpy()
     there = judged.near(states)
+    unknown = there.any(-1) & ((np.isnan(defect) & np.isfinite(difference)) | ~there).all(-1)
     difference, defect = (_mean(values, there) for values in (difference, defect))
-    return np.sqrt(difference) / step, defect / (step * judged.step)
+    return np.sqrt(difference) / step, np.where(unknown, np.nan, defect) / (step * judged.step)
 
 
 def _mean(values: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ import xarray as xr
 from nearorbit.data.local_fits import estimate as estimators
 from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
-from nearorbit.dynamics.fields import Transformed, in_place_of_a_model
+from nearorbit.dynamics.fields import CompiledField, Transformed, in_place_of_a_model
 from nearorbit.dynamics.lyapunov import CHAOS
 from nearorbit.dynamics.models import with_equations
 from nearorbit.evaluation.judged import Judged
@@ -57,7 +57,8 @@ ENOUGH = 1.0  # seconds that the steps of a training are timed for, at least
 HOST = "one CPU core"
 NOT_COUNTED = (
     "One model in five is taken to drift, and is judged twice or thrice; bad ones take longer. Of collect, "
-    "tables and figures only the start is counted; the time of Snakemake itself, and queues, are not."
+    "tables and figures only the start is counted; forecasts of fields that are brought, the time of Snakemake itself, "
+    "and queues, are not."
 )
 
 
@@ -141,7 +142,7 @@ class Pilot:
         if stage == "truth":
             return self._timed["truth", system] + float(self._work[system][0] @ self._pace[stand, TRUTH])
         if stage == "score":
-            return self._timed["score", stand] * len(self._study.data) * (1 + len(self._study.methods))
+            return self._timed["score", stand] * len(self._study.data) * len(self._study.judged)
         if stage in ("exponents", "covariant_vectors", "orbits"):
             return self._timed[stage, *labels]
         return self._timed[stage, stand, *others[1:]]
@@ -161,7 +162,7 @@ class Pilot:
             self._substeps[label, data] = substeps(orbits, Training(**self._training))
         asked = settings("truth", label, self._first)
         truth, self._timed["truth", label] = timed(simulation.truth, system, orbits, spectrum, **asked)
-        judged = Judged(in_place_of_a_model(compiled(system), system.dimension), truth)
+        judged = Judged(in_place_of_a_model(CompiledField(compiled(system), system.dimension)), truth)
         self._work[label] = work(judged, float(spectrum["horizon"]) * spectrum.attrs["starts"], self._exponents)
         self._remember(system, "exponents", "covariant_vectors", "orbits", "truth")
         return spectrum, orbits, judged

@@ -16,9 +16,12 @@ def misfits(study: Any) -> Iterator[str]:
     labels += [
         (axis, f"{section}.{label}", label) for section, axis in LABELLED.items() for label in getattr(study, section)
     ]
+    labels += [("method", f"fields.{label}", label) for label in study.fields]
     for axis, place, label in labels:
         if label in reserved(axis):
             yield f"{place}: '{label}' is the name of a file or folder of results; take another label"
+    for label in study.fields.keys() & study.methods.keys():
+        yield f"fields.{label}: a method has this label, too; take another"
     for method, network in study.networks_of.items():
         if not isinstance(network, str):
             yield f"methods.{method}.network: expected a text, not {network!r}{quotes(network)}"

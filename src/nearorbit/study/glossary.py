@@ -11,6 +11,7 @@ FILES = {
     "propagators": "the true fundamental matrices over one sample, from the observed states (NetCDF)",
     "estimators": "Jacobians and exponents estimated from the observations alone (NetCDF)",
     "model": "trained networks of all seeds, with the equations to evaluate them (safetensors)",
+    "field": "a field that is brought: module:name or file.py:name (Python), a .pt (TorchScript) or .onnx file",
     "history": "losses and validation errors of a training (CSV)",
     "costs": "what a training cost and was given (CSV)",
     "checkpoint": "where a training goes on after it was killed",

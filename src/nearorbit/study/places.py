@@ -40,16 +40,24 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
 
     Arguments:
         folder: The folder of the study, ``results/{study}``.
-        study: What has the labels of its axes in ``systems``, ``data`` and ``methods``.
+        study: What has the labels of its axes in ``systems``, ``data`` and ``methods``, of those that are judged in
+            ``judged`` and of the fields that are brought in ``fields``.
         reads: The names.
     """
-    axes = {"system": study.systems, "data": study.data, "method": study.methods}
-    judged = {**axes, "method": (TRUTH, *study.methods)}
+    trained = [label for label in study.methods if label not in study.fields]
+    axes = {"system": study.systems, "data": study.data, "method": trained}
+    judged = {**axes, "method": study.judged}
     return [
         folder.joinpath(*labels, name)
         for name in sorted(reads)
         for labels in product(*((judged if name in JUDGED else axes)[axis] for axis in PLACES.get(name, ())))
     ]
+
+
+def source(name: str) -> Path | None:
+    """Tell the file that a field lies in which is brought under this name; None of an installed module of Python."""
+    place = Path(name.rpartition(":")[0] or name)
+    return place if place.suffix in (".py", ".pt", ".pth", ".onnx") else None
 
 
 def reserved(axis: str) -> set[str]:

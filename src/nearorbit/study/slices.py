@@ -6,7 +6,6 @@ A job depends on its slice and on nothing else of the study, so that a change of
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.places import CELL
 from nearorbit.study.sampling import SEEN
 
@@ -106,7 +105,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             "cells": [
                 {"system": system, "data": data, "noise": spec["noise"], "method": method}
                 for data, spec in s.data.items()
-                for method in (TRUTH, *s.methods)
+                for method in s.judged
             ]
         },
     ),

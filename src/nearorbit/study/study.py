@@ -6,14 +6,15 @@ everything that is wrong with it is said at once.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH, StudyError, build, hint, refuse
 from nearorbit.study.checks import misfits
-from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES
+from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES, source
 from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
 
@@ -38,6 +39,7 @@ class Study:
     figures: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Mapping[str, Any]]
     networks_of: Mapping[str, str]
+    fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that are brought
     where: str = "study"
 
     @property
@@ -45,7 +47,13 @@ class Study:
         """What a table or figure of the whole study has to know of it."""
         told = ("noise", "smooth", "orbits", "samples")
         data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}
-        return {"systems": list(self.systems), "data": data, "methods": list(self.methods)}
+        axes = {"systems": list(self.systems), "data": data, "methods": list(self.methods)}
+        return axes | ({"fields": list(self.fields)} if self.fields else {})
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """The labels of all that is judged: the truth, the methods, and the fields that are brought."""
+        return (TRUTH, *self.methods, *self.fields)
 
     @property
     def content(self) -> dict[str, Any]:
@@ -72,6 +80,10 @@ class Study:
         asked = [(getattr(method, "segment", None) or usual, getattr(method, "follow", None) or 0) for method in users]
         return max((max(lengths) for lengths in asked), default=usual)
 
+    def brought(self, label: str, system: str, data: str) -> str:
+        """Name the field that is brought for a system and its data."""
+        return self.fields[label]["field"].replace("{system}", system).replace("{data}", data)
+
     def built(self, section: str) -> Iterator[Any]:
         """Build what the lines of a section ask for, without those that are refused."""
         for label in getattr(self, section):
@@ -95,8 +107,9 @@ class Study:
             raise StudyError(f"{stage}: its cell is {'/'.join(axes) or 'empty'}, not '{'/'.join(labels)}'")
         for axis, label in zip(axes, labels, strict=True):
             section = next((s for s, kind in LABELLED.items() if kind == axis), None)
-            judged = stage == "score" and axis == "method"  # as is the true field
-            if section and label not in (known := [*getattr(self, section), *[TRUTH] * judged]):
+            untrained = {"score": [TRUTH, *self.fields], "forecast": self.fields}.get(stage, ())
+            known = [*getattr(self, section or "", ()), *(untrained if axis == "method" else ())]
+            if section and label not in known:
                 raise StudyError(
                     f"{self.where}: {section}: no '{label}'{hint(label, known)}; it has {', '.join(known)}"
                 )
@@ -114,9 +127,14 @@ class Study:
         """Build every entry once, so that no job is the first to find a wrong name or a method that does not fit.
 
         Raises:
-            StudyError: If there are such entries; all are named.
+            StudyError: If there are such entries, or files of fields that are not there; all are named.
         """
-        problems = []
+        cells = [(label, self.brought(label, *of)) for label in self.fields for of in product(self.systems, self.data)]
+        problems = [
+            f"{self.where}: fields.{label}: {file}: no such file"
+            for label, name in cells
+            if (file := source(name)) and not file.is_file()
+        ]
         for section in CATALOGUED:
             for label in getattr(self, section):
                 try:

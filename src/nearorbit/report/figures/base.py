@@ -138,7 +138,7 @@ def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -
 
 
 def by_cell(results: Results, quantity: Compute) -> pd.DataFrame:
-    """Evaluate truth against forecast in every trained cell, as a long table.
+    """Evaluate truth against forecast in every cell but those of the truth, as a long table.
 
     Arguments:
         results: The files of the study.
@@ -148,12 +148,13 @@ def by_cell(results: Results, quantity: Compute) -> pd.DataFrame:
         A row per value, with columns ``(system, data, noise, method, value)``.
     """
     rows = []
-    for cell in results.trained():
+    for cell in (cell for cell in results.cells() if cell["method"] != TRUTH):
         truth = results.open("truth.nc", cell["system"], cell["data"])
         forecast = results.open("forecast.nc", cell["system"], cell["data"], cell["method"])
         if truth is not None and forecast is not None:
             rows.append(pd.DataFrame({**cell, "value": np.ravel(quantity(truth, forecast))}))
-    return pd.concat(rows) if rows else pd.DataFrame(columns=["system", "data", "noise", "method", "value"])
+    columns = ["system", "data", "noise", "method", "value"]
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
 
 
 def save_all(results: Results, into: Path, figures: Mapping[str, Any], *, note: str = "") -> None:

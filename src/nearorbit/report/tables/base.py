@@ -89,6 +89,7 @@ def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
     """
     for setting, axis in LABELS.items():
         known, labels = getattr(study, axis), getattr(entry, setting, None) or ()
+        known = [*known, *(study.fields if axis == "methods" else ())]
         for label in [labels] if isinstance(labels, str) else labels:
             if label not in known:
                 near, kind = catalogue.hint(label, known), axis.removesuffix("s")
@@ -180,7 +181,8 @@ def _best(table: pd.DataFrame) -> pd.Series:
 
 def given(results: Results) -> dict[str, str]:
     """Look up what each method is given beyond its training budget, e.g. ``{"jacobian": "true J"}``."""
-    return results.table("costs.csv").dropna(subset="given").groupby("method")["given"].first().to_dict()
+    known = results.table("costs.csv").dropna(subset="given").groupby("method")["given"].first().to_dict()
+    return known | dict.fromkeys(results.fields, "brought")  # of which nobody here knows
 
 
 def headers(results: Results) -> dict[str, str]:
