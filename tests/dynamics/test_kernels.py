@@ -108,7 +108,7 @@ def test_rollouts_by_kernels_are_those_of_torch(clock, substeps, order, tangents
         assert (mine - theirs).abs().max() <= 10 * PRECISE[dtype] * theirs.abs().max().clamp(min=1e-3)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.3, 200.0])
+@pytest.mark.parametrize("strength", [0.0, 0.3, 200.0, [[[[0.3]]], [[[2.0]]]]])
 def test_coupled_rollouts_by_kernels_are_those_of_torch(strength, plain):
     field, x = NeuralField(3, [0, 1], width=24).double(), draw(2, 35, 3)
     orbit = draw(2, 1, 2 * 2 * (SAMPLES - 1) + 1, 3, seed=2)

@@ -55,7 +55,7 @@ class Drive:
     def weights(self, h: Tensor) -> Tensor:
         """The same as the weights of a Runge-Kutta method (:func:`nearorbit.dynamics.kernels.rollout`), of steps of
         lengths h, with shape (*); returns shape (*, 5, 5)."""
-        half, decay, begun, first, middle, last = self.lengths(h)
+        half, decay, begun, first, middle, last = (length.squeeze(-1) for length in self.lengths(h.unsqueeze(-1)))
         none, one = torch.zeros_like(h), torch.ones_like(h)
         rows = (
             (one, none, none, none, none),
