@@ -1,8 +1,8 @@
-"""Perceptrons on a CPU, a call for all their layers: kernels in C++, which are compiled where they are used.
+"""Perceptrons on a CPU, a call for all their layers and steps: kernels in C++, which are compiled where they are used.
 
-In torch an evaluation is a dozen operations, each a pass over memory, and small batches wait for Python rather than
-for arithmetic. One call through all layers, a few states at a time, costs about a third of that with tangents, and half
-without. (``tests/benchmarks/test_kernels.py`` measures it.)
+In torch a step of a rollout is a hundred operations, each a pass over memory, and small batches wait for Python rather
+than for arithmetic. A kernel takes a few states at a time through all layers and all steps, with their tangents, and
+its gradients compute again what they need: what that saves is in the README.
 
 The source, ``kernels.cpp``, is compiled for this processor by the C++ compiler of the machine, in seconds, and kept:
 where ``TORCHINDUCTOR_CACHE_DIR`` says, as torch keeps what it compiles (the workflow has it in ``results/compiled``),
@@ -216,11 +216,11 @@ class _Push:
         outputs = self.net.weights[-1].shape[2]
         return [x.new_empty(*t.shape[:-1], outputs) if t is not None else None for t in (x, u)]
 
-    def given(self, x: Tensor, u: Tensor | None, kept: Tensor | None) -> list[Tensor | None]:
+    def given(self, x: Tensor, u: Tensor | None, *kept: Tensor) -> list[Tensor | None]:
         """What gradients are computed from."""
         return [x, u]
 
-    def keeps(self, x: Tensor, u: Tensor | None) -> list[Tensor]:
+    def room(self, x: Tensor, u: Tensor | None, *, gradients: bool) -> list[Tensor | None]:
         """Where a kernel keeps what gradients are computed from, if they are to be."""
         return []
 
@@ -248,10 +248,12 @@ class _Rollout(_Push):
     def made(self, x: Tensor, u: Tensor | None) -> list[Tensor | None]:
         return [x.new_empty(*t.shape[:2], self.samples, *t.shape[2:]) if t is not None else None for t in (x, u)]
 
-    def given(self, x: Tensor, u: Tensor | None, kept: Tensor | None) -> list[Tensor | None]:
-        return [kept]
+    def given(self, x: Tensor, u: Tensor | None, *kept: Tensor) -> list[Tensor | None]:
+        return [*kept]
 
-    def keeps(self, x: Tensor, u: Tensor | None) -> list[Tensor]:
+    def room(self, x: Tensor, u: Tensor | None, *, gradients: bool) -> list[Tensor | None]:
+        if not gradients:
+            return [None]
         tile = library().tile()  # type: ignore[union-attr]
         rows = -(-x.shape[1] // tile) * tile * (1 + (0 if u is None else u.shape[2]))
         steps = (self.samples - 1) * self.substeps
@@ -267,12 +269,12 @@ class _Call(torch.autograd.Function):
         parameters = call.net.parameters
         wanted = torch.is_grad_enabled() and any(t.requires_grad for t in (x, u, *parameters) if t is not None)
         x, u = x.contiguous(), None if u is None else u.contiguous()
-        made = cls.apply(call, x, u, *parameters) if wanted else _run(call, x, u, [])
+        made = cls.apply(call, x, u, *parameters) if wanted else _run(call, x, u, call.room(x, u, gradients=False))
         return tuple(tensor for tensor in made if tensor is not None)
 
     @staticmethod
     def forward(ctx: Any, call: _Push, x: Tensor, u: Tensor | None, *parameters: Tensor) -> tuple[Tensor | None, ...]:
-        kept = call.keeps(x, u)
+        kept = call.room(x, u, gradients=True)
         made = _run(call, x, u, kept)
         ctx.call = call
         ctx.save_for_backward(x, u, *kept, *parameters)
@@ -288,16 +290,15 @@ class _Call(torch.autograd.Function):
         dx, du = (None if t is None else torch.empty_like(t) for t in (x, u))
         made = [parameter.new_empty(parameter.shape) for parameter in parameters]
         structures = call.structures(x, u)
-        passed = (*call.given(x, u, *kept or [None]), df, da, dx, du)
+        passed = (*call.given(x, u, *kept), df, da, dx, du)
         _function(call.kinds[1], call.net.activation, x.dtype)(
             *_passed(structures), *map(_pointer, passed), _pointers(made[:layers]), _pointers(made[layers:])
         )
         return None, dx, du, *made
 
 
-def _run(call: _Push, x: Tensor, u: Tensor | None, kept: Sequence[Tensor]) -> list[Tensor | None]:
+def _run(call: _Push, x: Tensor, u: Tensor | None, room: Sequence[Tensor | None]) -> list[Tensor | None]:
     made, structures = call.made(x, u), call.structures(x, u)
-    room = [None] if isinstance(call, _Rollout) and not kept else kept
     _function(call.kinds[0], call.net.activation, x.dtype)(*_passed(structures), *map(_pointer, (x, u, *made, *room)))
     return made
 
