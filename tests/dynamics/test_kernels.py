@@ -108,6 +108,24 @@ def test_rollouts_by_kernels_are_those_of_torch(clock, substeps, order, tangents
         assert (mine - theirs).abs().max() <= 10 * PRECISE[dtype] * theirs.abs().max().clamp(min=1e-3)
 
 
+PAIRS = torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1])
+
+
+@pytest.mark.parametrize("dtype", PRECISE)
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
+def test_second_derivatives_by_kernels_are_those_of_torch(activation, dtype, plain):
+    field = NeuralField(3, [0, 1], width=24, activation=activation).to(dtype)
+    x, u = draw(2, 35, 3, dtype=dtype), draw(2, 35, 5, 3, dtype=dtype, seed=1)
+    times = CLOCKS["one"].to(dtype)
+    pushed = lambda field, x, u: field.push_forward_second(x, u[..., :2, :], u[..., 2:, :], PAIRS)  # noqa: E731
+    rolled = lambda field, x, u: flow.taylor_rollout(field, x, times, tangents=u[..., :2, :], substeps=2)  # noqa: E731
+    for function in (pushed, rolled):
+        by_kernels = everything(field, x, u, function)
+        for mine, theirs in zip(by_kernels, plain(lambda: everything(field, x, u, function)), strict=True):  # noqa: B023
+            assert mine.shape == theirs.shape
+            assert (mine - theirs).abs().max() <= 10 * PRECISE[dtype] * theirs.abs().max().clamp(min=1e-3)
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.3, 200.0, [[[[0.3]]], [[[2.0]]]]])
 def test_coupled_rollouts_by_kernels_are_those_of_torch(strength, plain):
     field, x = NeuralField(3, [0, 1], width=24).double(), draw(2, 35, 3)

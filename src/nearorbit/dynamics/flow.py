@@ -16,7 +16,7 @@ References:
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -121,15 +121,9 @@ def taylor_rollout(
     tangents = identity(start) if tangents is None else tangents
     count = tangents.shape[-2]
     i, j = torch.triu_indices(count, count, device=start.device) if pairs is None else pairs
-    second = torch.zeros_like(tangents[..., i, :])
-    states, first, second = _integrate(
-        lambda x, v, w: field.push_forward_second(x, v, w, (i, j)),
-        (start, tangents, second),
-        times,
-        substeps,
-        recompute,
-        SCHEMES[4],
-    )
+    columns = torch.cat([tangents, torch.zeros_like(tangents[..., i, :])], -2)
+    states, moved = _integrated(field, (start, columns), times, substeps, recompute, 4, pairs=(i, j))
+    first, second = moved.split([count, len(i)], -2)
     return states, first, second
 
 
@@ -187,14 +181,17 @@ def _integrated(
     recompute: bool,
     order: int,
     drive: Drive | None = None,
+    pairs: Pairs | None = None,
 ) -> tuple[Tensor, ...]:
-    """Follow states, and tangents if there are any; perceptrons by kernels, where these may."""
+    """Follow states, and tangents if there are any; perceptrons by kernels, where these may.
+
+    With pairs the last tangents are second derivatives along these of the others.
+    """
     scheme = SCHEMES[order] if drive is None else (drive.lengths, drive.step)
     fixed = (times,) if drive is None else (times, drive.values, drive.strength)
     net: Perceptrons | None = getattr(field, "perceptrons", None)
     if net is None or times.shape[-1] < 2 or not usable(net, start[0], *fixed):
-        rate = field.push_forward if len(start) == 2 else lambda x: (field(x),)
-        return _integrate(rate, start, times, substeps, recompute, scheme)
+        return _integrate(_rate(field, len(start), pairs), start, times, substeps, recompute, scheme)
     lead = start[0].shape[:-1]
     members = len(net.weights[0])
 
@@ -206,13 +203,18 @@ def _integrated(
     weights, pulls = (_weights(order, h), None) if drive is None else (drive.weights(h), drive.pulls)
     x, u = rows(start[0], 1), rows(start[1], 2) if len(start) == 2 else None
 
-    def plain(x: Tensor, u: Tensor | None, *parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def plain(x: Tensor, u: Tensor | None, *parameters: Sequence[Tensor], pairs: Pairs | None) -> tuple[Tensor, ...]:
         whole = None if drive is None else replace(drive, values=rows(drive.values, 2))
         begin, other = (
             ((x,), scheme if whole is None else (whole.lengths, whole.step)) if u is None else ((x, u), scheme)
         )
         return _integrate(
-            lambda y, *v: net.plain(y, *v or [None], *parameters), begin, rows(times, 1), substeps, recompute, other
+            lambda y, *v: net.plain(y, *v or [None], *parameters, pairs),
+            begin,
+            rows(times, 1),
+            substeps,
+            recompute,
+            other,
         )
 
     made = kernels.rollout(
@@ -222,9 +224,25 @@ def _integrated(
         weights=rows(weights, 3),
         substeps=substeps,
         pulls=None if pulls is None else (rows(pulls.to(x), 2), STAGES),
+        pairs=pairs,
         plain=plain,
     )
     return tuple(tensor.view(*lead, *tensor.shape[2:]) for tensor in made)
+
+
+def _rate(field: Any, carried: int, pairs: Pairs | None) -> Callable:
+    """The slopes of states alone, or of states and tangents, with or without second derivatives among these."""
+    if carried == 1:
+        return lambda x: (field(x),)
+    if pairs is None:
+        return cast(Callable, field.push_forward)
+
+    def second(x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        v, w = u.split([u.shape[-2] - len(pairs[0]), len(pairs[0])], -2)
+        f, *moved = field.push_forward_second(x, v, w, pairs)
+        return f, torch.cat(moved, -2)
+
+    return second
 
 
 def _integrate(

@@ -69,14 +69,15 @@ constexpr double SERIES[] = {
     3.1309213993429580736e-13, -1.1270822361367252428e-13, 3.8109052551892473959e-16, 7.1060976136092349755e-15, -1.523028201457102384e-15,
     -9.4574945712913625751e-17, 1.2102371892242818918e-16, -2.8166630877470985386e-17};
 
-// The activations of activations.py, alone and with their first and second derivatives.
+// The activations of activations.py, alone and with their derivatives: the third, `jerk`, only where there is room for it.
 struct Silu {
     template <class T> static inline Vector<T> value(Vector<T> z) { return z * (T(1) / (T(1) + exponential(-z))); }
-    template <class T> static inline void at(Vector<T> z, Vector<T>& h, Vector<T>& slope, Vector<T>& curvature) {
+    template <class T> static inline void at(Vector<T> z, Vector<T>& h, Vector<T>& slope, Vector<T>& curvature, Vector<T>* jerk = nullptr) {
         const Vector<T> s = T(1) / (T(1) + exponential(-z));
         h = z * s;
         slope = s + h * (T(1) - s);
         curvature = (T(1) - s) * (s + slope - h * s);
+        if (jerk) *jerk = s * (T(1) - s) * (T(3) - T(6) * s + z * (T(1) - T(6) * s * (T(1) - s)));
     }
 };
 struct Tanh {
@@ -84,11 +85,11 @@ struct Tanh {
         const Vector<T> e = exponential(T(-2) * z);
         return (T(1) - e) / (T(1) + e);
     }
-    template <class T> static inline void at(Vector<T> z, Vector<T>& h, Vector<T>& slope, Vector<T>& curvature) {
-        const Vector<T> e = exponential(T(-2) * z);
-        h = (T(1) - e) / (T(1) + e);
+    template <class T> static inline void at(Vector<T> z, Vector<T>& h, Vector<T>& slope, Vector<T>& curvature, Vector<T>* jerk = nullptr) {
+        h = value<T>(z);
         slope = T(1) - h * h;
         curvature = T(-2) * h * slope;
+        if (jerk) *jerk = slope * (T(6) * h * h - T(2));
     }
 };
 struct Gelu {
@@ -104,12 +105,13 @@ struct Gelu {
         return z < T(0) ? beyond : T(1) - beyond;
     }
     template <class T> static inline Vector<T> value(Vector<T> z) { return z * mass<T>(z); }
-    template <class T> static inline void at(Vector<T> z, Vector<T>& h, Vector<T>& slope, Vector<T>& curvature) {
+    template <class T> static inline void at(Vector<T> z, Vector<T>& h, Vector<T>& slope, Vector<T>& curvature, Vector<T>* jerk = nullptr) {
         const Vector<T> below = mass<T>(z);
         const Vector<T> density = exponential(T(-0.5) * z * z) * T(0.39894228040143267794);
         h = z * below;
         slope = below + z * density;
         curvature = density * (T(2) - z * z);
+        if (jerk) *jerk = density * z * (z * z - T(4));
     }
 };
 
@@ -169,6 +171,8 @@ template <class T> static void transpose(long rows, long columns, const T* from,
 
 template <class T> struct Network {
     long members, states, tangents, dimension, width, hidden, outputs;  // `hidden`: the number of hidden layers
+    long pairs;               // of the tangents, the last are second derivatives along so many pairs of the others,
+    const long *first, *second;  // these
     const T* const* weights;  // of each layer (E, in, out), a member `apart` elements after the other
     const T* const* biases;   // (E, 1, out)
     const long* apart;        // of all weights, then of all biases
@@ -180,13 +184,13 @@ template <class T> struct Network {
 // A member at work: its weights in whole vectors, and a tile of states between its layers.
 template <class T, class Activation> class Member {
     const Network<T>& net;
-    const long K, d, W, O, D, H;  // tangents, dimension, width, outputs and dimension in whole vectors, hidden layers
+    const long K, Q, d, W, O, D, H;  // tangents, those of first order; dimension; width, outputs, dimension in whole vectors; layers
     std::vector<std::vector<T>> weights, biases, across, z, t, dweights, dbiases;
     std::vector<T> h, g, out, dz, dt, dh, dg;
 
   public:
     Member(const Network<T>& net, bool gradients)
-        : net(net), K(net.tangents), d(net.dimension), W(padded<T>(net.width)), O(padded<T>(net.outputs)), D(padded<T>(d)), H(net.hidden),
+        : net(net), K(net.tangents), Q(K - net.pairs), d(net.dimension), W(padded<T>(net.width)), O(padded<T>(net.outputs)), D(padded<T>(d)), H(net.hidden),
           weights(H + 1), biases(H + 1), across(H + 1), z(H), t(H), dweights(H + 1), dbiases(H + 1) {
         const long wide = std::max({W, O, D}), rows = TILE * std::max(K, 1L);
         h.resize(TILE * W), g.resize(TILE * K * W), out.resize(rows * wide);
@@ -228,7 +232,13 @@ template <class T, class Activation> class Member {
                     Vector<T> activated, slope, curvature;
                     Activation::template at<T>(value, activated, slope, curvature);
                     store(h.data() + i * W + j, activated);
-                    for (long k = i * K; k < (i + 1) * K; k++) store(g.data() + k * W + j, load(moved + k * W + j) * slope);
+                    const T* from = moved + i * K * W + j;
+                    T* to = g.data() + i * K * W + j;
+                    for (long k = 0; k < Q; k++) store(to + k * W, load(from + k * W) * slope);
+                    for (long p = 0; p < net.pairs; p++) {
+                        const Vector<T> both = load(from + net.first[p] * W) * load(from + net.second[p] * W);
+                        store(to + (Q + p) * W, load(from + (Q + p) * W) * slope + both * curvature);
+                    }
                 }
         }
         product(n, net.width, h.data(), W, 1, weights[H].data(), out.data(), O);
@@ -254,16 +264,27 @@ template <class T, class Activation> class Member {
             product(n * K, net.outputs_of(l), dt.data(), width, 1, across[l].data(), dg.data(), W);
             for (long i = 0; i < n; i++)
                 for (long j = 0; j < W; j += LANES<T>) {
-                    Vector<T> activated, slope, curvature, sum = {};
-                    Activation::template at<T>(load(z[l - 1].data() + i * W + j), activated, slope, curvature);
+                    Vector<T> activated, slope, curvature, jerk = {}, sum = {}, third = {};
+                    Activation::template at<T>(load(z[l - 1].data() + i * W + j), activated, slope, curvature, net.pairs ? &jerk : nullptr);
                     store(h.data() + i * W + j, activated);
-                    for (long k = i * K; k < (i + 1) * K; k++) {
-                        const Vector<T> tangent = load(t[l - 1].data() + k * W + j), gradient = load(dg.data() + k * W + j);
-                        store(g.data() + k * W + j, tangent * slope);
-                        store(dg.data() + k * W + j, gradient * slope);
+                    const T* from = t[l - 1].data() + i * K * W + j;
+                    T *to = g.data() + i * K * W + j, *gradients = dg.data() + i * K * W + j;
+                    for (long k = 0; k < K; k++) {
+                        const Vector<T> tangent = load(from + k * W), gradient = load(gradients + k * W);
+                        store(to + k * W, tangent * slope);
                         sum += gradient * tangent;
+                        if (k < Q) store(gradients + k * W, gradient * slope);
                     }
-                    store(dh.data() + i * W + j, load(dh.data() + i * W + j) * slope + sum * curvature);
+                    for (long p = 0; p < net.pairs; p++) {
+                        const long a = net.first[p] * W, b = net.second[p] * W, own = (Q + p) * W;
+                        const Vector<T> left = load(from + a), right = load(from + b), gradient = load(gradients + own), bent = gradient * curvature;
+                        store(to + own, load(to + own) + left * right * curvature);
+                        store(gradients + a, load(gradients + a) + bent * right);
+                        store(gradients + b, load(gradients + b) + bent * left);
+                        store(gradients + own, gradient * slope);
+                        third += gradient * left * right;
+                    }
+                    store(dh.data() + i * W + j, load(dh.data() + i * W + j) * slope + sum * curvature + third * jerk);
                 }
             product(net.width, n, h.data(), 1, W, dz.data(), dweights[l].data(), width, true);
             product(net.width, n * K, g.data(), 1, W, dt.data(), dweights[l].data(), width, true);
@@ -287,7 +308,7 @@ template <class T, class Activation> class Member {
     }
 };
 
-// x (E, N, D), u (E, N, K, D) -> f (E, N, O), a (E, N, K, O)
+// x (E, N, D), u (E, N, K, D) -> f (E, N, O), a (E, N, K, O), of the second derivatives with their own part
 template <class T, class Activation> static void push(const Network<T>& net, const T* x, const T* u, T* f, T* a) {
     Member<T, Activation> member(net, false);
     for (long e = 0; e < net.members; e++) {

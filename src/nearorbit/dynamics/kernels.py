@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
 ACTIVATIONS = ("silu", "tanh", "gelu")
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
-Plain = Callable[..., tuple[Tensor, ...]]  # the same of (x, u or None, weights, biases), by operations of torch
+Pairs = tuple[Tensor, Tensor]  # indices i and j of pairs of tangents
+Plain = Callable[..., tuple[Tensor, ...]]  # the same of (x, u, weights, biases, pairs), by operations of torch
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Perceptrons:
         activation: The name of the activation.
         weights: Those of each layer, with shape (E, in, out).
         biases: Likewise, with shape (E, 1, out).
-        plain: Their evaluation by operations of torch, (x, u or None, weights, biases) -> what :func:`push` returns.
+        plain: Their evaluation by operations of torch, (x, u, weights, biases, pairs) -> what :func:`push` returns.
     """
 
     activation: str
@@ -112,18 +113,20 @@ def by_kernels(field: Any) -> bool:
     return net is not None and usable(net, net.weights[0])
 
 
-def push(net: Perceptrons, x: Tensor, u: Tensor | None) -> tuple[Tensor, ...]:
+def push(net: Perceptrons, x: Tensor, u: Tensor | None, pairs: Pairs | None = None) -> tuple[Tensor, ...]:
     """Evaluate perceptrons, and push tangents through them if there are any.
 
     Arguments:
         net: The perceptrons.
         x: States, with shape (E, N, D).
         u: Tangents, with shape (E, N, K, D), or None.
+        pairs: The last P of the tangents are second derivatives along these P pairs of the others; None if none is.
 
     Returns:
-        f(x) with shape (E, N, O); and with tangents J(x) u, with shape (E, N, K, O).
+        f(x) with shape (E, N, O); and with tangents J(x) u, with shape (E, N, K, O), to which second derivatives have
+        H(x)[u_i, u_j] added.
     """
-    return _Call.of(_Push(net), x, u)
+    return _Call.of(_Push(net, pairs), x, u)
 
 
 def rollout(
@@ -134,6 +137,7 @@ def rollout(
     weights: Tensor,
     substeps: int,
     pulls: tuple[Tensor, Sequence[int]] | None,
+    pairs: Pairs | None,
     plain: Plain,
 ) -> tuple[Tensor, ...]:
     r"""Integrate perceptrons by a Runge-Kutta method, with tangents if there are any.
@@ -149,12 +153,13 @@ def rollout(
         substeps: How many steps are made in an interval.
         pulls: What is added to the slopes, with shape (E, N, 2 steps + 1, D), and how many of them after the begin of
             the step the stages are; or None.
-        plain: The same by operations of torch, (x, u or None, weights, biases) -> what this returns.
+        pairs: As in :func:`push`.
+        plain: The same by operations of torch, (x, u, weights, biases, pairs) -> what this returns.
 
     Returns:
         The states with shape (E, N, T, D); and with tangents these, with shape (E, N, T, K, D).
     """
-    return _Call.of(_Rollout(replace(net, plain=plain), weights, substeps, pulls), x, u)
+    return _Call.of(_Rollout(replace(net, plain=plain), pairs, weights, substeps, pulls), x, u)
 
 
 class _Network(ctypes.Structure):
@@ -162,8 +167,8 @@ class _Network(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_long) for name in ("members", "states", "tangents", "dimension")),
-        *((name, ctypes.c_long) for name in ("width", "hidden", "outputs")),
-        *((name, ctypes.c_void_p) for name in ("weights", "biases", "apart")),
+        *((name, ctypes.c_long) for name in ("width", "hidden", "outputs", "pairs")),
+        *((name, ctypes.c_void_p) for name in ("first", "second", "weights", "biases", "apart")),
     ]
 
 
@@ -200,16 +205,18 @@ class _Push:
 
     kinds = "push", "pull"
 
-    def __init__(self, net: Perceptrons):
-        self.net = net
+    def __init__(self, net: Perceptrons, pairs: Pairs | None):
+        self.net, self.pairs = net, pairs
 
     def structures(self, x: Tensor, u: Tensor | None) -> list[Any]:
         """What is to be done, for a kernel; and what that points to."""
         weights, biases = self.net.weights, self.net.biases
         tangents = 0 if u is None else u.shape[2]
         sizes = *x.shape[:2], tangents, x.shape[2], weights[0].shape[2], len(weights) - 1, weights[-1].shape[2]
-        held = _pointers(weights), _pointers(biases), _longs([p.stride(0) for p in (*weights, *biases)])
-        return [_Network(*sizes, *map(ctypes.addressof, held)), *held]
+        pairs = [[], []] if self.pairs is None else [index.tolist() for index in self.pairs]
+        apart = _longs([p.stride(0) for p in (*weights, *biases)])
+        held = *map(_longs, pairs), _pointers(weights), _pointers(biases), apart
+        return [_Network(*sizes, len(pairs[0]), *map(ctypes.addressof, held)), *held]
 
     def made(self, x: Tensor, u: Tensor | None) -> list[Tensor | None]:
         """Where the results go."""
@@ -230,8 +237,15 @@ class _Rollout(_Push):
 
     kinds = "rollout", "return"
 
-    def __init__(self, net: Perceptrons, weights: Tensor, substeps: int, pulls: tuple[Tensor, Sequence[int]] | None):
-        super().__init__(net)
+    def __init__(
+        self,
+        net: Perceptrons,
+        pairs: Pairs | None,
+        weights: Tensor,
+        substeps: int,
+        pulls: tuple[Tensor, Sequence[int]] | None,
+    ):
+        super().__init__(net, pairs)
         assert weights.stride()[-2:] == (weights.shape[-1], 1)
         self.weights, self.substeps, self.pulls = weights, substeps, pulls
         self.samples, self.stages = weights.shape[2] + 1, weights.shape[3] - 1
@@ -285,7 +299,8 @@ class _Call(torch.autograd.Function):
         call, layers = ctx.call, len(ctx.call.net.weights)
         (x, u), kept, parameters = _split(ctx.saved_tensors, 2 * layers)
         if torch.is_grad_enabled():  # whose graph is asked for
-            return None, *_by_torch(call.net.plain, x, u, parameters, gradients, ctx.needs_input_grad[1:])
+            plain = partial(call.net.plain, pairs=call.pairs)
+            return None, *_by_torch(plain, x, u, parameters, gradients, ctx.needs_input_grad[1:])
         df, da = (None if gradient is None else gradient.contiguous() for gradient in gradients)
         dx, du = (None if t is None else torch.empty_like(t) for t in (x, u))
         made = [parameter.new_empty(parameter.shape) for parameter in parameters]

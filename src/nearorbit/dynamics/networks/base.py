@@ -246,14 +246,30 @@ class NeuralField(Ensemble):
         weights, biases = self._parameters_of_layers()
         return kernels.Perceptrons(self._name, weights, biases, self._plain)
 
-    def _push(self, x: Tensor, u: Tensor | None) -> tuple[Tensor, ...]:
-        """Evaluate members at states (E, N, D), and push tangents (E, N, K, D) if there are any."""
+    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluate each member and push second derivatives through its layers; see :class:`TwiceDifferentiable`."""
+        states, u = x.reshape(self.members, -1, self.dimension), torch.cat([v, w], -2)  # both go through alike
+        f, moved = self._push(states, u.reshape(*states.shape[:2], *u.shape[-2:]), pairs)
+        action, second = moved.view(*u.shape[:-1], f.shape[-1]).split([v.shape[-2], w.shape[-2]], -2)
+        return f.view(*x.shape[:-1], f.shape[-1]), action, second
+
+    def _push(self, x: Tensor, u: Tensor | None, pairs: Pairs | None = None) -> tuple[Tensor, ...]:
+        """Evaluate members at states (E, N, D), and push tangents (E, N, K, D) if there are any.
+
+        With pairs the last tangents are second derivatives along these of the others.
+        """
         if (net := self.perceptrons) is not None and kernels.usable(net, x):
-            return kernels.push(net, x, u)
-        return self._plain(x, u, *self._parameters_of_layers())
+            return kernels.push(net, x, u, pairs)
+        weights, biases = self._parameters_of_layers()
+        return self._plain(x, u, weights, biases, pairs)
 
     def _plain(
-        self, x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor]
+        self,
+        x: Tensor,
+        u: Tensor | None,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        pairs: Pairs | None = None,
     ) -> tuple[Tensor, ...]:
         """Do the same by operations of torch."""
         h, states = self._aligned(x), x.shape[1]
@@ -264,26 +280,14 @@ class NeuralField(Ensemble):
             return (torch.baddbmm(b, h, w)[:, :states],)
         shape = *u.shape[:3], -1
         for bias, weight in hidden:
-            h, slope = self._activation(torch.baddbmm(bias, h, weight), 1)
-            u = torch.bmm(u.flatten(1, 2), weight).view(shape) * slope[:, :states].unsqueeze(2)
+            h, slope, *curvature = self._activation(torch.baddbmm(bias, h, weight), 1 if pairs is None else 2)
+            before = torch.bmm(u.flatten(1, 2), weight).view(shape)
+            u = before * slope[:, :states].unsqueeze(2)
+            if pairs is not None:
+                i, j = (before[:, :, index] for index in pairs)
+                first, second = u.split([shape[2] - i.shape[2], i.shape[2]], 2)
+                u = torch.cat([first, second + curvature[0][:, :states].unsqueeze(2) * (i * j)], 2)
         return torch.baddbmm(b, h, w)[:, :states], torch.bmm(u.flatten(1, 2), w).view(shape)
-
-    def push_forward_second(self, x: Tensor, v: Tensor, w: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:
-        """Evaluate each member and push second derivatives through its layers; see :class:`TwiceDifferentiable`."""
-        h, tangents = self._aligned(x), v.shape[-2]
-        u = torch.cat([v, w], -2)  # both go through the same products
-        shape = self.members, v[..., 0, 0].numel() // self.members, u.shape[-2]
-        u = u.reshape(self.members, -1, self.dimension)
-        *hidden, last = self._layers()
-        for bias, weight in hidden:
-            h, slope, curvature = self._activation(torch.baddbmm(bias, h, weight), 2)
-            slope, curvature = (t[:, : shape[1]].unsqueeze(2) for t in (slope, curvature))
-            first, second = torch.bmm(u, weight).view(*shape, -1).split([tangents, shape[2] - tangents], 2)
-            i, j = (first[:, :, index] for index in pairs)
-            u = torch.cat([slope * first, slope * second + curvature * (i * j)], 2).flatten(1, 2)
-        f, u = self._output(last, h, x.shape), torch.bmm(u, last[1])
-        u = u.view(*x.shape[:-1], shape[2], self.dimension)
-        return f, u[..., :tangents, :], u[..., tangents:, :]
 
     def gradient(self, x: Tensor) -> Tensor:
         """Compute the gradient of a scalar, that is of networks with one output, at states with shape (E, *, D)."""

@@ -17,8 +17,14 @@ class ResidualField(NeuralField):
     perceptrons = None  # kernels know no residual layers
 
     def _plain(
-        self, x: Tensor, u: Tensor | None, weights: Sequence[Tensor], biases: Sequence[Tensor]
+        self,
+        x: Tensor,
+        u: Tensor | None,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor],
+        pairs: Pairs | None = None,
     ) -> tuple[Tensor, ...]:
+        assert pairs is None
         h, states, shape = self._aligned(x), x.shape[1], (0,) if u is None else (*u.shape[:3], -1)
         (first, *hidden, (b, w)), moved = zip(biases, weights, strict=True), u
 
