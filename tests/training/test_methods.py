@@ -16,6 +16,7 @@ from scipy.interpolate import make_smoothing_spline
 from trainings import METHODS, SETTINGS, SIDES, files_of
 
 from nearorbit.data.neighbors import neighbors
+from nearorbit.dynamics import kernels
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField, identity
 from nearorbit.dynamics.flow import rollout
 from nearorbit.dynamics.networks.base import NeuralField
@@ -458,6 +459,21 @@ def saved(name, samples=600, **settings):
     return sum(storage.nbytes() for storage in kept.values())
 
 
+@pytest.fixture
+def no_kernels(monkeypatch):
+    """Operations of torch alone, as on a GPU; kernels keep next to nothing."""
+    monkeypatch.setattr(kernels, "library", lambda: None)
+
+
+def test_kernels_keep_less(monkeypatch):
+    weights = sum(p.nbytes for p in NeuralField(3, [0, 1], width=32).parameters())
+    mine = [saved(name, batch=32, substeps=4) - weights for name in ("baseline", "neighborhood", "homotopy")]
+    monkeypatch.setattr(kernels, "library", lambda: None)
+    plain = [saved(name, batch=32, substeps=4) for name in ("baseline", "neighborhood", "homotopy")]
+    assert all(one < 0.25 * other for one, other in zip(mine, plain, strict=True))
+
+
+@pytest.mark.usefixtures("no_kernels")
 @pytest.mark.parametrize("name", METHODS)
 def test_the_memory_of_a_step_grows_with_batch_and_steps_and_not_with_the_orbits(name):
     usual = saved(name, batch=32)
@@ -466,6 +482,7 @@ def test_the_memory_of_a_step_grows_with_batch_and_steps_and_not_with_the_orbits
     assert saved(name, batch=32, substeps=4) < 4.2 * usual
 
 
+@pytest.mark.usefixtures("no_kernels")
 @pytest.mark.parametrize("name", METHODS)
 def test_recomputing_keeps_less(name):
     many = saved(name, batch=32, substeps=4)

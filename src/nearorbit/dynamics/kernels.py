@@ -4,19 +4,17 @@ In torch a step of a rollout is a hundred operations, each a pass over memory, a
 than for arithmetic. A kernel takes a few states at a time through all layers and all steps, with their tangents, and
 its gradients compute again what they need: what that saves is in the README.
 
-The source, ``kernels.cpp``, is compiled for this processor by the C++ compiler of the machine, in seconds, and kept:
-where ``TORCHINDUCTOR_CACHE_DIR`` says, as torch keeps what it compiles (the workflow has it in ``results/compiled``),
-or in the user's cache. Where there is no compiler torch does the work. So it does on a GPU, in other precisions and for
-other activations, with several threads, and wherever operations have to be seen: under ``torch.compile``, transforms of
-``torch.func``, tracing, and for gradients of gradients. ``NEARORBIT_KERNELS=0`` in the environment leaves all to torch.
+The source is ``kernels.cpp``. Where it cannot be compiled (:mod:`nearorbit.dynamics.native`) torch does the work. So it
+does on a GPU, in other precisions and for other activations, with several threads, and wherever operations have to be
+seen: under ``torch.compile``, transforms of ``torch.func``, tracing, and for gradients of gradients.
+``NEARORBIT_KERNELS=0`` in the environment leaves all to torch.
+
+It is one module since all calls pass networks, states and gradients alike.
 """
 
 import ctypes
-import hashlib
 import os
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -25,11 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SOURCE = Path(__file__).with_suffix(".cpp")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+from nearorbit.dynamics.native import load
+
 ACTIVATIONS = ("silu", "tanh", "gelu")
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
 Pairs = tuple[Tensor, Tensor]  # indices i and j of pairs of tangents
+Pulls = tuple[Tensor, Sequence[int]]  # values over time, and at which of them, from the begin of a step, stages are
 Plain = Callable[..., tuple[Tensor, ...]]  # the same of (x, u, weights, biases, pairs), by operations of torch
 
 
@@ -57,37 +56,8 @@ class Perceptrons:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Load the kernels, compiled before if need be; None where that fails, or is not wanted."""
-    if os.environ.get("NEARORBIT_KERNELS") == "0":
-        return None
-    compiler = os.environ.get("CXX", "c++")
-    try:
-        about = subprocess.run([compiler, *FLAGS, "-E", "-v", "-xc++", os.devnull], capture_output=True, check=True)
-        key = hashlib.blake2b(SOURCE.read_bytes() + about.stderr, digest_size=12).hexdigest()
-        path = _folder() / f"kernels-{key}.so"
-        if not path.exists():
-            _compile(compiler, path)
-        return ctypes.CDLL(str(path))
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _folder() -> Path:
-    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nearorbit"
-    folder = Path(given) if given else user
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _compile(compiler: str, path: Path) -> None:
-    """Compile into a file of another name, and move it into place: another process may be at it."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        made = Path(folder) / path.name
-        subprocess.run(
-            [compiler, *FLAGS, "-shared", "-fPIC", str(SOURCE), "-o", str(made)], capture_output=True, check=True
-        )
-        made.replace(path)
+    """Load the kernels; None where there are none, or they are not wanted."""
+    return None if os.environ.get("NEARORBIT_KERNELS") == "0" else load(Path(__file__).with_suffix(".cpp"))
 
 
 def usable(net: Perceptrons, x: Tensor, *fixed: Tensor | float) -> bool:
@@ -136,7 +106,7 @@ def rollout(
     *,
     weights: Tensor,
     substeps: int,
-    pulls: tuple[Tensor, Sequence[int]] | None,
+    pulls: Pulls | None,
     pairs: Pairs | None,
     plain: Plain,
 ) -> tuple[Tensor, ...]:
@@ -237,16 +207,10 @@ class _Rollout(_Push):
 
     kinds = "rollout", "return"
 
-    def __init__(
-        self,
-        net: Perceptrons,
-        pairs: Pairs | None,
-        weights: Tensor,
-        substeps: int,
-        pulls: tuple[Tensor, Sequence[int]] | None,
-    ):
+    def __init__(self, net: Perceptrons, pairs: Pairs | None, weights: Tensor, substeps: int, pulls: Pulls | None):
         super().__init__(net, pairs)
         assert weights.stride()[-2:] == (weights.shape[-1], 1)
+        assert pulls is None or pulls[0].stride(-1) == 1
         self.weights, self.substeps, self.pulls = weights, substeps, pulls
         self.samples, self.stages = weights.shape[2] + 1, weights.shape[3] - 1
 
@@ -254,9 +218,10 @@ class _Rollout(_Push):
         network, *held = super().structures(x, u)
         pulls, moments = self.pulls or (None, [0])
         more = _longs(self.weights.stride()[:3]), _longs([0] if pulls is None else pulls.stride()[:3]), _longs(moments)
-        (weighed, pulled, moment) = map(ctypes.addressof, more)
-        sizes = self.samples, self.substeps, self.stages
-        method = _Method(*sizes, self.weights.data_ptr(), weighed, _pointer(pulls), pulled, moment)
+        weighed, pulled, moment = map(ctypes.addressof, more)
+        method = _Method(
+            self.samples, self.substeps, self.stages, _pointer(self.weights), weighed, _pointer(pulls), pulled, moment
+        )
         return [network, method, *held, *more]
 
     def made(self, x: Tensor, u: Tensor | None) -> list[Tensor | None]:
@@ -297,33 +262,32 @@ class _Call(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
         call, layers = ctx.call, len(ctx.call.net.weights)
-        (x, u), kept, parameters = _split(ctx.saved_tensors, 2 * layers)
+        x, u, *others = ctx.saved_tensors
+        kept, parameters = others[: -2 * layers], others[-2 * layers :]
         if torch.is_grad_enabled():  # whose graph is asked for
             plain = partial(call.net.plain, pairs=call.pairs)
             return None, *_by_torch(plain, x, u, parameters, gradients, ctx.needs_input_grad[1:])
         df, da = (None if gradient is None else gradient.contiguous() for gradient in gradients)
         dx, du = (None if t is None else torch.empty_like(t) for t in (x, u))
         made = [parameter.new_empty(parameter.shape) for parameter in parameters]
-        structures = call.structures(x, u)
-        passed = (*call.given(x, u, *kept), df, da, dx, du)
-        _function(call.kinds[1], call.net.activation, x.dtype)(
-            *_passed(structures), *map(_pointer, passed), _pointers(made[:layers]), _pointers(made[layers:])
+        passed = (
+            *map(_pointer, (*call.given(x, u, *kept), df, da, dx, du)),
+            *map(_pointers, (made[:layers], made[layers:])),
         )
+        _launch(call, 1, x, u, *passed)
         return None, dx, du, *made
 
 
 def _run(call: _Push, x: Tensor, u: Tensor | None, room: Sequence[Tensor | None]) -> list[Tensor | None]:
-    made, structures = call.made(x, u), call.structures(x, u)
-    _function(call.kinds[0], call.net.activation, x.dtype)(*_passed(structures), *map(_pointer, (x, u, *made, *room)))
+    made = call.made(x, u)
+    _launch(call, 0, x, u, *map(_pointer, (x, u, *made, *room)))
     return made
 
 
-def _passed(structures: Sequence[Any]) -> Iterator[Any]:
-    return (ctypes.byref(one) for one in structures if isinstance(one, ctypes.Structure))
-
-
-def _split(saved: Sequence[Any], parameters: int) -> tuple[Any, Any, Any]:
-    return saved[:2], saved[2:-parameters], saved[-parameters:]
+def _launch(call: _Push, kind: int, x: Tensor, u: Tensor | None, *passed: Any) -> None:
+    structures = call.structures(x, u)  # what these point to lives as long as they
+    told = (ctypes.byref(one) for one in structures if isinstance(one, ctypes.Structure))
+    _function(call.kinds[kind], call.net.activation, x.dtype)(*told, *passed)
 
 
 def _by_torch(

@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Coordinates, Equations, Transformed
-from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import remedy

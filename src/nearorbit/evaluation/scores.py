@@ -112,7 +112,7 @@ class Results:
         methods: The labels of the methods, without the truth; their order is that of columns and colors. Fields that
             are brought stand among them.
         smooth: What the observed orbits were replaced by, by the label of the data; of those where they were.
-        states: The number of observed states of a seed, by the label of the data.
+        states: The number of observed states of a seed, by the label of the data; a figure knows it, a table does not.
         fields: The labels of the fields that are brought, which are judged and not trained.
     """
 

@@ -108,13 +108,17 @@ def source(module: str) -> str:
     return file.read_text()
 
 
-@cache
 def whole(module: str) -> str:
-    """Read the source of a module, and what of it is in another language, beside it under the same name."""
+    """Read the source of a module, and what of it is in C++, beside it under the same name."""
+    return source(module) + _beside(module)
+
+
+@cache
+def _beside(module: str) -> str:
     file = locate(module)
     assert file is not None, module
-    beside = file.with_suffix(".cpp")
-    return source(module) + (beside.read_text() if beside.exists() else "")
+    path = file.with_suffix(".cpp")
+    return path.read_text() if path.exists() else ""
 
 
 def _statements(stage: str) -> list[ast.stmt]:

@@ -118,6 +118,6 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "collect_truth": ((), lambda s: {"study": s.axes}),
     "collect": ((), lambda s: {"study": s.axes}),
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
-    "figures": ((), lambda s: {"figures": s.figures, "study": s.axes}),
-    "partial": ((), lambda s: {"study": s.axes, "tables": s.tables, "figures": s.figures}),
+    "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
+    "partial": ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures}),
 }

@@ -44,8 +44,15 @@ class Study:
 
     @property
     def axes(self) -> dict[str, Any]:
-        """What a table or figure of the whole study has to know of it."""
-        told = ("noise", "smooth", "orbits", "samples")
+        """What a table of the whole study has to know of it."""
+        return self._axes("noise", "smooth")
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What a figure has to know of it."""
+        return self._axes("noise", "smooth", "orbits", "samples")
+
+    def _axes(self, *told: str) -> dict[str, Any]:
         data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}
         axes = {"systems": list(self.systems), "data": data, "methods": list(self.methods)}
         return axes | ({"fields": list(self.fields)} if self.fields else {})

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Coordinates, TrueField, jacobian
 from nearorbit.dynamics.flow import rollout
 from nearorbit.dynamics.models import make, with_equations
-from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import build
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from nearorbit.data.observations import in_system_units
 from nearorbit.dynamics.drive import Drive
-from nearorbit.dynamics.networks.base import Ensemble
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.study.catalogue import build
 from nearorbit.study.seeds import generator
 from nearorbit.training.batches import Data

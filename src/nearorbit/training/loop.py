@@ -33,11 +33,11 @@ from torch import Tensor, nn
 
 from nearorbit.data.fitted_field import fitted_errors
 from nearorbit.data.observations import in_system_units
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Coordinates, Equations, Field
 from nearorbit.dynamics.integration import least_steps
 from nearorbit.dynamics.kernels import by_kernels
 from nearorbit.dynamics.models import make
-from nearorbit.dynamics.networks.base import Ensemble
 from nearorbit.study.catalogue import StudyError
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training

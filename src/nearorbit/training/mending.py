@@ -30,7 +30,7 @@ from torch import Tensor
 
 from nearorbit.data.kalman import Chain, Levels, fit, smooth
 from nearorbit.data.smoothing import SHORT, smoothed
-from nearorbit.dynamics.networks.base import Ensemble
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.study.seeds import generator
 from nearorbit.training.batches import Data
 

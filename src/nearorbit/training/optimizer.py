@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nearorbit.dynamics.networks.base import picked
+from nearorbit.dynamics.ensembles import picked
 from nearorbit.training.budget import Training
 
 # Elements; rows of the flat weights start at multiples of it, so that all members meet the same vector code.

@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField, paired
+from nearorbit.dynamics.networks.base import Layers, NeuralField, paired
 
 
 class HamiltonianField(Ensemble):

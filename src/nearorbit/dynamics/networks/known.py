@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Coordinates, Equations, Transformed, TrueField
-from nearorbit.dynamics.networks.base import Ensemble, Layers, NeuralField
+from nearorbit.dynamics.networks.base import Layers, NeuralField
 
 
 class KnownField(Ensemble):

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Coordinates
-from nearorbit.dynamics.networks.base import Ensemble, uniform
+from nearorbit.dynamics.networks.base import uniform
 from nearorbit.study.seeds import generator
 
 GAIN = 20.0  # coefficients are weights times this

@@ -1,0 +1,47 @@
+"""Sources in C++ that are compiled where they are used, for the processor that runs them.
+
+The C++ compiler of the machine (``c++``, or what ``CXX`` names) takes seconds for one. What it makes is kept, for each
+source, compiler and kind of processor: where ``TORCHINDUCTOR_CACHE_DIR`` says, as torch keeps what it compiles (the
+workflow has it in ``results/compiled``), or in the user's cache.
+"""
+
+import ctypes
+import hashlib
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast")
+
+
+def load(source: Path) -> ctypes.CDLL | None:
+    """Load what a source is compiled to, compiled before if need be; None where that fails."""
+    compiler = os.environ.get("CXX", "c++")
+    try:
+        about = subprocess.run([compiler, *FLAGS, "-E", "-v", "-xc++", os.devnull], capture_output=True, check=True)
+        key = hashlib.blake2b(source.read_bytes() + about.stderr, digest_size=12).hexdigest()
+        path = _folder() / f"{source.stem}-{key}.so"
+        if not path.exists():
+            _compile(compiler, source, path)
+        return ctypes.CDLL(str(path))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _folder() -> Path:
+    given = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nearorbit"
+    folder = Path(given) if given else user
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _compile(compiler: str, source: Path, path: Path) -> None:
+    """Compile into a file of another name, and move it into place: another process may be at it."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        made = Path(folder) / path.name
+        subprocess.run(
+            [compiler, *FLAGS, "-shared", "-fPIC", str(source), "-o", str(made)], capture_output=True, check=True
+        )
+        made.replace(path)
