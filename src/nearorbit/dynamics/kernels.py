@@ -266,7 +266,7 @@ class _Call(torch.autograd.Function):
         kept, parameters = others[: -2 * layers], others[-2 * layers :]
         if torch.is_grad_enabled():  # whose graph is asked for
             plain = partial(call.net.plain, pairs=call.pairs)
-            return None, *_by_torch(plain, x, u, parameters, gradients, ctx.needs_input_grad[1:])
+            return None, *_by_torch(plain, (x, u, *parameters), gradients, ctx.needs_input_grad[1:])
         df, da = (None if gradient is None else gradient.contiguous() for gradient in gradients)
         dx, du = (None if t is None else torch.empty_like(t) for t in (x, u))
         made = [parameter.new_empty(parameter.shape) for parameter in parameters]
@@ -290,18 +290,11 @@ def _launch(call: _Push, kind: int, x: Tensor, u: Tensor | None, *passed: Any) -
     _function(call.kinds[kind], call.net.activation, x.dtype)(*told, *passed)
 
 
-def _by_torch(
-    plain: Plain,
-    x: Tensor,
-    u: Tensor | None,
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor | None],
-    wanted: Sequence[bool],
-) -> tuple[Tensor | None, ...]:
+def _by_torch(plain: Plain, tensors: Sequence[Tensor], gradients: Any, wanted: Sequence[bool]) -> tuple[Any, ...]:
     """Compute the gradients that are wanted so that they have gradients themselves."""
-    layers = len(parameters) // 2
-    some = [t for t, needed in zip((x, u, *parameters), wanted, strict=True) if needed and t is not None]
+    (x, u, *parameters), layers = tensors, len(tensors) // 2 - 1
     made = plain(x, u, parameters[:layers], parameters[layers:])
+    some = [tensor for tensor, needed in zip(tensors, wanted, strict=True) if needed]
     given = [gradient for gradient in gradients if gradient is not None]
     found = iter(torch.autograd.grad(made, some, given, create_graph=True, materialize_grads=True))
     return tuple(next(found) if needed else None for needed in wanted)
