@@ -3,6 +3,7 @@
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nearorbit.dynamics import kernels
+from nearorbit.training import discrepancies
 
 
 class Capturable(TorchDispatchMode):
@@ -12,11 +13,12 @@ class Capturable(TorchDispatchMode):
     """
 
     def __enter__(self):
-        self._library, kernels.library = kernels.library, lambda: None
+        self._kept = kernels.library, discrepancies._by_source
+        kernels.library, discrepancies._by_source = lambda: None, lambda _: None
         return super().__enter__()
 
     def __exit__(self, *error):
-        kernels.library = self._library
+        kernels.library, discrepancies._by_source = self._kept
         return super().__exit__(*error)
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):

@@ -10,6 +10,7 @@ from test_methods import now, prepare
 from nearorbit.dynamics.fields import Field
 from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study.catalogue import StudyError, build
+from nearorbit.training import discrepancies
 from nearorbit.training.discrepancies import WIDTHS, mmd, sinkhorn
 from nearorbit.training.methods.baseline import Baseline
 from nearorbit.training.methods.invariant_measure import InvariantMeasure
@@ -53,6 +54,18 @@ def test_the_mmd_is_the_sum_over_all_pairs():
 
     expected = mean(x, x) + mean(y, y) - 2 * mean(x, y)
     torch.testing.assert_close(mmd(x, y, widths=(0.5, 2.0)), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_mmd_by_compiled_source_is_that_by_operations_of_torch(dtype, monkeypatch):
+    for points, others, dimension in ((1, 1, 1), (8, 8, 3), (31, 17, 6), (100, 300, 2)):
+        x, y = cloud(5, points, dimension, dtype=dtype), cloud(5, others, dimension, seed=1, dtype=dtype)
+        mine = value_and_gradient(mmd, x, y)
+        with monkeypatch.context() as patch:
+            patch.setattr(discrepancies, "_by_source", lambda _: None)
+            theirs = value_and_gradient(mmd, x, y)
+        for one, other in zip(mine, theirs, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4 if dtype == torch.float32 else 1e-12, atol=1e-6)
 
 
 def test_the_divergence_of_points_far_apart_is_half_their_mean_squared_displacement():

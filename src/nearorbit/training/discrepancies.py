@@ -6,19 +6,24 @@ one onto the other at the least cost (:func:`sinkhorn`).
 
 Both look at all pairs of points. Their gradients are therefore computed along with their values, so that what is kept
 for the backward pass grows with the number of points and not with its square; they can be differentiated once. That of
-the kernel is written out, and its pairs are looked at in parts that a core's cache holds, or all at once where one pass
-over them is compiled.
+the kernel is written out: in ``discrepancies.cpp``, which is compiled where it is used on a CPU
+(:mod:`nearorbit.dynamics.native`), and for torch, which looks at pairs in parts that a core's cache holds, or at all at
+once where one pass over them is compiled.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from ctypes import c_long, c_void_p
+from functools import cache, partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import pad
 
+from nearorbit.dynamics.kernels import NAMES
+from nearorbit.dynamics.native import load
 from nearorbit.training.compilation import at_once
 
 WIDTHS = (0.2, 0.5, 0.9, 1.3)
@@ -147,6 +152,16 @@ def _mmd(x: Tensor, y: Tensor, wanted: Wanted, widths: tuple[float, ...]) -> Val
 def _mean_kernel(x: Tensor, y: Tensor, moves: bool, widths: tuple[float, ...]) -> tuple[Tensor, Tensor | None]:
     """Average the kernel over all pairs of points of clouds (B, N, D) and (B, M, D), shape (B,); with the gradient of
     the average with respect to x, where y stands still, if it is asked for."""
+    if x.numel() and (by_source := _by_source(x)) is not None:
+        x, y, means, sizes = x.contiguous(), y.contiguous(), x.new_empty(len(x)), x.new_tensor(widths)
+        gradient = torch.empty_like(x)
+        given = (tensor.data_ptr() for tensor in (sizes, x, y, means))
+        by_source(
+            *map(c_long, (*x.shape[:2], *y.shape[1:], len(widths))),
+            *map(c_void_p, given),
+            c_void_p(gradient.data_ptr() if moves else None),
+        )
+        return means, gradient if moves else None
     points, others = x.shape[-2], y.shape[-2]
     clouds, rows = len(x), points
     if x.device.type == "cpu" and not at_once():
@@ -159,6 +174,19 @@ def _mean_kernel(x: Tensor, y: Tensor, moves: bool, widths: tuple[float, ...]) -
         found.append([torch.cat(column, 1) for column in columns])
     values, *pulls = (torch.cat(column)[:, :points] / (points * others) for column in zip(*found, strict=True))
     return values.sum(-1), pulls[0] if moves else None
+
+
+def _by_source(x: Tensor) -> Callable | None:
+    """The same for clouds on a CPU as ``discrepancies.cpp`` has it; None where that may not do the work."""
+    if x.device.type != "cpu" or x.dtype not in NAMES or torch.get_num_threads() > 1 or torch.compiler.is_compiling():
+        return None
+    return _sources().get(x.dtype)
+
+
+@cache
+def _sources() -> dict[torch.dtype, Callable]:
+    library = load(Path(__file__).with_suffix(".cpp"))
+    return {} if library is None else {dtype: getattr(library, f"mean_kernel_{name}") for dtype, name in NAMES.items()}
 
 
 def _sums(x: Tensor, y: Tensor, others: int, moves: bool, widths: tuple[float, ...]) -> tuple[Tensor, ...]:
