@@ -46,13 +46,9 @@ from nearorbit.data.search import CANDIDATES, CHUNK, between, blank, chunks, one
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import Clock
 from nearorbit.study.seeds import generator
-from nearorbit.study.selection import Selection
+from nearorbit.study.selection import UNEVEN, Selection
 
 SPARE = 16  # candidates asked for beyond the neighbors wanted; few points have more of them within the Theiler window
-UNEVEN = (
-    "those chosen some samples behind are compared at equal distances in time, and samples are missing or moved; take a "
-    "selection without behind, and no instrument"
-)
 PASS = 3  # states of one pass among the nearest, about
 
 

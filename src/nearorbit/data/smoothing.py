@@ -18,6 +18,9 @@ References:
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
+from nearorbit.study.clock import Clock
+from nearorbit.study.sampling import ROUNDING
+
 SHORT = 5  # samples, of which an orbit must not have fewer
 DECADES = (-8, 8)  # of lambda, in units of a sample interval cubed
 PER_DECADE = 8
@@ -59,6 +62,38 @@ def slopes(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     from scipy.interpolate import CubicSpline  # here, because its import takes a third of a second
 
     return CubicSpline(times, values, axis=-2, bc_type="natural")(times, 1)
+
+
+def evenly(states: np.ndarray, clock: Clock) -> tuple[np.ndarray, Clock]:
+    """Read the smoothing splines of the orbits of one seed at equal intervals.
+
+    Arguments:
+        states: Orbits, with shape (1, O, T, D).
+        clock: When their samples were taken.
+
+    Returns:
+        Their splines a sample interval apart from the first sample of each run on, with shape (1, O, S, D), filled up;
+        and when that is: what is a sample interval apart belongs to one run.
+    """
+    from scipy.interpolate import CubicHermiteSpline  # here, because its import takes a third of a second
+
+    assert clock.times is not None and clock.counts is not None
+    times, values, counts = [], [], clock.counts[0]
+    for orbit, when, behind, left, count in zip(
+        states[0], clock.times[0], clock.behind[0], clock.left()[0].reshape(clock.shape[1:]), counts, strict=True
+    ):
+        when, known = when[:count], orbit[:count]
+        spline = smoothed(known, when, refinement=1)
+        curve = CubicHermiteSpline(when, spline, slopes(spline, when))
+        begins = np.flatnonzero(behind[:count] == 0)
+        grids = [when[begin] + np.arange(int(left[begin] * (1 + ROUNDING)) + 1) for begin in begins]
+        times.append(np.concatenate(grids))
+        values.append(curve(times[-1]))
+    made, filled = np.array([len(grid) for grid in times]), max(map(len, times))
+    beyond = [np.arange(1, filled - count + 1) for count in made]
+    when = np.stack([np.append(grid, grid[-1] + more) for grid, more in zip(times, beyond, strict=True)])
+    orbits = np.stack([np.pad(x, ((0, len(more)), (0, 0)), mode="edge") for x, more in zip(values, beyond, strict=True)])
+    return orbits[None], Clock((1, *when.shape), when[None], made[None], np.ones(1))
 
 
 def _validated(lines: np.ndarray, intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

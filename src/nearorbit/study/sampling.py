@@ -16,6 +16,10 @@ SPACINGS = ("samples_per_period", "samples_per_lyapunov_time", "spacing")
 SEEN = ("noise_in", "noiseless_start", "smooth")  # what is said, beside the noise, of the observation alone
 LEAST_SMOOTHED = 5  # samples of an orbit, for a smoothing spline
 GAP = 3.0  # sample intervals, beyond which nothing is bridged
+CUT = (
+    "'all' are the segments that orbits are cut into, and not as many for every seed where samples are missing or "
+    "moved; give their number,"
+)
 ROUNDING = 1e-9  # of a time, relative to the interval: three intervals are no longer than three
 
 
@@ -54,16 +58,18 @@ def instants(label: str, seed: int, data: Mapping[str, Any]) -> tuple[np.ndarray
         The times since the first sample of an orbit, in sample intervals, of the orbits to train on (orbit, time) and
         of those for validation; NaN where a sample is missing.
     """
-    kinds = (data["orbits"], data["samples"]), held_out(data)
-    drawn = []
-    for name, shape in zip(("train", "validation"), kinds, strict=True):
-        stream = generator("instants", name, label, 0 if data.get("shared") else seed)
-        moved, kept = stream.uniform(-0.5, 0.5, shape), stream.uniform(size=shape) >= data.get("missing", 0.0)
-        times = np.arange(shape[1]) + data.get("jitter", 0.0) * moved
-        times[~kept] = np.nan
-        times[:, 0] = 0.0
-        drawn.append(times)
-    return drawn[0], drawn[1]
+    train = moments("train", label, seed, (data["orbits"], data["samples"]), data)
+    return train, moments("validation", label, seed, held_out(data), data)
+
+
+def moments(name: str, label: str, seed: int, shape: tuple[int, int], data: Mapping[str, Any]) -> np.ndarray:
+    """Draw when samples of orbits of one kind and of a shape are taken; see :func:`instants`."""
+    stream = generator("instants", name, label, 0 if data.get("shared") else seed)
+    moved, kept = stream.uniform(-0.5, 0.5, shape), stream.uniform(size=shape) >= data.get("missing", 0.0)
+    times = np.arange(shape[1]) + data.get("jitter", 0.0) * moved
+    times[~kept] = np.nan
+    times[:, 0] = 0.0
+    return times
 
 
 def breaks(times: np.ndarray, gap: float) -> np.ndarray:

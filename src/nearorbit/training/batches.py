@@ -27,16 +27,13 @@ from torch import Tensor
 
 from nearorbit.study.catalogue import StudyError, entries
 from nearorbit.study.clock import Clock
+from nearorbit.study.sampling import CUT
 from nearorbit.study.seeds import generator
 from nearorbit.training.budget import Training
 from nearorbit.training.draws import LOW, WORD, Draw
 from nearorbit.training.methods.base import Batch, Method, segment
 from nearorbit.training.source import Source
 
-CUT = (
-    "'all' are the segments that orbits are cut into, which where samples are missing or moved are not as many for every "
-    "seed; give their number"
-)
 SEGMENTS = 256  # at most, of validation orbits or of training orbits, that errors are computed over
 
 
@@ -108,7 +105,9 @@ class Data:
                 f"ask for more (data.*.samples){longer} or a shorter segment (training.segment, or the method's own)"
             )
         if settings.batch == "all" and not clock.even:
-            raise StudyError(f"training.batch: {CUT}")
+            raise StudyError(f"training.batch: {CUT} or take other data")
+        if (reason := getattr(method, "evenly", "")) and not clock.even:
+            raise StudyError(f"samples are missing or moved, and this method cannot do with them: {reason}")
         self._step = source.tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._source, self._length, self._horizon = source, settings.segment, settings.horizon
         self._states = self._targets = source.tensor(source.orbits).flatten(1, 2)

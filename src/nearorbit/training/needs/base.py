@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from nearorbit.study.catalogue import StudyError, hint
+from nearorbit.study.sampling import is_irregular
+from nearorbit.study.selection import UNEVEN
 from nearorbit.training.draws import Draw
 from nearorbit.training.source import Source
 
@@ -129,14 +131,18 @@ class OfNeighbors(Need):
             return
         chosen, longest = f"neighbors.{method.neighbors}", study.ahead(method.neighbors)
         for name, data in study.data.items():
-            if (asked := getattr(method, "follow", None) or 0) >= (samples := data["samples"]):
-                yield f"{place}.follow: {asked} is too long for the orbits of data.{name}, {samples} samples"
-            begin = data["samples"] - longest - (behind := selection.get("behind", 0))
+            if (asked := getattr(method, "follow", None) or 0) >= study.in_a_row[name][0]:
+                yield f"{place}.follow: {asked} is too long for the orbits of data.{name}, {study.told(name)}"
+            begin = study.in_a_row[name][0] - longest - (behind := selection.get("behind", 0))
             if begin <= 0:
                 yield (
                     f"{chosen}.behind: no state has {behind} samples behind and the {longest} of a segment ahead of it "
-                    f"in the orbits of data.{name}, {data['samples']} samples"
+                    f"in the orbits of data.{name}, {study.told(name)}"
                 )
+                continue
+            if is_irregular(data):  # how many states there are is told when neighbors are sought
+                if behind:
+                    yield f"{place}.neighbors: {chosen} is not for data.{name}: {UNEVEN}"
                 continue
             window = math.ceil(selection["theiler"] * data.get("samples_per_period", 0))  # known later for a `spacing`
             states, own = data["orbits"] * begin, min(begin, 2 * window + 1)

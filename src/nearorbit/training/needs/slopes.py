@@ -37,17 +37,17 @@ class Slopes(Need):
     def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
         """Tell which orbits are too short; see :class:`nearorbit.training.needs.base.Need`."""
         segment = getattr(method, "segment", None) or study.training["segment"]
-        for name, data in study.data.items():
-            if (taken := segment + 2 * method.trim) >= data["samples"]:
+        for name in study.data:
+            if (taken := segment + 2 * method.trim) >= (samples := study.in_a_row[name][0]):
                 yield (
                     f"{place}.trim: {method.trim} samples at either end and a segment of {segment} leave none of the "
-                    f"orbits of data.{name}, {data['samples']} samples; lower this to {_fitting(data, segment)}, ask "
-                    f"for more than {taken} samples, or shorten the segment"
+                    f"orbits of data.{name}, {samples} samples in a row; lower this to {_fitting(samples, segment)}, "
+                    f"ask for more than {taken} samples, or shorten the segment"
                 )
 
 
-def _fitting(data: Any, segment: int) -> str:
-    most = (data["samples"] - segment - 1) // 2
+def _fitting(samples: int, segment: int) -> str:
+    most = (samples - segment - 1) // 2
     return f"{most} or less" if most >= 0 else "0"
 
 

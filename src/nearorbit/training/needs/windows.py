@@ -52,9 +52,9 @@ class Windows(Need):
     @staticmethod
     def misfits(study: Any, place: str, method: Any) -> Iterator[str]:
         """Tell what is too short for windows, and too small; see :class:`nearorbit.training.needs.base.Need`."""
-        for name, data in study.data.items():
-            if method.window >= (samples := data["samples"]):
-                yield f"{place}.window: {method.window} is too long for the orbits of data.{name}, {samples} samples"
+        for name in study.data:
+            if method.window >= study.in_a_row[name][0]:
+                yield f"{place}.window: {method.window} is too long for the orbits of data.{name}, {study.told(name)}"
         settings = Training(**study.training)
         length = getattr(method, "segment", None) or settings.segment
         shapes = [{name: data[name] for name in ("orbits", "samples")} for data in study.data.values()]
