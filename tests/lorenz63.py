@@ -50,7 +50,7 @@ def orbit(start, samples, *, step=STEP, substeps=10):
 
 
 def propagators(x, step, *, substeps=10):
-    """The true fundamental matrices over a step, or one of each (*, 1, 1), from states (*, 3), as accurate as the orbits."""
+    """The true fundamental matrices over a step, or those of each (*, 1, 1), from states (*, 3)."""
     f, H, M = Lorenz(), np.asarray(step) / substeps, np.broadcast_to(np.eye(3), (*x.shape, 3))
     h = H[..., 0] if H.ndim else H
     for _ in range(substeps):
@@ -129,7 +129,10 @@ def supervision(observed):
             "perturbed": (dims, perturbed),
             "perturbed_jacobian": ((*dims, "direction"), jacobian(perturbed)),
             "exponents": ("exponent", np.array([0.9056, 0.0, -14.572])),
-            "propagator": ((*dims, "direction"), propagators(states, step * Clock.of(observed).next()[..., None, None])),
+            "propagator": (
+                (*dims, "direction"),
+                propagators(states, step * Clock.of(observed).next()[..., None, None]),
+            ),
             "fingerprint": observed["fingerprint"],
         }
     )

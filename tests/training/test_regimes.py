@@ -141,7 +141,9 @@ def test_a_batch_may_hold_all_segments_into_which_the_orbits_are_cut():
     data, starts = gathered(observed, line("multiple_shooting", segment=5), batch="all", segment=30)
     assert data.batch == 12 and starts.shape == (3, 2, 12)
     batch = data.gather(starts[0])
-    assert (batch.index == torch.tensor([*range(0, 30, 5), *range(33, 63, 5)])).all() and (starts[1:] == starts[0]).all()
+    assert (batch.index == torch.tensor([*range(0, 30, 5), *range(33, 63, 5)])).all() and (
+        starts[1:] == starts[0]
+    ).all()
     assert torch.equal(batch.states[:, :5, -1], batch.states[:, 1:6, 0])
 
 

@@ -84,7 +84,7 @@ class Chain:
         return (self.maps @ states[:, :-1, :, None])[..., 0]
 
     def errors(self, states: np.ndarray) -> np.ndarray:
-        """Compute the mean squares of x - M x - c along states, over a sample interval, by components, with shape (D,)."""
+        """Compute the mean squares of x - M x - c along states, of a sample interval, by component; shape (D,)."""
         squares = self.weights[..., None] * (states[:, 1:] - self.moved(states) - self.offsets) ** 2
         return np.maximum(squares.sum((0, 1)) / self.ties, LEAST)
 

@@ -211,18 +211,25 @@ def estimate(observations: xr.Dataset, truth: xr.Dataset, *, theiler: float) -> 
 
 
 def _estimate(
-    estimator: Estimator, states: np.ndarray, clock: Clock, queries: np.ndarray, *, step: float, window: int, shortest: float
+    estimator: Estimator,
+    states: np.ndarray,
+    clock: Clock,
+    queries: np.ndarray,
+    *,
+    step: float,
+    window: int,
+    shortest: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Jacobians (Q, D, D) at queries (Q, D), exponents (D) and their errors (D), from orbits (1, O, T, D)."""
     dimension, count = states.shape[-1], estimator.count(states.shape[-1])
     # States that have a past and a future, what follows them, and what comes before.
-    (here,), _ = clock.starts(estimator.span - estimator.ahead, estimator.ahead)
-    unknown = np.full(dimension, np.nan)
+    past, unknown = estimator.span - estimator.ahead, np.full(dimension, np.nan)
+    (here,), _ = clock.starts(past, estimator.ahead)
     if not len(here) or count > min(LARGEST, len(here) - 2 * window - 1):
         return np.full((*queries.shape, dimension), np.nan), unknown, unknown
-    flat, around = states.reshape(-1, dimension), {"ahead": estimator.ahead, "past": estimator.span - estimator.ahead}
-    index, _ = nearest(states[0], count=count, window=window, clock=clock, **around)
-    pieces = np.stack([flat, *(np.roll(flat, -shift, 0) for shift in (estimator.ahead, -around["past"]))])
+    flat = states.reshape(-1, dimension)
+    index, _ = nearest(states[0], count=count, window=window, clock=clock, ahead=estimator.ahead, past=past)
+    pieces = np.stack([np.roll(flat, -shift, 0) for shift in (0, estimator.ahead, -past)])
     time = estimator.span * step
 
     along = _chains(clock, estimator)

@@ -23,7 +23,7 @@ smoothing splines of the orbits, and to choose among the states ``behind`` sampl
 instead of :math:`|x_j - x_i|`, whose noise is independent of that of the displacements now. (It is not if both are
 combined: a spline carries noise along.)
 
-It is one module since what neighbors are is said once, for all selections. Time and memory grow with the number of states that neighbors are found *for*. Among millions that is a number of
+Time and memory grow with the number of states that neighbors are found *for*. Among millions that is a number of
 *anchors*, drawn at random; their neighbors are those that they have in the table of all states.
 
 It is one module since the selections share one search.

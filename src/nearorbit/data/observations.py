@@ -208,5 +208,5 @@ def speed(states: xr.DataArray, instants: xr.DataArray, step: xr.DataArray) -> x
         means.append([s.where(near).mean([d for d in LINE if d in s.dims]) for s in squares])
     (first, once), (second, twice) = means
     # NumPy's functions give back the kind of array that they get, and their types do not say so.
-    squares = cast(xr.DataArray, np.maximum(second - first, first * 1e-3))
-    return cast(xr.DataArray, np.sqrt(squares / (twice - once))) / step
+    more = cast(xr.DataArray, np.maximum(second - first, first * 1e-3))
+    return cast(xr.DataArray, np.sqrt(more / (twice - once))) / step

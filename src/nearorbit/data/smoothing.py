@@ -3,12 +3,12 @@ r"""The smoothing spline of a noisy orbit.
 The natural cubic spline :math:`g` that minimizes :math:`\sum_i (x_i - g(t_i))^2 + \lambda \int g''(t)^2 dt`, with
 :math:`\lambda` chosen for each component by generalized cross-validation, on a grid of eight values per decade.
 
-The second derivatives at the samples solve :math:`B \gamma = Q^T x`, where :math:`B = R + \lambda Q^T Q` has five bands,
-:math:`Q^T` takes second differences (of intervals :math:`h_i`, those of :math:`(x_{i+1} - x_i) / h_i`), :math:`R` has
-:math:`(h_{i-1} + h_i) / 3` on its diagonal and :math:`h_i / 6` beside it, and :math:`g = x - \lambda Q \gamma`. The
-trace of the map from x to g, which cross-validation needs, is the sample count less :math:`d \log \det B / d \log
-\lambda`; it is the same for all orbits at the same times. So all of it is banded Cholesky factorizations, a second of
-work where ``scipy.interpolate.make_smoothing_spline`` takes a minute of Python loops.
+The second derivatives at the samples solve :math:`B \gamma = Q^T x`, where :math:`B = R + \lambda Q^T Q` has five
+bands, :math:`Q^T` takes second differences (with intervals :math:`h_i`, those of :math:`(x_{i+1} - x_i) / h_i`),
+:math:`R` has :math:`(h_{i-1} + h_i) / 3` on its diagonal and :math:`h_i / 6` beside it, and :math:`g = x - \lambda Q
+\gamma`. The trace of the map from x to g, which cross-validation needs, is the sample count less :math:`d \log \det B /
+d \log \lambda`; it is the same for all orbits at the same times. So all of it is banded Cholesky factorizations, a
+second of work where ``scipy.interpolate.make_smoothing_spline`` takes a minute of Python loops.
 
 References:
     | Smoothing noisy data with spline functions (Craven and Wahba, Numerische Mathematik, 1979)
@@ -78,22 +78,20 @@ def evenly(states: np.ndarray, clock: Clock) -> tuple[np.ndarray, Clock]:
     from scipy.interpolate import CubicHermiteSpline  # here, because its import takes a third of a second
 
     assert clock.times is not None and clock.counts is not None
-    times, values, counts = [], [], clock.counts[0]
-    for orbit, when, behind, left, count in zip(
-        states[0], clock.times[0], clock.behind[0], clock.left()[0].reshape(clock.shape[1:]), counts, strict=True
+    lines = []
+    for orbit, times, count, behind, ahead in zip(
+        states[0], clock.times[0], clock.counts[0], clock.behind[0], clock.ahead[0], strict=True
     ):
-        when, known = when[:count], orbit[:count]
-        spline = smoothed(known, when, refinement=1)
-        curve = CubicHermiteSpline(when, spline, slopes(spline, when))
-        begins = np.flatnonzero(behind[:count] == 0)
-        grids = [when[begin] + np.arange(int(left[begin] * (1 + ROUNDING)) + 1) for begin in begins]
-        times.append(np.concatenate(grids))
-        values.append(curve(times[-1]))
-    made, filled = np.array([len(grid) for grid in times]), max(map(len, times))
-    beyond = [np.arange(1, filled - count + 1) for count in made]
-    when = np.stack([np.append(grid, grid[-1] + more) for grid, more in zip(times, beyond, strict=True)])
-    orbits = np.stack([np.pad(x, ((0, len(more)), (0, 0)), mode="edge") for x, more in zip(values, beyond, strict=True)])
-    return orbits[None], Clock((1, *when.shape), when[None], made[None], np.ones(1))
+        known, (begins,) = times[:count], np.nonzero(behind[:count] == 0)
+        lasting = known[begins + ahead[begins]] - known[begins]
+        grid = [t + np.arange(int(last * (1 + ROUNDING)) + 1) for t, last in zip(known[begins], lasting, strict=True)]
+        values = smoothed(orbit[:count], known, refinement=1)
+        curve, when = CubicHermiteSpline(known, values, slopes(values, known)), np.concatenate(grid)
+        lines.append(np.column_stack([when, curve(when)]))
+    made = np.array([len(line) for line in lines])
+    filled = np.stack([np.pad(line, ((0, made.max() - len(line)), (0, 0)), mode="edge") for line in lines])
+    filled[..., 0] += np.maximum(np.arange(1, made.max() + 1) - made[:, None], 0)
+    return filled[None, ..., 1:], Clock((1, *filled.shape[:2]), filled[None, ..., 0], made[None], np.ones(1))
 
 
 def _validated(lines: np.ndarray, intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

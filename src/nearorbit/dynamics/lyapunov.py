@@ -27,10 +27,11 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-Propagate = Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]]
+Propagate = Callable[[np.ndarray, np.ndarray, Any], tuple[np.ndarray, np.ndarray]]
 
 SPREAD = 1e8  # of the growth of the tangents between two orthonormalizations
 BLOCKS = 32  # per orbit and horizon

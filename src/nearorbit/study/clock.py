@@ -1,8 +1,8 @@
 r"""When the samples of observed orbits were taken, and which follow one another.
 
-Times are in sample intervals, the ``step`` of the observations. Where samples are at equal intervals and none is missing,
-sample k was taken at time k; otherwise the file of observations has the times of each. An interval longer than the
-``gap`` is bridged by nothing: the samples between two gaps are a *run*, and what begins in a run has to end in it.
+Times are in sample intervals, the ``step`` of the observations. Where samples are at equal intervals and none is
+missing, sample k was taken at time k; otherwise the file of observations has the times of each. An interval longer than
+the ``gap`` is bridged by nothing: the samples between two gaps are a *run*, and what begins in a run has to end in it.
 
 Orbits of unequal length are filled up to the longest by copies of their last sample, of which nothing knows.
 """
@@ -127,8 +127,8 @@ class Clock:
         return int(np.where(self.there, self.ahead, 0).max((1, 2)).min()) + 1
 
     def line(self, apart: float = 0.0) -> np.ndarray:
-        """Lay the orbits of each seed on one line of time, more than so much apart, with shape (E, O * T); what fills up
-        goes on at equal intervals."""
+        """Lay the orbits of each seed on one line of time, more than so much apart, what fills up at equal intervals
+        after the rest; returns shape (E, O * T)."""
         seeds, orbits, samples = self.shape
         number = np.arange(orbits)[:, None]
         if self.times is None:

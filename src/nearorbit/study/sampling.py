@@ -72,7 +72,7 @@ def moments(name: str, label: str, seed: int, shape: tuple[int, int], data: Mapp
     return times
 
 
-def breaks(times: np.ndarray, gap: float) -> np.ndarray:
+def breaks(times: np.ndarray, gap: float | np.ndarray) -> np.ndarray:
     """Tell after which samples (*, T) nothing follows that could be bridged; returns shape (*, T - 1)."""
     return np.diff(times) > gap * (1 + ROUNDING)
 

@@ -9,11 +9,11 @@ comes a random number where a need draws by it: from a stream of its own, so tha
 no start is drawn, and every batch holds all segments into which the orbits are cut, or that begin where a need has them
 begin; what is left over at the end of an orbit is in none.
 
-It is one module since what a batch is depends on all of it. A segment begins where enough samples follow without a gap (:mod:`nearorbit.study.clock`). What is drawn is the number
+A segment begins where enough samples follow without a gap (:mod:`nearorbit.study.clock`). What is drawn is the number
 of such a start: where samples are missing, seeds have differently many.
 
 The states may be mended while a training goes on (:mod:`nearorbit.training.mending`): segments then start at others
-than those that were observed, and are compared with these.
+than those that were observed, and are compared with these. It is one module since a batch is all of this.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,8 +122,8 @@ class Data:
         table, places = clock.starts(self._behind, self._ahead)
         if not places.all():
             raise StudyError(
-                f"no state has {self._behind} samples behind and {self._ahead} ahead of it in a row, of at most {most}: ask "
-                f"for more (data.*.samples), longer gaps (data.*.gap), or a shorter segment"
+                f"no state has {self._behind} samples behind and {self._ahead} ahead of it, of at most {most} in a row: "
+                f"ask for more (data.*.samples), longer gaps (data.*.gap), or a shorter segment"
             )
         self._table, self._base, self._places = (
             torch.from_numpy(array).to(device) for array in (table, segments[:, None], places[:, None])
@@ -141,9 +141,9 @@ class Data:
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
 
-        A start is the number of one of those that enough samples follow, or of those that a need restricts them to; above
-        its bits stands the random number that needs draw by, if one does. They are drawn for each seed from streams of
-        its own: members of an ensemble see the batches that they would see alone.
+        A start is the number of one of those that enough samples follow, or of those that a need restricts them to;
+        above its bits stands the random number that needs draw by, if one does. They are drawn for each seed from
+        streams of its own: members of an ensemble see the batches that they would see alone.
         """
         streams = [generator("batches", seed) for seed in seeds]
         numbers = [generator("draws", seed) for seed in seeds] if self._draws else []
@@ -271,8 +271,8 @@ def _cut(clock: Clock, length: int, apart: int) -> np.ndarray:
     table, counts = clock.starts(0, length, apart=apart)
     if not counts.all():
         raise StudyError(
-            f"errors are computed over {length} samples (training.horizon, training.segment), and there are orbits with at "
-            f"most {clock.longest()} in a row: ask for more (data.*.samples), longer gaps (data.*.gap), or fewer in a row"
+            f"errors are computed over {length} samples (training.horizon, training.segment), and some seed has at most "
+            f"{clock.longest()} in a row: ask for more (data.*.samples), longer gaps (data.*.gap), or over fewer"
         )
     return np.take_along_axis(table, np.arange(0, count, -(-count // SEGMENTS)) % counts[:, None], 1)
 

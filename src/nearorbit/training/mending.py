@@ -148,10 +148,9 @@ class Mending:
         ends, maps = ends.view(shape), maps.view(*shape, shape[-1])
         offsets = ends - (maps @ states[:, :, :-1].unsqueeze(-1)).squeeze(-1)
         weights = np.where(clock.follows, 1 / clock.next()[:, :, :-1] ** 2, 0.0)
-        weights, there = (np.broadcast_to(values, of.shape[:3]) for values, of in ((weights, offsets), (clock.there, states)))
-        return [
-            Chain(*of) for of in zip(self._observed[name], maps.numpy(), offsets.numpy(), weights, there, strict=True)
-        ]
+        weights = np.broadcast_to(weights, offsets.shape[:3])
+        of_all = self._observed[name], maps.numpy(), offsets.numpy(), weights, clock.there
+        return [Chain(*of) for of in zip(*of_all, strict=True)]
 
 
 def _spline(orbits: np.ndarray, clock: Clock) -> np.ndarray:

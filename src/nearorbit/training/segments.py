@@ -61,8 +61,8 @@ class Batch:
 
     @property
     def intervals(self) -> Tensor:
-        """The model times from each sample to the next one, with shape (E, 1, T - 1) or, at uneven times, (E, B, T - 1);
-        at equal intervals exactly those."""
+        """The model times from each sample to the next one, with shape (E, 1, T - 1) or, at uneven times, (E, B, T -
+        1); at equal intervals exactly those."""
         return self.interval * self.ticks[..., : self.times.shape[-1]].diff(dim=-1)
 
     def member(self, number: int) -> "Batch":

@@ -80,7 +80,7 @@ class Source:
 
     @cached_property
     def line(self) -> Tensor | None:
-        """When they were taken, on one line of time, with shape (E, N), in double precision; None at equal intervals."""
+        """When they were taken, on one line of time, (E, N) in double precision; None at equal intervals."""
         return None if self.clock.even else torch.from_numpy(self.clock.line()).to(self.device)
 
     @cached_property
@@ -101,8 +101,8 @@ class Source:
 
     @cached_property
     def curve(self) -> Tensor | None:
-        """What the smoothing splines are between samples, if those are not at equal intervals: the values at the samples
-        and the derivatives there, with shape (E, N, 2 D)."""
+        """What the smoothing splines are between samples, if those are not at equal intervals: the values at the
+        samples and the derivatives there, with shape (E, N, 2 D)."""
         if self.clock.even:
             return None
         return torch.cat([self.smoothed, self.tensor(self.slopes).flatten(1, 2)], -1)

@@ -2,8 +2,8 @@ r"""What a need is, and what several of them are made from.
 
 A method declares the names of what it needs. Each is a class: it says which file of results brings it, by which
 settings of the method it is made, and what it is called in the tables if it goes beyond the data. It is made once, of a
-:class:`nearorbit.training.source.Source`, and then lies on the device; every step it gathers the part of a batch from there, at the places of a
-:class:`nearorbit.training.draws.Draw`. All are in model coordinates and model time.
+:class:`nearorbit.training.source.Source`, and then lies on the device; every step it gathers the part of a batch from
+there, at the places of a :class:`nearorbit.training.draws.Draw`. All are in model coordinates and model time.
 """
 
 import math

@@ -40,8 +40,8 @@ class LocalMaps(OfNeighbors):
                 draw = Draw(flat[own], start, start, samples, 1, line=None if line is None else line[own])
                 beside = torch.from_numpy(near[None, rows].astype(int))
                 went = draw.beside(flat[own], beside, 1, None if curve is None else curve[own])
-                before, after = (went - draw.pieces(flat[own], start).unsqueeze(2))[0].unbind(2)
-                before, after = (displaced.contiguous().numpy() for displaced in (before, after))
+                displaced = (went - draw.pieces(flat[own], start).unsqueeze(2))[0].unbind(2)
+                before, after = (moment.contiguous().numpy() for moment in displaced)
                 self._maps[member, rows] = source.tensor(flow_maps(before, after, **source.method.fit))
 
     def gather(self, draw: Draw) -> Tensor:

@@ -10,7 +10,7 @@ from nearorbit.training.needs.base import Draw, Need, Source
 class Partition(Need):
     """Whether another segment begins where one ends, 1 or 0 with shape (E, B), if orbits are cut into segments.
 
-    They follow one another from the first sample of an orbit, or after a gap; what is left at its end is shorter than one.
+    They follow one another from the first sample of an orbit or after a gap; what is left then is shorter than one.
     """
 
     whole = True

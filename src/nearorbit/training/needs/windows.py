@@ -26,8 +26,8 @@ class Windows(Need):
         method, clock = source.method, source.clock
         if (samples := clock.longest()) <= method.window:
             raise StudyError(
-                f"training orbits have {samples} samples in a row, a window of {method.window} needs more: ask for more "
-                f"(data.*.samples), or shorten the window of the method"
+                f"training orbits have {samples} samples in a row, a window of {method.window} needs more: ask for "
+                f"more (data.*.samples), or shorten the window of the method"
             )
         wanted = round(method.share * source.batch * source.segment / method.window)
         count = min(max(2, wanted), source.batch)
