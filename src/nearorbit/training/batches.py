@@ -122,7 +122,7 @@ class Data:
         table, places = clock.starts(self._behind, self._ahead)
         if not places.all():
             raise StudyError(
-                f"no state has {self._behind} samples behind and {self._ahead} ahead of it, of at most {most} in a row: "
+                f"no state has {self._behind} samples behind it and {self._ahead} ahead, of at most {most} in a row; "
                 f"ask for more (data.*.samples), longer gaps (data.*.gap), or a shorter segment"
             )
         self._table, self._base, self._places = (
@@ -271,7 +271,7 @@ def _cut(clock: Clock, length: int, apart: int) -> np.ndarray:
     table, counts = clock.starts(0, length, apart=apart)
     if not counts.all():
         raise StudyError(
-            f"errors are computed over {length} samples (training.horizon, training.segment), and some seed has at most "
+            f"errors are computed over {length} samples (training.horizon, training.segment), and a seed has at most "
             f"{clock.longest()} in a row: ask for more (data.*.samples), longer gaps (data.*.gap), or over fewer"
         )
     return np.take_along_axis(table, np.arange(0, count, -(-count // SEGMENTS)) % counts[:, None], 1)
