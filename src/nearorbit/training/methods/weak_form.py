@@ -10,6 +10,7 @@ and the noise of all samples of the window is averaged.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -78,11 +79,17 @@ class WeakForm(Penalized):
         k, count = ticks[..., 1:-1], ticks[..., -1:]
         width = (ticks[..., 2:] - ticks[..., :-2]) / 2  # of the trapezoidal rule
         bump, tilt = 4 * k * (count - k) / count**2, (count - 2 * k) / count
-        values = torch.stack([width * bump**order for order in self.orders], -2)
-        slopes = torch.stack([width * bump ** (order - 1) * tilt for order in self.orders], -2)
+        power = torch.pow if ticks.dim() == 1 else _power  # members share the one table of equal intervals
+        values = torch.stack([width * power(bump, order) for order in self.orders], -2)
+        slopes = torch.stack([width * power(bump, order - 1) * tilt for order in self.orders], -2)
         # The sum, in pairs that cancel exactly where times are even.
         slopes = slopes - (slopes + slopes.flip(-1)).sum(-1, keepdim=True) / (2 * k.shape[-1])
         return values / values.sum(-1, keepdim=True), slopes / (slopes * k.unsqueeze(-2)).sum(-1, keepdim=True)
+
+
+def _power(x: Tensor, order: int) -> Tensor:
+    """Multiply x with itself: of ``x**order`` the last bits depend on where in a tensor it stands."""
+    return reduce(torch.mul, [x] * order)
 
 
 def entries() -> dict[str, type]:
