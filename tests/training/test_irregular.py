@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
+from capturable import Capturable
 from lorenz63 import Lorenz, moved, observations, supervision
 from test_methods import fitted, now, own
 from trainings import SIDES, fit
@@ -15,10 +16,10 @@ from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import Clock
-from nearorbit.training.batches import Data
+from nearorbit.training.batches import Data, stacked
 from nearorbit.training.budget import Training
 from nearorbit.training.draws import Draw
-from nearorbit.training.loop import substeps
+from nearorbit.training.loop import Loop, substeps
 from nearorbit.training.mending import Mending
 from nearorbit.training.methods.baseline import Baseline
 from nearorbit.training.methods.neighborhood import Neighborhood
@@ -234,3 +235,25 @@ def test_a_training_on_irregular_samples_ends_about_where_a_regular_one_does(irr
                 ((learned(states) - torch.from_numpy(Lorenz()(states.numpy()))).norm(dim=-1)).median(1).values
             )
     assert (errors[1] < 1.6 * errors[0]).all(), errors
+
+
+@pytest.mark.parametrize("side", ["baseline", "homotopy", "neighborhood", "lyapunov", "weak_form", "fixed segments"])
+def test_a_step_can_be_captured_as_a_graph(side):
+    method = SIDES[side] if side != "lyapunov" else catalogue.build("methods", side, {"window": 40})
+    observed, table, truth = cell(0.01, samples=400, step=0.03, count=2, missing=0.2, jitter=0.5, gap=5.0)
+    data = data_of(observed, method, table, truth, batch=16, substeps=1)
+    field = NeuralField(3, [0, 1], width=16)
+    loop = Loop(field, data, method, Training(batch=16, substeps=1, steps=4), [0, 1])
+    loop.starts.copy_(next(data.starts([0, 1], [len(loop.starts)])))
+    with Capturable():
+        loop.step()
+
+
+def test_cells_that_are_trained_together_are_what_they_are_alone():
+    kinds = [{"missing": 0.2, "gap": 5.0}, {"jitter": 0.5}]
+    cells = [observations(0.01, samples=300, **kind) for kind in kinds]
+    both, *_ = fit(stacked(cells), None, None, "homotopy", substeps=2, steps=4)
+    for number, one in enumerate(cells):
+        alone, *_ = fit(one, None, None, "homotopy", substeps=2, steps=4)
+        mine = slice(2 * number, 2 * number + 2)
+        assert all(torch.equal(a[mine], b) for a, b in zip(both.parameters(), alone.parameters(), strict=True))
