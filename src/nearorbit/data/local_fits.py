@@ -12,7 +12,8 @@ the A along an orbit gives the Lyapunov exponents.
 
 *Where samples are missing or moved* the smoothing splines of the orbits take their place, at equal intervals from the
 first sample of each run on, as far as it lasts. A fit asks for no more than the next of these; exponents are those
-along the longest run, and blank if it is shorter than :data:`LONG` periods.
+along the longest run, and blank if it is shorter than :data:`LONG` periods. It is one module since all estimators are
+one fit, with one search.
 
 *Three errors.* A linear fit is off by the curvature of the flow over the neighborhood, and most in the directions
 across a thin attractor, in which neighbors differ by hardly more than that curvature: quadratic terms take it up, or a

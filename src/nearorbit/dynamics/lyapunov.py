@@ -27,11 +27,10 @@ References:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Propagate = Callable[[np.ndarray, np.ndarray, Any], tuple[np.ndarray, np.ndarray]]
+Propagate = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 SPREAD = 1e8  # of the growth of the tangents between two orthonormalizations
 BLOCKS = 32  # per orbit and horizon

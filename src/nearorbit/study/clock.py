@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nearorbit.study.sampling import breaks
+from nearorbit.study.sampling import ROUNDING, breaks
 
 Along = Callable[[np.ndarray, np.ndarray], np.ndarray]  # states (*, T, D) and their times (T,) -> (*, S, D)
 PREFIXES = {"train": "", "validation": "validation_"}  # of the names of variables
@@ -152,7 +152,7 @@ class Clock:
         if self.times is None:
             return np.broadcast_to(True, np.broadcast_shapes(here.shape, there.shape))
         times, ends = self.times.reshape(-1), np.arange(self.times.size) + self.ahead.reshape(-1)
-        return times[ends[there]] - times[there] >= times[here + ahead] - times[here]
+        return times[ends[there]] - times[there] >= (times[here + ahead] - times[here]) * (1 - ROUNDING)
 
     def next(self) -> np.ndarray:
         """Tell how long it takes to the next sample, with shape (E, O, T); 1 where none follows without a gap."""

@@ -4,6 +4,8 @@ An output is written under another name in its folder, forced to the disk and th
 the old file or none. A NetCDF file says in its attributes what it holds (``kind``) and which version wrote it, so that
 a file of another kind or shape, a truncated one, or one with numbers that no stage can use is refused by name instead
 of failing somewhere inside. Nobody is told to delete a file: it may hold the only copy of a measurement.
+
+It is one module since what is written is what is checked when it is read.
 """
 
 import os
