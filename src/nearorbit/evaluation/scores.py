@@ -99,6 +99,14 @@ def _identified(rows: pd.DataFrame, identity: Mapping[str, Any]) -> pd.DataFrame
     return pd.concat([pd.DataFrame(dict(identity), index=rows.index), rows], axis=1)
 
 
+def _remark(spec: Mapping[str, Any]) -> str:
+    """Say how orbits of a kind of data were observed; empty if as they are, all at equal intervals."""
+    parts = [f"smoothing {spec['smooth']}s of the noisy orbits"] * ("smooth" in spec)
+    parts += [f"{100 * spec.get('missing', 0):g} % of the samples missing"] * bool(spec.get("missing"))
+    parts += [f"samples moved within {spec.get('jitter'):g} of an interval"] * bool(spec.get("jitter"))
+    return ", ".join(parts)
+
+
 @dataclass(frozen=True)
 class Results:
     """The files of a study, found by the labels of its three axes.
@@ -109,7 +117,7 @@ class Results:
         systems: The labels of the systems.
         data: The noise of the data, by label.
         methods: The labels of the methods, without the truth; their order is that of columns and colors.
-        smooth: What the observed orbits were replaced by, by the label of the data; of those where they were.
+        remarks: How orbits were observed, by the label of the data, where it is not all of them as they are.
     """
 
     folder: Path
@@ -117,19 +125,20 @@ class Results:
     data: Mapping[str, float]
     methods: tuple[str, ...]
     gathered: Path | None = None
-    smooth: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
         """Find the results of a study, of which only ``systems``, ``data`` and ``methods`` are read."""
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
-        smooth = {label: spec["smooth"] for label, spec in study["data"].items() if "smooth" in spec}
-        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered, smooth)
+        said = {label: _remark(spec) for label, spec in study["data"].items()}
+        remarks = {label: text for label, text in said.items() if text}
+        return cls(Path(folder), tuple(study["systems"]), noise, tuple(study["methods"]), gathered, remarks)
 
     @property
     def remark(self) -> str:
         """What the captions of its tables say about its data; empty where they are as they were observed."""
-        return "".join(f" Data {label}: smoothing {kind}s of the noisy orbits." for label, kind in self.smooth.items())
+        return "".join(f" Data {label}: {text}." for label, text in self.remarks.items())
 
     @property
     def judged(self) -> tuple[str, ...]:

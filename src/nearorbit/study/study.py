@@ -44,7 +44,7 @@ class Study:
     @property
     def axes(self) -> dict[str, Any]:
         """What a table or figure of the whole study has to know of it."""
-        told = ("noise", "smooth")
+        told = ("noise", "smooth", "missing", "jitter")
         data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}
         return {"systems": list(self.systems), "data": data, "methods": list(self.methods)}
 
