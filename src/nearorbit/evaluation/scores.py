@@ -101,10 +101,12 @@ def _identified(rows: pd.DataFrame, identity: Mapping[str, Any]) -> pd.DataFrame
 
 def _remark(spec: Mapping[str, Any]) -> str:
     """Say how orbits of a kind of data were observed; empty if as they are, all at equal intervals."""
-    parts = [f"smoothing {spec['smooth']}s of the noisy orbits"] * ("smooth" in spec)
-    parts += [f"{100 * spec.get('missing', 0):g} % of the samples missing"] * bool(spec.get("missing"))
-    parts += [f"samples moved within {spec.get('jitter'):g} of an interval"] * bool(spec.get("jitter"))
-    return ", ".join(parts)
+    told = {
+        "smooth": "smoothing {}s of the noisy orbits",
+        "missing": "{:.3g} of the samples missing",
+        "jitter": "samples moved within {:.3g} of an interval",
+    }
+    return ", ".join(text.format(spec[name]) for name, text in told.items() if spec.get(name))
 
 
 @dataclass(frozen=True)
