@@ -4,7 +4,9 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.data.observations import observe
-from nearorbit.dynamics.integration import step_errors
+from nearorbit.dynamics.integration import errors_over, step_errors
+from nearorbit.study import sampling
+from nearorbit.study.clock import Clock
 from nearorbit.truth.systems.base import System
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
@@ -48,24 +50,25 @@ def orbit(start, samples, *, step=STEP, substeps=10):
 
 
 def propagators(x, step, *, substeps=10):
-    """The true fundamental matrices over a step from states with shape (*, 3), as accurate as the orbits."""
-    f, h, M = Lorenz(), step / substeps, np.broadcast_to(np.eye(3), (*x.shape, 3))
+    """The true fundamental matrices over a step, or those of each (*, 1, 1), from states (*, 3)."""
+    f, H, M = Lorenz(), np.asarray(step) / substeps, np.broadcast_to(np.eye(3), (*x.shape, 3))
+    h = H[..., 0] if H.ndim else H
     for _ in range(substeps):
         k1, K1 = f(x), jacobian(x) @ M
-        k2, K2 = f(y := x + h / 2 * k1), jacobian(y) @ (M + h / 2 * K1)
-        k3, K3 = f(y := x + h / 2 * k2), jacobian(y) @ (M + h / 2 * K2)
-        k4, K4 = f(y := x + h * k3), jacobian(y) @ (M + h * K3)
-        x, M = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), M + h / 6 * (K1 + 2 * K2 + 2 * K3 + K4)
+        k2, K2 = f(y := x + h / 2 * k1), jacobian(y) @ (M + H / 2 * K1)
+        k3, K3 = f(y := x + h / 2 * k2), jacobian(y) @ (M + H / 2 * K2)
+        k4, K4 = f(y := x + h * k3), jacobian(y) @ (M + H * K3)
+        x, M = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4), M + H / 6 * (K1 + 2 * K2 + 2 * K3 + K4)
     return M
 
 
-def orbits(seeds=2, count=1, samples=600, step=STEP):
-    """Training and validation orbits on the attractor, as ``orbits.nc`` has them."""
+def orbits(seeds=2, count=1, samples=600, step=STEP, **irregular):
+    """Training and validation orbits on the attractor, as ``orbits.nc`` has them; sampled elsewhere if asked."""
     starts = np.random.default_rng(0).normal([1.0, 1.0, 25.0], 1.0, (seeds, count, 3))
     train = orbit(orbit(starts, 500)[..., -1, :], samples, step=step)
     validation = orbit(train[..., -1, :], samples // 4, step=step)
     errors = step_errors(Lorenz(), train, train.std((0, 1, 2)), step)
-    return xr.Dataset(
+    made = xr.Dataset(
         {
             "train": (("seed", "orbit", "time", "component"), train),
             "validation": (("seed", "validation_orbit", "validation_time", "component"), validation),
@@ -75,6 +78,36 @@ def orbits(seeds=2, count=1, samples=600, step=STEP):
         },
         coords={"seed": np.arange(seeds)},
     )
+    return sampled(made, **irregular) if irregular else made
+
+
+def moved(states, times, substeps=20):
+    """The states (*, 3) some times (*) later, or earlier, as accurate as the orbits."""
+    f, h = Lorenz(), (times / substeps)[..., None]
+    for _ in range(substeps):
+        k1 = f(states)
+        k2 = f(states + h / 2 * k1)
+        k3 = f(states + h / 2 * k2)
+        k4 = f(states + h * k3)
+        states = states + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return states
+
+
+def sampled(orbits, **irregular):
+    """The same orbits, samples of which are missing or moved, as ``orbits.nc`` has them."""
+    step, bridged = float(orbits["step"]), float(orbits["step"]) * sampling.bridged(irregular)
+    orbits = orbits.assign(gap=step * irregular.get("gap", sampling.GAP))
+    for prefix, name in (("", "train"), ("validation_", "validation")):
+        seeds, count, samples, _ = orbits[name].shape
+        drawn = np.stack([sampling.moments(name, "Lorenz", e, (count, samples), irregular) for e in range(seeds)])
+        late = np.nan_to_num(drawn - np.arange(samples))
+        dimensions = orbits[name].dims
+        orbits[f"{prefix}instants"] = dimensions[:3], step * drawn
+        orbits[f"{prefix}sampled"] = dimensions, moved(orbits[name].to_numpy(), step * late)
+    states = orbits["train"].to_numpy().reshape(-1, 3)
+    errors = errors_over(Lorenz(), states, moved(states, np.full(len(states), bridged)), states.std(0), bridged)
+    orbits["integration_error"] = orbits["integration_error"].dims, np.tile(errors, (orbits.sizes["seed"], 1))
+    return orbits
 
 
 def observations(noise=0.0, **settings):
@@ -86,7 +119,7 @@ def observations(noise=0.0, **settings):
 
 def supervision(observed):
     """What is true at the observed states, as ``supervision.nc`` and ``propagators.nc`` have it."""
-    dims, states = observed["train"].dims, observed["train"].to_numpy()
+    dims, states, step = observed["train"].dims, observed["train"].to_numpy(), float(observed["step"])
     scale = observed["scale"].to_numpy()[:, None, None]
     perturbed = states + 0.5 * scale * np.random.default_rng(0).standard_normal(states.shape)
     return xr.Dataset(
@@ -96,7 +129,10 @@ def supervision(observed):
             "perturbed": (dims, perturbed),
             "perturbed_jacobian": ((*dims, "direction"), jacobian(perturbed)),
             "exponents": ("exponent", np.array([0.9056, 0.0, -14.572])),
-            "propagator": ((*dims, "direction"), propagators(states, float(observed["step"]))),
+            "propagator": (
+                (*dims, "direction"),
+                propagators(states, step * Clock.of(observed).next()[..., None, None]),
+            ),
             "fingerprint": observed["fingerprint"],
         }
     )

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -111,3 +113,38 @@ def test_of_large_dimensions_too():
     )
     levels = Levels(stream.uniform(0.1, 1, dimension), stream.uniform(0.1, 1, dimension))
     np.testing.assert_allclose(smooth(chain, levels)[0], dense(chain, levels)[1], rtol=1e-9)
+
+
+def test_what_follows_after_a_gap_is_another_orbit_and_what_fills_up_is_none():
+    chain, _ = rotating(1, 30, LEVELS)
+    weights = np.ones((1, 29))
+    weights[:, 12] = 0
+    there = np.ones((1, 30), bool)
+    there[:, 25:], weights[:, 24:] = False, 0
+    broken = replace(chain, weights=weights, there=there)
+    parts = [
+        Chain(chain.observed[:, begin:end], *(of[:, begin : end - 1] for of in (chain.maps, chain.offsets)))
+        for begin, end in ((0, 13), (13, 25))
+    ]
+    found = smooth(broken, LEVELS)
+    np.testing.assert_allclose(found[:, :25], np.concatenate([smooth(part, LEVELS) for part in parts], 1), rtol=1e-9)
+    np.testing.assert_allclose(found[:, 25:], chain.observed[:, 25:], rtol=1e-12)
+    one, two = _System(broken, LEVELS), [_System(part, LEVELS) for part in parts]
+    np.testing.assert_allclose(one.misfit, sum(part.misfit for part in two), rtol=1e-9)
+    np.testing.assert_allclose(one.volume, sum(part.volume for part in two), rtol=1e-9)
+    assert broken.ties == 23 and broken.count == 25
+
+
+def test_a_model_errs_by_the_time_that_it_has():
+    stream = np.random.default_rng(0)
+    chain, _ = rotating(4, 2000, LEVELS)
+    times = stream.uniform(0.5, 3.0, (4, 1999))
+    states, noise = np.zeros((4, 2000, 2)), np.sqrt(LEVELS.noise) * stream.standard_normal((4, 2000, 2))
+    for t in range(1999):
+        error = times[:, t, None] * np.sqrt(LEVELS.error) * stream.standard_normal((4, 2))
+        states[:, t + 1] = (chain.maps[:, t] @ states[:, t, :, None])[..., 0] + chain.offsets[:, t] + error
+    uneven = replace(chain, observed=states + noise, weights=1 / times**2)
+    levels = fit(uneven, Levels(np.full(2, 0.1), np.full(2, 0.1)), np.random.default_rng(1))
+    np.testing.assert_allclose(levels.noise, LEVELS.noise, rtol=0.2)
+    np.testing.assert_allclose(levels.error.mean(), LEVELS.error.mean(), rtol=0.2)
+    assert ((smooth(uneven, levels) - states) ** 2).mean() < 0.6 * (noise**2).mean()

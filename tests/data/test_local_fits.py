@@ -205,3 +205,26 @@ def test_too_few_states_leave_a_gap(points):
 
 def test_estimates_know_the_observations_that_they_are_of(observed, estimates):
     np.testing.assert_array_equal(estimates["fingerprint"], observed["fingerprint"])
+
+
+@pytest.mark.parametrize("irregular", [{"missing": 0.15, "gap": 8.0}, {"jitter": 0.5}])
+def test_where_samples_are_missing_or_moved_fits_are_about_as_good(irregular):
+    truth = lorenz63.table_of_truth()
+    usual, other = (
+        estimate(lorenz63.observations(samples=4000, step=0.015, **kind), truth, theiler=0.5)
+        for kind in ({}, irregular)
+    )
+    for name in ("linear_ridge", "quadratic", "quadratic_centered"):
+        errors = [
+            float(jacobian_error(truth, found.sel(estimator=name)[["jacobian"]]).median()) for found in (usual, other)
+        ]
+        # What splines leave in the place of missing samples is more than what quadratic terms leave.
+        assert errors[1] < 1.5 * errors[0] + 0.1, (name, errors)
+    leading = other["exponents"].sel(estimator="quadratic").isel(exponent=0)
+    np.testing.assert_allclose(leading, 0.906, atol=0.25)
+
+
+def test_exponents_along_short_runs_are_blank():
+    observed = lorenz63.observations(samples=600, missing=0.3)
+    found = estimate(observed, lorenz63.table_of_truth(), theiler=0.5)
+    assert found["exponents"].isnull().all() and found["jacobian"].sel(estimator="linear").notnull().all()

@@ -9,6 +9,7 @@ from nearorbit.data.neighbors import nearest, neighbors, spread
 from nearorbit.data.search import TREE_DIMENSION, search
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study import files
+from nearorbit.study.clock import Clock
 from nearorbit.study.selection import Selection
 
 
@@ -297,3 +298,30 @@ def test_orbits_too_short_for_any_segment_are_refused():
 def test_settings_out_of_range_are_refused_by_name(settings, message):
     with pytest.raises(ValueError, match=message):
         Selection(**settings)
+
+
+@pytest.mark.parametrize("draw", ["once", "batch"])
+def test_at_uneven_times_windows_and_what_follows_are_counted_in_time(draw):
+    observed = observations(count=2, samples=250, missing=0.3, jitter=0.5, gap=4.0)
+    settings = {"selection": "shell", "inner": 0.0, "outer": 1.0, "candidates": 400, "draw": draw}
+    settings = settings if draw == "batch" else {}
+    table = neighbors(observed, count=1 if draw == "batch" else 6, theiler=0.4, ahead=4, **settings)
+    clock, window = Clock.of(observed), table.attrs["window"]
+    states = standardized(observed)
+    for e in range(2):
+        flat, starts = states[e].reshape(-1, 3), clock.starts(0, 4)[0][e]
+        times, orbit = clock.times[e].ravel(), np.repeat([0, 1], 250)
+        ahead = clock.ahead[e].ravel()
+        left = times[np.arange(500) + ahead] - times
+        for i in starts[starts >= 0][::17]:
+            allowed = [
+                j
+                for j in starts[starts >= 0]
+                if (orbit[i] != orbit[j] or abs(times[i] - times[j]) > window) and left[j] >= times[i + 4] - times[i]
+            ]
+            distance = np.linalg.norm(flat[allowed] - flat[i], axis=-1)
+            found = table["index"].to_numpy()[e, i]
+            if draw == "batch":
+                assert set(found[found >= 0]) == {allowed[k] for k in np.flatnonzero(distance <= 1.0)}
+            else:
+                np.testing.assert_array_equal(found, np.array(allowed)[np.argsort(distance, kind="stable")[:6]])

@@ -6,6 +6,7 @@ from lorenz63 import Lorenz, observations, orbits
 from nearorbit.data.observations import observe
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.clock import Clock
 
 
 def test_noise_has_the_asked_share_of_each_deviation():
@@ -120,3 +121,23 @@ def test_orbits_too_short_for_a_spline_are_refused():
 def test_negative_noise_is_refused():
     with pytest.raises(ValueError, match="noise must be at least 0"):
         observations(-0.1)
+
+
+@pytest.mark.parametrize("irregular", [{"missing": 0.3}, {"jitter": 1.0}, {"missing": 0.5, "jitter": 0.5, "gap": 5.0}])
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_means_deviations_and_speed_are_about_those_of_all_samples(irregular, noise):
+    usual, observed = observations(noise, samples=3000), observations(noise, samples=3000, **irregular)
+    np.testing.assert_allclose(observed["scale"], usual["scale"], rtol=0.05)
+    # Where half are missing, pairs are so far apart that orbits turn in between.
+    np.testing.assert_allclose(observed["rate"], usual["rate"], rtol=0.15 if irregular.get("missing") == 0.5 else 0.1)
+    assert not Clock.of(observed).even and Clock.of(usual).even
+
+
+def test_irregular_orbits_are_smoothed_each_along_its_own_times():
+    noisy, smooth = (seen(orbits(count=2, samples=200, missing=0.3, jitter=0.5), smooth=s) for s in (None, "spline"))
+    clock = Clock.of(noisy)
+    for place in np.ndindex(2, 2):
+        count = clock.counts[place]
+        expected = smoothed(noisy["train"].to_numpy()[place][:count], clock.times[place][:count], refinement=1)
+        np.testing.assert_allclose(smooth["train"].to_numpy()[place][:count], expected, rtol=1e-10)
+    xr.testing.assert_identical(noisy["instants"], smooth["instants"])

@@ -165,3 +165,9 @@ def test_what_was_smoothed_is_told_below_every_table():
     study = {"systems": {}, "data": {"raw": {"noise": 0.1}, "mild": {"noise": 0.1, "smooth": "spline"}}, "methods": {}}
     assert scores.Results.of("r", study).remark == " Data mild: smoothing splines of the noisy orbits."
     assert scores.Results.of("r", study | {"data": {"raw": {"noise": 0.1}}}).remark == ""
+
+
+def test_so_is_which_samples_are_missing_or_moved():
+    data = {"raw": {"noise": 0.1}, "gappy": {"noise": 0.1, "missing": 0.3}, "moved": {"noise": 0.0, "jitter": 0.5}}
+    told = scores.Results.of("r", {"systems": {}, "data": data, "methods": {}}).remark
+    assert told == " Data gappy: 0.3 of the samples missing. Data moved: samples moved within 0.5 of an interval."

@@ -77,7 +77,7 @@ def test_density_is_a_line_of_kinds_of_data_that_differ_in_nothing_but_their_num
     np.testing.assert_allclose(line.get_xydata(), [[500, 11 / 500], [5000, 11 / 5000]])
     assert [ax.get_title(loc="left") for ax in (noisy, smoothed)] == [
         "A, noise of 5 %",
-        "A, noise of 5 %, smoothed by a spline",
+        "A, noise of 5 %, smoothing splines of the noisy orbits",
     ]
     assert all(len(line.get_xdata()) <= 1 for ax in (noisy, smoothed) for line in ax.get_lines())
     plt.close("all")

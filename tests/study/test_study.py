@@ -15,7 +15,7 @@ import yaml
 
 from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
-from nearorbit.study.catalogue import StudyError, misfits
+from nearorbit.study.catalogue import StudyError, misfits, names
 from nearorbit.study.digest import digests as digests_of
 from nearorbit.study.digest import imports, source
 from nearorbit.study.files import table
@@ -98,6 +98,13 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("data|clean|noise_in", "volts", "data.clean.noise_in: expected one of deviations, means, units, not 'volts'"),
         ("data|clean|shared", "yes", "config.yaml: data.clean.shared: expected true or false, not 'yes'"),
         ("data|clean|noiseless_start", 1, "data.clean.noiseless_start: expected true or false, not 1"),
+        ("data|clean|missing", 1.0, "data.clean.missing: 1.0 is greater than or equal to the maximum of 1"),
+        ("data|clean|missing", -0.1, "config.yaml: data.clean.missing: -0.1 is less than the minimum of 0"),
+        ("data|clean|jitter", 1.5, "config.yaml: data.clean.jitter: 1.5 is greater than the maximum of 1"),
+        ("data|clean|gap", 3.0, "data.clean.gap: no sample is missing or moved (missing, jitter), and there is no gap"),
+        ("data|few", {**DEFAULT["data"]["clean"], "jitter": 0.8, "gap": 1.5}, "data.few.gap: 1.5 sample intervals are"),
+        ("data|few", {**DEFAULT["data"]["clean"], "samples": 99, "missing": 0.9}, "training.segment: 5 is too long"),
+        ("data|few", {**DEFAULT["data"]["clean"], "samples": 500, "missing": 0.6}, "training.horizon: 25 is too"),
         ("evaluation|beyond", 0, "config.yaml: evaluation.beyond: 0 is less than the minimum of 1"),
         ("methods|homotopy|segment", 5000, "methods.homotopy.segment: 5000 is too long for the orbits of data.clean"),
         ("methods|sobolev", {}, "config.yaml: methods.sobolev: no method 'sobolev'"),
@@ -548,3 +555,34 @@ def test_the_environment_of_conda_has_the_versions_of_pip():
     pins = {line.strip() for line in (REPOSITORY / "envs/constraints.txt").read_text().splitlines()}
     environment = yaml.safe_load((REPOSITORY / "envs/environment.yaml").read_text())
     assert set(environment["dependencies"][-1]["pip"]) <= pins
+
+
+GAPPY = DEFAULT["data"]["clean"] | {"missing": 0.2, "jitter": 0.5}
+
+
+def with_gaps(**sections):
+    config = changed("data", {"clean": DEFAULT["data"]["clean"], "gappy": GAPPY})
+    return config | {name: {**config[name], **section} for name, section in sections.items()}
+
+
+def test_every_method_may_be_asked_of_samples_that_are_missing_or_moved():
+    methods = {name: {} for name in names("methods")} | {"lyapunov": {"window": 40}}
+    parse(with_gaps(methods=methods)).check_catalogues()
+
+
+def test_what_cannot_do_with_such_samples_is_named_with_the_reason():
+    earlier = {"earlier": {"count": 25, "theiler": 0.5, "behind": 2}}
+    methods = {"instrument": {"method": "neighborhood", "neighbors": "earlier", "instrument": 1}}
+    told = complaint(with_gaps(neighbors=earlier, methods=methods))
+    assert "methods.instrument.neighbors: neighbors.earlier is not for data.gappy: states some samples behind" in told
+    assert "training.batch: 'all' are the segments that" in complaint(with_gaps(training={"batch": "all"}))
+    long = complaint(with_gaps(methods={"lyapunov": {"window": 500}}))
+    assert re.search(r"lyapunov.window: 500 is too long for the orbits of data.gappy, at most \d+ samples in", long)
+
+
+def test_a_regular_kind_of_data_beside_an_irregular_one_is_what_it_was():
+    alone, beside = parse(changed("seeds", 3)), parse(with_gaps())
+    for stage in ("orbits", "observe", "truth"):
+        assert alone.settings(stage, "Lorenz", "clean") == beside.settings(stage, "Lorenz", "clean")
+    assert "missing" not in json.dumps(alone.settings("orbits", "Lorenz", "clean"))
+    assert beside.settings("orbits", "Lorenz", "gappy")["data"]["missing"] == 0.2

@@ -53,7 +53,7 @@ def given(data, method, batch=64, dtype=torch.float64):
 
 def draw(numbers):
     nothing = torch.zeros(1, 1, 1)
-    return Draw(nothing, nothing, nothing, nothing, nothing, 1, 1, 1, numbers)
+    return Draw(nothing, nothing, nothing, 1, 1, numbers)
 
 
 def test_neighbors_are_drawn_among_those_that_there_are_each_once_and_as_often():
@@ -115,7 +115,7 @@ def test_the_terms_of_starts_with_too_few_do_not_count(data, method):
 
         alone = replace(
             batch, times=batch.times[e : e + 1], states=some(batch.states), covered=None,
-            given={name: some(value) for name, value in batch.given.items()},
+            given={name: some(value) for name, value in batch.given.items()}, interval=batch.interval[e : e + 1],
         )  # fmt: skip
         expected = method.loss(field[e : e + 1], alone, torch.zeros(())) - Baseline().loss(
             field[e : e + 1], alone, torch.zeros(())

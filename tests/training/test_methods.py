@@ -106,7 +106,7 @@ def test_a_penalty_is_least_at_the_true_field(name):
     if "windows" in method.needs:  # as many as there are segments: a mean over few scatters
         truth, batch = prepare(replace(method, share=64.0), batch=64, samples=3000)
     if "local_maps" in method.needs:  # as neighborhoods without end would give them; see test_local_fits.py
-        batch = replace(batch, given={"local_maps": batch.tangent_step(truth, batch.start)[1]})
+        batch = replace(batch, given={"local_maps": batch.tangent_step(truth, batch.start, batch.intervals[..., 0])[1]})
 
     def penalty(field):
         loss = method.loss(field, batch, now(), *fitted(method, field, batch, steps=60))
@@ -244,7 +244,7 @@ def test_the_penalty_of_a_propagator_is_about_that_of_the_jacobian_where_samples
     penalty = method.loss(field, batch, now()) - Baseline().loss(field, batch, now())
     maps = (identity(batch.start) + interval * batch["jacobians"]).unsqueeze(-3)
     times = interval * torch.tensor([0.0, 1.0], dtype=torch.float64).expand(2, 1, 2)
-    dense = replace(batch, times=times, states=batch.states[..., :2, :], given={"propagators": maps})
+    dense = replace(batch, times=times, interval=None, states=batch.states[..., :2, :], given={"propagators": maps})
     ours = Propagator(weight=1.0).loss(field, dense, now()) - Baseline().loss(field, dense, now())
     torch.testing.assert_close(ours, penalty, rtol=1e-3, atol=0)
 
@@ -273,7 +273,8 @@ def test_what_is_left_at_the_truth_falls_with_its_order_in_the_sample_interval(m
         count = 12 * refined if isinstance(method, WeakForm) else method.segment
         length = batch.times[..., -1:] / (1 if isinstance(method, WeakForm) else 8 * refined)
         times = length * torch.linspace(0, 1, count + 1, dtype=torch.float64)
-        placed = replace(batch, times=times, states=rollout(truth, batch.start, times, substeps=2, order=8), substeps=4)
+        states = rollout(truth, batch.start, times, substeps=2, order=8)
+        placed = replace(batch, times=times, interval=None, ticks=None, states=states, substeps=4)
         penalty.append(method.loss(truth, placed, now()) - Baseline().loss(truth, placed, now()))
     order = torch.log2(penalty[0] / penalty[1])
     torch.testing.assert_close(order, torch.full_like(order, power), rtol=0, atol=0.1 * power)
@@ -298,7 +299,8 @@ def test_noise_favors_no_contraction_along_the_flow_and_in_the_weak_sense(method
     # at the first two of three samples, or at the first of two, it would change by as much as there is.
     _, batch = prepare(method, batch=1000)
     noise = torch.randn(batch.states.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    still = replace(batch, states=noise, times=torch.arange(noise.shape[-2]).double().expand(2, 1, -1))
+    times = torch.arange(noise.shape[-2]).double().expand(2, 1, -1)
+    still = replace(batch, states=noise, times=times, interval=None, ticks=None)
 
     def penalty(c):
         return method.loss(lambda x: c * x, still, now()) - Baseline().loss(lambda x: c * x, still, now())
@@ -498,7 +500,7 @@ def test_the_growth_under_a_constant_map_is_that_of_its_eigenvalues():
 
 def test_the_sum_of_the_growth_is_the_divergence():
     truth, batch = prepare(Lyapunov(), batch=8)
-    _, maps = batch.tangent_step(truth, batch["windows"][..., :-1, :])
+    _, maps = batch.tangent_step(truth, batch["windows"][0][..., :-1, :], batch.interval)
     rate = truth.coordinates.rate.view(-1)
     total = (log_growth(maps).mean(-2) / batch.interval).sum(-1).mean(-1) * rate
     torch.testing.assert_close(total, torch.full_like(total, -(10 + 1 + 8 / 3)), rtol=1e-4, atol=0)

@@ -243,8 +243,8 @@ def test_windows_begin_all_over_an_orbit_hardly_longer_than_they_are():
     method = catalogue.build("methods", "lyapunov", {"window": 80, "share": 100.0})
     settings, truth = Training(batch=256, substeps=1), supervision(observed)
     given = Data(observed, method, settings, files_of(None, truth), device=torch.device("cpu"), dtype=torch.float32)
-    windows = given.gather(next(given.starts([0, 1], [1]))[0])["windows"]
-    assert windows.shape == (2, 256, 81, 3)
+    windows, ticks = given.gather(next(given.starts([0, 1], [1]))[0])["windows"]
+    assert windows.shape == (2, 256, 81, 3) and torch.equal(ticks, torch.arange(81.0).expand(2, 1, -1))
     firsts = torch.unique(windows[0, :, 0], dim=0)
     assert len(firsts) > 0.9 * 4 * (100 - 80), f"{len(firsts)} beginnings of 80"
 

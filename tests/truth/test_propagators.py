@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import xarray as xr
-from lorenz63 import Lorenz
+from lorenz63 import Lorenz, observations
+from lorenz63 import propagators as of_lorenz
 from scipy.linalg import expm
 
+from nearorbit.study.clock import Clock
 from nearorbit.truth import propagators
 from nearorbit.truth.integrators import orbits_of
 from nearorbit.truth.systems.base import System
@@ -73,3 +75,12 @@ def test_an_orbit_that_is_lost_has_none_and_spoils_no_other():
     lost = np.isnan(maps.to_numpy()[..., 0, 0])
     assert lost.sum() == 1 and lost[1, 0, 4]
     np.testing.assert_allclose(maps.to_numpy()[~lost], (1 - STEP) ** -2, rtol=1e-12)
+
+
+def test_at_uneven_times_a_propagator_is_over_the_time_to_the_next_sample():
+    observed = observations(samples=40, missing=0.2, jitter=0.5)
+    found, clock = propagators.propagators(Lorenz(), observed), Clock.of(observed)
+    times = float(observed["step"]) * clock.next()[..., None, None]
+    expected = of_lorenz(observed["train"].to_numpy(), times, substeps=60)
+    np.testing.assert_allclose(found["propagator"], expected, rtol=1e-4, atol=1e-4)
+    assert np.ptp(times) > 0.5 * float(observed["step"])

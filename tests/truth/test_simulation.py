@@ -414,3 +414,73 @@ def test_supervision_is_the_truth_at_the_observed_states(lorenz, exponents):
     np.testing.assert_allclose(
         supervision["perturbed_jacobian"].values[..., 2, 1], supervision["perturbed"].values[..., 0]
     )
+
+
+IRREGULAR = {"missing": 0.3, "jitter": 0.5}
+
+
+@pytest.fixture(scope="module")
+def kinds(lorenz, exponents):
+    """Orbits of regular data, and of others that differ in when samples are taken alone."""
+    lines = {"regular": {}, "missing": {"missing": 0.3}, "both": IRREGULAR}
+    return {
+        name: simulation.orbits(lorenz, exponents, label="Lorenz", seeds=2, data=DATA | line, window=2)
+        for name, line in lines.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["missing", "both"])
+def test_orbits_noise_and_truth_are_those_of_the_regular_kind(kinds, lorenz, exponents, kind):
+    regular, irregular = kinds["regular"], kinds[kind]
+    for name in ("train", "validation", "continuation"):
+        np.testing.assert_array_equal(irregular[name], regular[name])
+    settings = {"label": "Lorenz", "evaluation": EVALUATION | {"window": 2}}
+    truths = (simulation.truth(lorenz, orbits, exponents, **settings) for orbits in (regular, irregular))
+    xr.testing.assert_identical(*truths)
+    usual, observed = (observe(orbits, exponents, label="Lorenz", noise=0.05) for orbits in (regular, irregular))
+    for name, prefix in (("train", ""), ("validation", "validation_")):
+        states = irregular[f"{prefix}sampled" if kind == "both" else name].to_numpy()
+        expected = states + usual[name].to_numpy() - regular[name].to_numpy()
+        for place in np.ndindex(states.shape[:2]):
+            there = ~np.isnan(irregular[f"{prefix}instants"].to_numpy()[place])
+            count = int(observed[f"{prefix}counts"].to_numpy()[place])
+            assert count == there.sum() and 0.5 < count / len(there) < 0.9
+            found, times = (observed[n].to_numpy()[place] for n in (name, f"{prefix}instants"))
+            np.testing.assert_allclose(found[:count], expected[place][there], atol=1e-12)
+            np.testing.assert_array_equal(found[count:], np.broadcast_to(found[count - 1], found[count:].shape))
+            np.testing.assert_array_equal(times[:count], irregular[f"{prefix}instants"].to_numpy()[place][there])
+            np.testing.assert_allclose(np.diff(times[count - 1 :]), float(observed["step"]))
+
+
+def test_moved_samples_are_where_the_orbit_is_at_their_time(kinds, lorenz):
+    orbits = simulation.orbits(
+        lorenz, spectrum_of(lorenz, horizon=50), label="Lorenz", seeds=1, data=DATA | {"jitter": 0.8}, window=2
+    )
+    f, times = integrators.compiled(lorenz), orbits["instants"].to_numpy()[0, 0, :60]
+    assert (np.diff(times) > 0).all() and times[0] == 0
+    start = orbits["train"].to_numpy()[0, 0, 0]
+    solved = solve_ivp(lambda t, x: f(x)[0], (0, times[-1]), start, "DOP853", times, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(orbits["sampled"].to_numpy()[0, 0, :60], solved.y.T, atol=1e-7)
+
+
+def test_steps_are_judged_over_the_longest_interval_that_is_bridged(kinds, lorenz, exponents):
+    errors = {name: orbits["integration_error"].to_numpy()[0] for name, orbits in kinds.items()}
+    several = simulation.orbits(
+        lorenz, exponents, label="Lorenz", seeds=2, data=DATA | {"missing": 0.3, "gap": 1.0}, window=2
+    )["integration_error"].to_numpy()[0]
+    np.testing.assert_allclose(several[:8], errors["regular"][:8], rtol=0.05)  # but for one state, the same
+    assert (errors["missing"][4:8] > 50 * errors["regular"][4:8]).all()
+    np.testing.assert_array_equal(errors["missing"], errors["both"])
+
+
+def test_a_system_with_kinks_is_sampled_elsewhere_too():
+    system = build("SprottMore")
+    exponents = spectrum_of(system, horizon=20)
+    data = DATA | IRREGULAR | {"samples": 60}
+    orbits = simulation.orbits(system, exponents, label="SprottMore", seeds=1, data=data, window=2)
+    f, step = integrators.compiled(system), float(orbits["step"])
+    late = np.nan_to_num(orbits["instants"].to_numpy()[0, 0] - step * np.arange(60))
+    states, found = (orbits[name].to_numpy()[0, 0] for name in ("train", "sampled"))
+    # To first order the state has moved along the field.
+    moved = states + late[:, None] * f(states)[0]
+    assert abs(found - moved).max() < 0.5 * abs(moved - states).max() and abs(moved - states).max() > 0

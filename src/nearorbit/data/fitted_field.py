@@ -1,12 +1,13 @@
 """A field fitted to data, which tells how many Runge-Kutta steps a training on them needs where there is no truth."""
 
+from functools import partial
+
 import numpy as np
 import xarray as xr
 
-from nearorbit.data.smoothing import smoothed
+from nearorbit.data.smoothing import slopes, smoothed
 from nearorbit.dynamics.integration import doubled_errors, thinned
-
-CLOSE = 8  # parts of a sample interval, over which the spline's derivative is a difference
+from nearorbit.study.clock import Clock
 
 
 def fitted_errors(observations: xr.Dataset) -> np.ndarray:
@@ -24,14 +25,16 @@ def fitted_errors(observations: xr.Dataset) -> np.ndarray:
 
 
 def _fitted(seed: xr.Dataset) -> np.ndarray:
-    step = seed["step"].to_numpy().item()
+    step, clock = seed["step"].to_numpy().item(), Clock.of(seed)
     standardized = (seed["train"] - seed["mean"]) / seed["scale"]
     orbits = standardized.transpose("seed", "orbit", "time", "component").to_numpy()
-    splines = smoothed(orbits, refinement=CLOSE)
-    states = splines[..., CLOSE:-1:CLOSE, :]
-    slopes = (splines[..., CLOSE + 1 :: CLOSE, :] - splines[..., CLOSE - 1 : -CLOSE : CLOSE, :]) * CLOSE / (2 * step)
-    coefficients = np.linalg.lstsq(_quadratics(thinned(states)), thinned(slopes), rcond=None)[0]
-    return doubled_errors(lambda x: _quadratics(x) @ coefficients, states, np.ones(1), step)
+    splines = clock.each(partial(smoothed, refinement=1), orbits)
+    # A natural spline has a poor derivative where it ends.
+    within = np.broadcast_to((clock.behind > 0) & (clock.ahead > 0), clock.shape)
+    states, rates = (values[within] for values in (splines, clock.each(slopes, splines) / step))
+    coefficients = np.linalg.lstsq(_quadratics(thinned(states)), thinned(rates), rcond=None)[0]
+    longest = clock.next().max() * step
+    return doubled_errors(lambda x: _quadratics(x) @ coefficients, states, np.ones(1), longest)
 
 
 def _quadratics(x: np.ndarray) -> np.ndarray:

@@ -13,6 +13,10 @@ and solve again is the iterated Kalman smoother, that is the Gauss-Newton method
 :math:`\sum |y_t - x_t|^2_r + \sum |x_{t+1} - \varphi(x_t)|^2_q`. All of it is one LAPACK call, ten times as fast here
 as the two recursions in time.
 
+*At uneven times* a flow that is wrong is so for longer where an interval is: q is the variance of the model error over
+one sample interval, and of it grows like the square of the time. Where nothing follows without a gap nothing is known
+of the next state, and no equation ties it.
+
 *How much noise there is, and how wrong the flow, are found and not given*: both maximize the likelihood. Expectation
 maximization over drawn orbits tells components apart; where one of the two is far below the other it would take
 hundreds of rounds to find how large it is, which a search does in one.
@@ -44,22 +48,50 @@ class Chain:
         observed: The noisy samples y, with shape (O, T, D).
         maps: The fundamental matrices M over one sample, with shape (O, T - 1, D, D).
         offsets: What the maps leave, c, with shape (O, T - 1, D).
+        weights: How much less than over a sample interval the model errs, :math:`1 / h^2`, with shape (O, T - 1); 0
+            where the next sample does not follow. One if not given.
+        there: Which samples were observed and do not only fill up, with shape (O, T); all if not given. What fills up
+            has no weight, follows nothing, and stays.
     """
 
     observed: np.ndarray
     maps: np.ndarray
     offsets: np.ndarray
+    weights: np.ndarray = None  # type: ignore[assignment]
+    there: np.ndarray = None  # type: ignore[assignment]
+
+    def __post_init__(self):
+        if self.weights is None:
+            object.__setattr__(self, "weights", np.ones(self.offsets.shape[:2]))
+        if self.there is None:
+            object.__setattr__(self, "there", np.ones(self.observed.shape[:2], bool))
 
     def __getitem__(self, orbits: slice | np.ndarray) -> "Chain":
-        return Chain(self.observed[orbits], self.maps[orbits], self.offsets[orbits])
+        return Chain(*(part[orbits] for part in (self.observed, self.maps, self.offsets, self.weights, self.there)))
+
+    @property
+    def ties(self) -> int:
+        """The number of samples that follow one."""
+        return int(np.count_nonzero(self.weights))
+
+    @property
+    def count(self) -> int:
+        """The number of samples that were observed."""
+        return int(self.there.sum())
 
     def moved(self, states: np.ndarray) -> np.ndarray:
         """Compute M x of all samples but the last; returns shape (O, T - 1, D)."""
         return (self.maps @ states[:, :-1, :, None])[..., 0]
 
     def errors(self, states: np.ndarray) -> np.ndarray:
-        """Compute the mean squares of x - M x - c along states, by components, with shape (D,)."""
-        return np.maximum(((states[:, 1:] - self.moved(states) - self.offsets) ** 2).mean((0, 1)), LEAST)
+        """Compute the mean squares of x - M x - c along states, of a sample interval, by component; shape (D,)."""
+        squares = self.weights[..., None] * (states[:, 1:] - self.moved(states) - self.offsets) ** 2
+        return np.maximum(squares.sum((0, 1)) / self.ties, LEAST)
+
+    def noise(self, states: np.ndarray) -> np.ndarray:
+        """Compute the mean squares of y - x along states, by components, with shape (D,)."""
+        squares = self.there[..., None] * (self.observed - states) ** 2
+        return np.maximum(squares.sum((0, 1)) / self.count, LEAST)
 
 
 @dataclass(frozen=True)
@@ -104,7 +136,7 @@ def fit(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
 def _expected(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
     """The levels that orbits drawn from the posterior have: a step of expectation maximization."""
     drawn = _System(chain, levels).draw(stream)
-    return Levels(np.maximum(((chain.observed - drawn) ** 2).mean((0, 1)), LEAST), chain.errors(drawn))
+    return Levels(chain.noise(drawn), chain.errors(drawn))
 
 
 def _maximized(chain: Chain, levels: Levels) -> Levels:
@@ -126,8 +158,9 @@ def _profile(chain: Chain, levels: Levels, shift: float) -> tuple[float, Levels]
     """The likelihood where the model error is larger by a factor, a logarithm, and the levels of most likely size."""
     larger = replace(levels, error=levels.error * np.exp(shift))
     system = _System(chain, larger)
-    size = system.misfit / chain.offsets.size
-    likelihood = -0.5 * (np.log(size) * chain.offsets.size + system.volume) / chain.observed.size
+    dimension = chain.observed.shape[-1]
+    size = system.misfit / (chain.ties * dimension)
+    likelihood = -0.5 * (np.log(size) * (chain.ties * dimension) + system.volume) / (chain.count * dimension)
     return likelihood, Levels(np.maximum(larger.noise * size, LEAST), np.maximum(larger.error * size, LEAST))
 
 
@@ -141,11 +174,13 @@ class _System:
 
     def __init__(self, chain: Chain, levels: Levels):
         self._chain, self._levels = chain, levels
-        shape, weighted = chain.observed.shape, chain.maps / levels.error[:, None]
+        shape, error = chain.observed.shape, levels.error / np.where(chain.weights > 0, chain.weights, 1.0)[..., None]
+        tied = (chain.weights > 0)[..., None]
+        weighted = np.where(tied[..., None], chain.maps / error[..., None], 0.0)
         blocks = np.zeros((*shape, shape[-1]))  # on the diagonal of H
         blocks += np.diag(1 / levels.noise)
         blocks[:, :-1] += chain.maps.mT @ weighted
-        blocks[:, 1:] += np.diag(1 / levels.error)
+        blocks[:, 1:] += np.where(tied, 1 / error, 0.0)[..., None] * np.eye(shape[-1])
         bands = np.zeros((2 * shape[-1], *shape))  # band n of H, from the diagonal down, column by column
         for column in range(shape[-1]):
             below = shape[-1] - column
@@ -154,7 +189,7 @@ class _System:
         self._factor, failed = dpbtrf(bands.reshape(len(bands), -1), lower=1, overwrite_ab=1)
         assert not failed  # it is positive definite
         right = chain.observed / levels.noise
-        right[:, 1:] += chain.offsets / levels.error
+        right[:, 1:] += np.where(tied, chain.offsets / error, 0.0)
         right[:, :-1] -= (weighted.mT @ chain.offsets[..., None])[..., 0]
         self.mean = dpbtrs(self._factor, right.reshape(-1, 1), lower=1, overwrite_b=1)[0].reshape(shape)
 
@@ -163,13 +198,14 @@ class _System:
         """The weighted squares of noise and model error at the mean, summed."""
         chain, levels, mean = self._chain, self._levels, self.mean
         noise, error = (chain.observed - mean) ** 2, (mean[:, 1:] - chain.moved(mean) - chain.offsets) ** 2
-        return float((noise / levels.noise).sum() + (error / levels.error).sum())
+        return float((noise / levels.noise).sum() + (chain.weights[..., None] * error / levels.error).sum())
 
     @property
     def volume(self) -> float:
-        """The logarithm of the determinant of the covariance of the observed steps."""
+        """The logarithm of the determinant of the covariance of the observed steps, over sample intervals."""
         (orbits, samples, _), levels = self._chain.observed.shape, self._levels
-        volumes = samples * np.log(levels.noise).sum() + (samples - 1) * np.log(levels.error).sum()
+        # What fills up has the share of its noise in the factor, too.
+        volumes = samples * np.log(levels.noise).sum() + self._chain.ties / orbits * np.log(levels.error).sum()
         return float(2 * np.log(self._factor[0]).sum() + orbits * volumes)
 
     def draw(self, stream: np.random.Generator) -> np.ndarray:

@@ -10,6 +10,11 @@ where :math:`\bar{J}` is the Jacobian of the field, averaged over the piece of o
 Least squares give A, and A gives :math:`\bar{J} = \log(A) / h`, or :math:`(A - I) / h` to first order. The product of
 the A along an orbit gives the Lyapunov exponents.
 
+*Where samples are missing or moved* the smoothing splines of the orbits take their place, at equal intervals from the
+first sample of each run on, as far as it lasts. A fit asks for no more than the next of these; exponents are those
+along the longest run, and blank if it is shorter than :data:`LONG` periods. It is one module since all estimators are
+one fit, with one search.
+
 *Three errors.* A linear fit is off by the curvature of the flow over the neighborhood, and most in the directions
 across a thin attractor, in which neighbors differ by hardly more than that curvature: quadratic terms take it up, or a
 ridge gives those directions up. :math:`\bar{J}` belongs to the middle of the piece and is off by h/2 of its change: two
@@ -32,11 +37,14 @@ import xarray as xr
 from nearorbit.data.local_maps import flow_maps
 from nearorbit.data.neighbors import nearest
 from nearorbit.data.search import search
+from nearorbit.data.smoothing import evenly
 from nearorbit.dynamics.lyapunov import standard_error
+from nearorbit.study.clock import Clock
 
 CONDITION = 1e8  # of eigenvectors, beyond which a logarithm loses half of the digits
 SETTLING = 0.1  # the share of an orbit in which tangents find their directions
 LARGEST = 500  # neighbors; an estimator that needs more is hopeless, and slow
+LONG = 10  # periods of a run, without which there are no exponents where samples are missing or moved
 NUMBERS = 2**22  # in the features of the fits that are solved side by side
 
 
@@ -176,8 +184,16 @@ def estimate(observations: xr.Dataset, truth: xr.Dataset, *, theiler: float) -> 
     states = observations["train"].transpose("seed", "orbit", "time", "component").to_numpy()
     points = truth["points"].transpose("seed", "point", "component").to_numpy()
     states, points = (states - mean[:, None, None]) / scale[:, None, None], (points - mean[:, None]) / scale[:, None]
+    clock, period = Clock.of(observations), float(observations["period"])
+    members = [(orbits[None], clock[member : member + 1]) for member, orbits in enumerate(states)]
+    if not clock.even:
+        members = [evenly(*member) for member in members]
+    shortest = 0 if clock.even else LONG * period / step
     found = [
-        [_estimate(estimator, *data, step=step, window=window) for data in zip(states, points, strict=True)]
+        [
+            _estimate(estimator, *member, queries, step=step, window=window, shortest=shortest)
+            for member, queries in zip(members, points, strict=True)
+        ]
         for estimator in ESTIMATORS.values()
     ]
     jacobian, spectra, stderr = (np.array([[seed[i] for seed in seeds] for seeds in found]) for i in range(3))
@@ -196,32 +212,50 @@ def estimate(observations: xr.Dataset, truth: xr.Dataset, *, theiler: float) -> 
 
 
 def _estimate(
-    estimator: Estimator, states: np.ndarray, queries: np.ndarray, *, step: float, window: int
+    estimator: Estimator,
+    states: np.ndarray,
+    clock: Clock,
+    queries: np.ndarray,
+    *,
+    step: float,
+    window: int,
+    shortest: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Jacobians (Q, D, D) at queries (Q, D), exponents (D) and their errors (D), from orbits (O, T, D)."""
-    orbits, samples, dimension = states.shape
-    length, count = samples - estimator.span, estimator.count(dimension)
-    if length < 1 or count > min(LARGEST, orbits * length - 2 * window - 1):
-        unknown = np.full(dimension, np.nan)
+    """Jacobians (Q, D, D) at queries (Q, D), exponents (D) and their errors (D), from orbits (1, O, T, D)."""
+    dimension, count = states.shape[-1], estimator.count(states.shape[-1])
+    # States that have a past and a future, what follows them, and what comes before.
+    past, unknown = estimator.span - estimator.ahead, np.full(dimension, np.nan)
+    (here,), _ = clock.starts(past, estimator.ahead)
+    if not len(here) or count > min(LARGEST, len(here) - 2 * window - 1):
         return np.full((*queries.shape, dimension), np.nan), unknown, unknown
-    # States that have a past and a future, what follows them, and what comes before: all with one numbering.
-    begins = (estimator.span - estimator.ahead, estimator.span, 0)
-    pieces = np.stack([states[:, begin : begin + length].reshape(-1, dimension) for begin in begins])
-    index, _ = nearest(pieces[0].reshape(orbits, length, dimension), count=count, window=window, ahead=0)
+    flat = states.reshape(-1, dimension)
+    index, _ = nearest(states[0], count=count, window=window, clock=clock, ahead=estimator.ahead, past=past)
+    pieces = np.stack([np.roll(flat, -shift, 0) for shift in (0, estimator.ahead, -past)])
     time = estimator.span * step
 
-    along = np.arange(orbits * length).reshape(orbits, length)[:, :: estimator.span]
-    maps = _maps(estimator, pieces, index[along.ravel()], pieces[:, along.ravel()])
-    spectrum, stderr = exponents(maps.reshape(*along.shape, dimension, dimension), time)
+    along = _chains(clock, estimator)
+    spectrum, stderr = unknown, unknown
+    if along.shape[1] * estimator.span >= shortest:
+        maps = _maps(estimator, pieces, index[along.ravel()], pieces[:, along.ravel()])
+        spectrum, stderr = exponents(maps.reshape(*along.shape, dimension, dimension), time)
 
-    find = search(pieces[0])
+    find = search(flat[here])
     if estimator.constant:
-        index, origins = find(queries, count)[1], np.stack([queries] * 3)
+        index, origins = here[find(queries, count)[1]], np.stack([queries] * 3)
     else:
-        observed = find(queries, 1)[1][:, 0]
+        observed = here[find(queries, 1)[1][:, 0]]
         index, origins = index[observed], pieces[:, observed]
     maps = _maps(estimator, pieces, index, origins)
     return generators(maps, time, logarithm=estimator.logarithm), spectrum, stderr
+
+
+def _chains(clock: Clock, estimator: Estimator) -> np.ndarray:
+    """The positions of states whose maps follow one another, from the beginnings of the longest runs on, (S, M)."""
+    past = estimator.span - estimator.ahead
+    (here,), _ = clock.starts(past, estimator.ahead)
+    begins = here[clock.behind.reshape(-1)[here] == past]
+    lengths = clock.ahead.reshape(-1)[begins] - estimator.ahead + 1
+    return begins[lengths == lengths.max(), None] + np.arange(0, lengths.max(), estimator.span)
 
 
 def _maps(estimator: Estimator, pieces: np.ndarray, index: np.ndarray, origins: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ References:
 """
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,10 +42,11 @@ import xarray as xr
 
 from nearorbit.data import smoothing
 from nearorbit.data.rings import ring
-from nearorbit.data.search import CANDIDATES, CHUNK, between, blank, chunks, moments, one_per_pass, search
+from nearorbit.data.search import CANDIDATES, CHUNK, between, blank, chunks, one_per_pass, search
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.clock import Clock
 from nearorbit.study.seeds import generator
-from nearorbit.study.selection import Selection
+from nearorbit.study.selection import UNEVEN, Selection
 
 SPARE = 16  # candidates asked for beyond the neighbors wanted; few points have more of them within the Theiler window
 PASS = 3  # states of one pass among the nearest, about
@@ -80,10 +82,13 @@ def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dat
     states = ((observations["train"] - observations["mean"]) / observations["scale"]).transpose(
         "seed", "orbit", "time", "component"
     )
-    seeds, (orbits, samples, _) = observations["seed"].to_numpy(), states.shape[1:]
-    drawn = [_anchors(int(seed), selection, orbits, samples, ahead) for seed in seeds]
-    given = zip(seeds, states.to_numpy(), drawn, strict=True)
-    found = [_selected(int(seed), orbits, of, selection, window, ahead) for seed, orbits, of in given]
+    seeds, clock = observations["seed"].to_numpy(), Clock.of(observations)
+    if selection.behind and not clock.even:
+        raise StudyError(f"neighbors: {UNEVEN}")
+    clocks = [clock[member : member + 1] for member in range(len(seeds))]
+    drawn = [_anchors(int(seed), selection, of, ahead) for seed, of in zip(seeds, clocks, strict=True)]
+    given = zip(seeds, states.to_numpy(), drawn, clocks, strict=True)
+    found = [_selected(int(seed), orbits, of, selection, window, ahead, when) for seed, orbits, of, when in given]
     index, distance = (np.stack(arrays) for arrays in zip(*found, strict=True))
     dimensions = ("seed", "point", "neighbor")
     rows = {} if selection.anchors is None else {"anchor": (dimensions[:2], np.stack(drawn).astype(index.dtype))}
@@ -101,12 +106,11 @@ def neighbors(observations: xr.Dataset, *, ahead: int = 5, **settings) -> xr.Dat
     )
 
 
-def _anchors(seed: int, selection: Selection, orbits: int, samples: int, ahead: int) -> np.ndarray:
+def _anchors(seed: int, selection: Selection, clock: Clock, ahead: int) -> np.ndarray:
     """The positions of the states that neighbors are found for, all or as many as are asked for; they ascend."""
-    every = np.arange(orbits * samples)
     if selection.anchors is None:
-        return every
-    starts = every[(every % samples >= selection.behind) & (every % samples < samples - ahead)]
+        return np.arange(clock.shape[1] * clock.shape[2])
+    (starts,), _ = clock.starts(selection.behind, ahead)
     if selection.anchors > len(starts):
         raise StudyError(
             f"neighbors: {selection.anchors} anchors are more than the {len(starts)} states of seed {seed} that can "
@@ -116,13 +120,19 @@ def _anchors(seed: int, selection: Selection, orbits: int, samples: int, ahead: 
 
 
 def _selected(
-    seed: int, states: np.ndarray, anchors: np.ndarray, selection: Selection, window: int, ahead: int
+    seed: int, states: np.ndarray, anchors: np.ndarray, selection: Selection, window: int, ahead: int, clock: Clock
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices and distances of the neighbors of anchors (A) in orbits (O, T, D); see :func:`nearest`."""
     if selection.smoothed:
-        states = smoothing.smoothed(states, refinement=1)
+        (states,) = clock.each(partial(smoothing.smoothed, refinement=1), states[None])
     wanted: dict[str, Any] = {"count": min(selection.pool, states.shape[0] * states.shape[1]), "least": selection.count}
-    around: dict[str, Any] = {"window": window, "ahead": ahead, "behind": selection.behind, "anchors": anchors}
+    around: dict[str, Any] = {
+        "window": window,
+        "ahead": ahead,
+        "behind": selection.behind,
+        "anchors": anchors,
+        "clock": clock,
+    }
     around |= {"inner": selection.inner, "outer": selection.farthest}
     if selection.draw == "batch":
         return ring(states, **wanted, **around, seed=seed)
@@ -148,8 +158,10 @@ def nearest(
     behind: int = 0,
     inner: float = 0.0,
     outer: float = np.inf,
+    past: int = 0,
     anchors: np.ndarray | None = None,
     passes: bool = False,
+    clock: Clock | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find the nearest neighbors of the states of some orbits; exact.
 
@@ -162,9 +174,12 @@ def nearest(
         behind: How many samples must precede them; the distance is that of the states so much earlier.
         inner: The least distance of a neighbor.
         outer: The largest distance of a neighbor.
+        past: How many samples must precede them, too, whichever are compared.
         anchors: The positions in the flattened (O, T), with shape (A,), that they are found for; all if not given.
         passes: Whether only the nearest of each pass of an orbit counts, see
             :func:`nearorbit.data.search.one_per_pass`.
+        clock: When the samples were taken; at equal intervals if not given. At uneven times samples follow within a
+            run, a Theiler window is that many sample intervals, and as much time follows a neighbor as the state.
 
     Returns:
         Indices into the flattened (O, T) and distances, both with shape (A, K); -1 and NaN in the rows of states that
@@ -176,8 +191,9 @@ def nearest(
     """
     least = count if least is None else least
     orbits, samples, dimension = states.shape
-    points, moment = states.reshape(-1, dimension), moments(orbits, samples, window)
-    starts = between(orbits, samples, behind=behind, ahead=ahead)
+    clock = clock or Clock((1, orbits, samples))
+    points, (moment,) = states.reshape(-1, dimension), clock.line(window)
+    starts = between(clock, behind=max(behind, past), ahead=ahead)
     find = search(points[starts - behind])
     anchors = np.arange(len(points)) if anchors is None else anchors
     index, distance = blank(len(anchors), count, states=len(points))
@@ -191,6 +207,7 @@ def nearest(
             there = starts[near]
             admissible = abs(moment[here] - moment[there]) > window
             admissible &= (inner <= distances) & (distances <= outer)
+            admissible &= clock.lasts(here, there, ahead)
             if passes:
                 admissible = one_per_pass(moment[there], admissible, window=window, count=count)
             found = admissible.sum(1)

@@ -16,8 +16,9 @@ References:
 
 import numpy as np
 
-from nearorbit.data.search import between, blank, chunks, moments
+from nearorbit.data.search import between, blank, chunks
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.clock import Clock
 from nearorbit.study.seeds import generator
 
 MET = 2048  # states that pass by at once
@@ -35,6 +36,7 @@ def ring(
     inner: float,
     outer: float,
     anchors: np.ndarray | None = None,
+    clock: Clock | None = None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw candidates from the rings around the states of some orbits, each member of a ring being as likely.
@@ -49,6 +51,7 @@ def ring(
         inner: The least distance of a member.
         outer: The largest distance of a member.
         anchors: The positions in the flattened (O, T), with shape (A,), that they are drawn for; all if not given.
+        clock: When the samples were taken, see :func:`nearorbit.data.neighbors.nearest`.
         seed: The seed of the random numbers.
 
     Returns:
@@ -60,8 +63,9 @@ def ring(
         StudyError: If no state has so many samples around it, or none has ``least`` members.
     """
     orbits, samples, dimension = states.shape
-    points, moment = states.reshape(-1, dimension), moments(orbits, samples, window)
-    starts = between(orbits, samples, behind=behind, ahead=ahead)
+    clock = clock or Clock((1, orbits, samples))
+    points, (moment,) = states.reshape(-1, dimension), clock.line(window)
+    starts = between(clock, behind=behind, ahead=ahead)
     anchors = np.arange(len(points)) if anchors is None else anchors
     index, distance = blank(len(anchors), count, states=len(points))
     stream = generator("ring", seed)
@@ -76,6 +80,7 @@ def ring(
             row, turn = np.nonzero((inner**2 <= apart) & (apart <= outer**2))
             there = passing[turns[turn]]
             met = abs(moment[anchors[group[row]]] - moment[there]) > window
+            met &= clock.lasts(anchors[group[row]], there, ahead)
             row, there, apart = row[met], there[met], apart[row[met], turn[met]]
             # They come row by row: each row's first one is where all of the rows before end.
             counts = np.bincount(row, minlength=len(group))

@@ -1,7 +1,8 @@
 r"""The search for points that are near others, and what of an orbit counts once.
 
-Moments of several orbits lie on one line of time, on which an orbit begins beyond the Theiler window after the one
-before: states that are within the window of one another are then those at a distance of no more than the window.
+Moments of several orbits lie on one line of time (:meth:`nearorbit.study.clock.Clock.line`), on which an orbit begins
+beyond the Theiler window after the one before: states that are within the window of one another are then those at a
+distance of no more than the window.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.clock import Clock
 from nearorbit.study.files import MANY
 
 TREE_DIMENSION = 15  # above, a k-d tree visits nearly all points and matrix products are faster
@@ -33,22 +35,18 @@ def search(points: np.ndarray) -> Search:
     return _tree(points) if points.shape[1] <= TREE_DIMENSION else _products(points)
 
 
-def moments(orbits: int, samples: int, window: int) -> np.ndarray:
-    """Lay the samples of orbits on one line of time, orbits more than a window apart; returns shape (O * T,)."""
-    position = np.arange(orbits * samples)
-    return position + position // samples * window
-
-
-def between(orbits: int, samples: int, *, behind: int, ahead: int) -> np.ndarray:
+def between(clock: Clock, *, behind: int, ahead: int) -> np.ndarray:
     """Find the states of flattened orbits (O, T) with so many samples behind and ahead of them; returns shape (S,).
 
     Raises:
         StudyError: If there are none.
     """
-    time = np.tile(np.arange(samples), orbits)
-    states = np.flatnonzero((time >= behind) & (time < samples - ahead))
+    (states,), _ = clock.starts(behind, ahead)
     if not len(states):
-        raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in orbits of {samples}")
+        orbits = (
+            f"orbits of {clock.shape[2]}" if clock.even else f"a row; at most {clock.longest()} have no gap in them"
+        )
+        raise StudyError(f"no state has {behind} samples behind and {ahead} ahead of it in {orbits}")
     return states
 
 

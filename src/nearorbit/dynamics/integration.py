@@ -5,8 +5,9 @@ The error of n steps of the classical method over one sample interval h, at a fi
 .. math:: e_n = \max_{x, i} \frac{|\hat x_i(h; n) - x_i(h)|}{\sigma_i},
 
 in deviations :math:`\sigma_i` of the components; it falls like :math:`n^{-4}`. A training takes the least n whose error
-is within the accuracy that its study asks for. Where the truth is simulated, f is the true field and :math:`x(h)` the
-next true state. Where it is not, f is fitted to the data (:mod:`nearorbit.data.fitted_field`), and :math:`x(h)` is what
+is within the accuracy that its study asks for. Where samples are missing or moved, h is the longest interval that is
+bridged, and n steps are made in all. Where the truth is simulated, f is the true field and :math:`x(h)` the next true
+state. Where it is not, f is fitted to the data (:mod:`nearorbit.data.fitted_field`), and :math:`x(h)` is what
 twice as many steps give.
 """
 
@@ -36,7 +37,18 @@ def step_errors(field: Derivative, orbits: np.ndarray, deviation: np.ndarray, st
         The errors of 1, 2, ... steps, with shape (64,), not computed any more where they are below 1e-7: zero there.
     """
     states, ends = (thinned(piece) for piece in (orbits[..., :-1, :], orbits[..., 1:, :]))
-    return _until_fine(lambda n: _advanced(field, states, step, n) - ends, deviation)
+    return errors_over(field, states, ends, deviation, step)
+
+
+def errors_over(
+    field: Derivative, states: np.ndarray, ends: np.ndarray, deviation: np.ndarray, interval: float
+) -> np.ndarray:
+    """Compute the errors over an interval, at a field that takes states (N, D) to ends (N, D) in that time.
+
+    Returns:
+        The errors as :func:`step_errors` gives them.
+    """
+    return _until_fine(lambda n: _advanced(field, states, interval, n) - ends, deviation)
 
 
 def doubled_errors(field: Derivative, states: np.ndarray, deviation: np.ndarray, step: float) -> np.ndarray:

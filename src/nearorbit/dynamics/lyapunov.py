@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Propagate = Callable[[np.ndarray, np.ndarray, float], tuple[np.ndarray, np.ndarray]]
+Propagate = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 SPREAD = 1e8  # of the growth of the tangents between two orthonormalizations
 BLOCKS = 32  # per orbit and horizon

@@ -3,6 +3,8 @@
 import numpy as np
 import xarray as xr
 
+from nearorbit.study.clock import Clock
+
 
 def with_observed(truth: xr.Dataset, observations: xr.Dataset | None) -> xr.Dataset:
     """Add to a truth what was observed where its ``windows`` lie.
@@ -14,9 +16,10 @@ def with_observed(truth: xr.Dataset, observations: xr.Dataset | None) -> xr.Data
 
     Returns:
         The truth with ``observed`` (seed, window, moment, component), NaN where no orbit was observed; as it was, if
-        there are no observations, or none beyond the training orbits.
+        there are no observations, none beyond the training orbits, or if they are at other times than the windows
+        (where samples are missing or moved).
     """
-    if observations is None or "continuation" not in observations:
+    if observations is None or "continuation" not in observations or not Clock.of(observations).even:
         return truth
     parts = (observations[name].transpose("seed", "orbit", ..., "component") for name in ("train", "continuation"))
     states = np.concatenate([part.to_numpy() for part in parts], axis=2)

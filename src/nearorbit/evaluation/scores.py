@@ -6,6 +6,8 @@ A cell is one system, observed in one way, learned by one method, for all seeds.
 
 The true field, put in a model's place, is judged like any method, under the label ``truth``: what it scores is the
 floor of each metric at this sample size. It competes with none.
+
+It is one module since what is written for a cell is what is gathered of all.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,6 +102,16 @@ def _identified(rows: pd.DataFrame, identity: Mapping[str, Any]) -> pd.DataFrame
     return pd.concat([pd.DataFrame(dict(identity), index=rows.index), rows], axis=1)
 
 
+def _remark(spec: Mapping[str, Any]) -> str:
+    """Say how orbits of a kind of data were observed; empty if as they are, all at equal intervals."""
+    told = {
+        "smooth": "smoothing {}s of the noisy orbits",
+        "missing": "{:.3g} of the samples missing",
+        "jitter": "samples moved within {:.3g} of an interval",
+    }
+    return ", ".join(text.format(spec[name]) for name, text in told.items() if spec.get(name))
+
+
 @dataclass(frozen=True)
 class Results:
     """The files of a study, found by the labels of its three axes.
@@ -111,7 +123,7 @@ class Results:
         data: The noise of the data, by label.
         methods: The labels of the methods, without the truth; their order is that of columns and colors. Fields that
             are brought stand among them.
-        smooth: What the observed orbits were replaced by, by the label of the data; of those where they were.
+        remarks: How orbits were observed, by the label of the data, where it is not all of them as they are.
         states: The number of observed states of a seed, by the label of the data; a figure knows it, a table does not.
         fields: The labels of the fields that are brought, which are judged and not trained.
     """
@@ -121,7 +133,7 @@ class Results:
     data: Mapping[str, float]
     methods: tuple[str, ...]
     gathered: Path | None = None
-    smooth: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
 
@@ -129,17 +141,18 @@ class Results:
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
         """Find the results of a study, of which ``systems``, ``data``, ``methods`` and ``fields`` alone are read."""
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
-        smooth = {label: spec["smooth"] for label, spec in study["data"].items() if "smooth" in spec}
+        said = {label: _remark(spec) for label, spec in study["data"].items()}
+        remarks = {label: text for label, text in said.items() if text}
         sized = {label: spec for label, spec in study["data"].items() if spec.keys() >= {"orbits", "samples"}}
         states = {label: spec["orbits"] * spec["samples"] for label, spec in sized.items()}
         fields = tuple(study.get("fields", ()))
         methods = (*study["methods"], *fields)
-        return cls(Path(folder), tuple(study["systems"]), noise, methods, gathered, smooth, states, fields)
+        return cls(Path(folder), tuple(study["systems"]), noise, methods, gathered, remarks, states, fields)
 
     @property
     def remark(self) -> str:
         """What the captions of its tables say about its data; empty where they are as they were observed."""
-        return "".join(f" Data {label}: smoothing {kind}s of the noisy orbits." for label, kind in self.smooth.items())
+        return "".join(f" Data {label}: {text}." for label, text in self.remarks.items())
 
     @property
     def judged(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 from nearorbit.study import sampling
 from nearorbit.study.catalogue import quotes
 from nearorbit.study.places import LABELLED, reserved
+from nearorbit.study.sampling import CUT
 from nearorbit.study.selection import Selection
 
 
@@ -39,5 +40,13 @@ def misfits(study: Any) -> Iterator[str]:
             )
     for label, data in study.data.items():
         yield from sampling.misfits(f"data.{label}", data)
-        if data["samples"] <= segment:
-            yield f"training.segment: {segment} is too long for the orbits of data.{label}, {data['samples']} samples"
+        (samples, held_out), irregular = study.in_a_row[label], sampling.is_irregular(data)
+        if samples <= segment:
+            yield f"training.segment: {segment} is too long for the orbits of data.{label}, {study.told(label)}"
+        if irregular and held_out <= (length := min(study.training["horizon"], sampling.held_out(data)[1] - 1)):
+            yield (
+                f"training.horizon: {length} is too long for the orbits of data.{label} that are held out, at most "
+                f"{held_out} samples in a row; lower this, or raise samples or gap of data.{label}"
+            )
+        if irregular and study.training["batch"] == "all":
+            yield f"training.batch: {CUT} or leave out data.{label}"

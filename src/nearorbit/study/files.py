@@ -4,6 +4,8 @@ An output is written under another name in its folder, forced to the disk and th
 the old file or none. A NetCDF file says in its attributes what it holds (``kind``) and which version wrote it, so that
 a file of another kind or shape, a truncated one, or one with numbers that no stage can use is refused by name instead
 of failing somewhere inside. Nobody is told to delete a file: it may hold the only copy of a measurement.
+
+It is one module since what is written is what is checked when it is read.
 """
 
 import os
@@ -87,18 +89,27 @@ LAYOUTS = {
     "forecast": _FORECAST,
 }
 
+# And what they hold besides where samples are missing or not at equal intervals.
+_INSTANTS = {
+    "instants": "seed orbit time",
+    "validation_instants": "seed validation_orbit validation_time",
+    "gap": "",
+}
+_COUNTS = {"counts": "seed orbit", "validation_counts": "seed validation_orbit"}
+IRREGULAR = {"orbits": _INSTANTS, "observations": _INSTANTS | _COUNTS}
+
 # What has to be finite in a file of a kind, what positive, and what has to vary in every component of a seed.
 FINITE = {
     "exponents": ("mean", "states"),
     "orbits": ("train", "validation"),
-    "observations": ("train", "validation", "mean"),
+    "observations": ("train", "validation", "mean", "instants", "validation_instants"),
     "truth": ("forecasts", "attractor", "points"),
 }
 POSITIVE = {
     "exponents": ("period",),
     "covariant_vectors": ("step", "period"),
     "orbits": ("step", "period"),
-    "observations": ("scale", "rate", "step", "period"),
+    "observations": ("scale", "rate", "step", "period", "gap"),
     "truth": ("step", "period"),
 }
 VARYING = {"observations": ("train",)}
@@ -197,10 +208,11 @@ def table(path: Path) -> pd.DataFrame:
 
 
 def _check_layout(dataset: xr.Dataset, path: Path, kind: str) -> None:
+    layout = LAYOUTS[kind] | (IRREGULAR.get(kind, {}) if "instants" in dataset else {})
     for name in ATTRIBUTES.get(kind, ()):
         if name not in dataset.attrs:
             raise StudyError(f"{path}: the attribute '{name}' is missing; {remedy(path, kind)}")
-    for name, dimensions in LAYOUTS[kind].items():
+    for name, dimensions in layout.items():
         expected = f"expected ({', '.join(dimensions.split())}); {remedy(path, kind)}"
         if name not in dataset:
             raise StudyError(f"{path}: '{name}' is missing, {expected}")

@@ -1,14 +1,26 @@
 """How orbits are observed: what a line of the section ``data`` says, and what follows from it before anything is made.
 
-It is apart from the simulation, so that a study is checked without what the simulation imports.
+When samples are taken, where not at equal intervals, is drawn here: so that a study which asks for more samples in a
+row than there will be is told so before any work. It is apart from the simulation, so that a study is checked without
+what the simulation imports.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
+
+from nearorbit.study.seeds import generator
 
 SPACINGS = ("samples_per_period", "samples_per_lyapunov_time", "spacing")
 SEEN = ("noise_in", "noiseless_start", "smooth")  # what is said, beside the noise, of the observation alone
 LEAST_SMOOTHED = 5  # samples of an orbit, for a smoothing spline
+GAP = 3.0  # sample intervals, beyond which nothing is bridged
+CUT = (
+    "'all' are the segments that orbits are cut into, and not as many for every seed where samples are missing or "
+    "moved; give their number,"
+)
+ROUNDING = 1e-9  # of a time, relative to the interval: three intervals are no longer than three
 
 
 def held_out(data: Mapping[str, Any]) -> tuple[int, int]:
@@ -19,6 +31,69 @@ def held_out(data: Mapping[str, Any]) -> tuple[int, int]:
     """
     others = max(1, data["orbits"] // 5)
     return others, max(2, data["orbits"] * data["samples"] // (5 * others))
+
+
+def is_irregular(data: Mapping[str, Any]) -> bool:
+    """Tell whether samples of a line of data are missing, or not at equal intervals."""
+    return bool(data.get("missing") or data.get("jitter"))
+
+
+def bridged(data: Mapping[str, Any]) -> float:
+    """Tell the longest interval between two samples that a rollout bridges, in sample intervals."""
+    longest = np.inf if data.get("missing") else 1 + data.get("jitter", 0.0)
+    return min(data.get("gap", GAP), longest)
+
+
+def instants(label: str, seed: int, data: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Draw when the samples of a seed are taken, from streams of its own: which are missing is the same for any jitter.
+
+    The first of each orbit is where the orbit begins: it is there, and on time.
+
+    Arguments:
+        label: The label of the system, which names the stream.
+        seed: The seed.
+        data: The line of the study.
+
+    Returns:
+        The times since the first sample of an orbit, in sample intervals, of the orbits to train on (orbit, time) and
+        of those for validation; NaN where a sample is missing.
+    """
+    train = moments("train", label, seed, (data["orbits"], data["samples"]), data)
+    return train, moments("validation", label, seed, held_out(data), data)
+
+
+def moments(name: str, label: str, seed: int, shape: tuple[int, int], data: Mapping[str, Any]) -> np.ndarray:
+    """Draw when samples of orbits of one kind and of a shape are taken; see :func:`instants`."""
+    stream = generator("instants", name, label, 0 if data.get("shared") else seed)
+    moved, kept = stream.uniform(-0.5, 0.5, shape), stream.uniform(size=shape) >= data.get("missing", 0.0)
+    times = np.arange(shape[1]) + data.get("jitter", 0.0) * moved
+    times[~kept] = np.nan
+    times[:, 0] = 0.0
+    return times
+
+
+def breaks(times: np.ndarray, gap: float | np.ndarray) -> np.ndarray:
+    """Tell after which samples (*, T) nothing follows that could be bridged; returns shape (*, T - 1)."""
+    return np.diff(times) > gap * (1 + ROUNDING)
+
+
+def in_a_row(data: Mapping[str, Any], labels: Iterable[str], seeds: int) -> tuple[int, int]:
+    """Tell how many samples in a row every seed of some systems has, to train on and for validation, without a gap."""
+    if not is_irregular(data):
+        return data["samples"], held_out(data)[1]
+    most = [
+        [max(_longest(orbit, data.get("gap", GAP)) for orbit in orbits) for orbits in instants(label, seed, data)]
+        for label in labels
+        for seed in range(1 if data.get("shared") else seeds)
+    ]
+    least = [min(column) for column in zip(*most, strict=True)]
+    return least[0], least[1]
+
+
+def _longest(times: np.ndarray, gap: float) -> int:
+    """The number of samples in the longest piece of an orbit (T,) without a gap."""
+    ends = np.flatnonzero(breaks(kept := times[~np.isnan(times)], gap)) + 1
+    return int(np.diff([0, *ends, len(kept)]).max())
 
 
 def misfits(place: str, data: Mapping[str, Any]) -> Iterator[str]:
@@ -34,4 +109,11 @@ def misfits(place: str, data: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"{place}.smooth: a spline needs at least {LEAST_SMOOTHED} samples of an orbit, and those held out for "
             f"validation have {samples}, a fifth of the others'; raise samples, or leave out smooth"
+        )
+    if "gap" in data and not is_irregular(data):
+        yield f"{place}.gap: no sample is missing or moved (missing, jitter), and there is no gap; leave this out"
+    if (gap := data.get("gap", GAP)) < (longest := 1 + data.get("jitter", 0.0)):
+        yield (
+            f"{place}.gap: {gap:g} sample intervals are less than those between samples that follow one another, up to "
+            f"{longest:g}; raise this to {longest:g} or more"
         )

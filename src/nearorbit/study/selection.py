@@ -11,6 +11,11 @@ from nearorbit.study.catalogue import hint
 SELECTIONS = ("nearest", "shell", "spread")
 DRAWS = ("once", "batch")
 
+UNEVEN = (
+    "states some samples behind are as long before at equal intervals alone, and samples are missing or moved; take a "
+    "selection without behind, and no instrument"
+)
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -7,16 +7,19 @@ everything that is wrong with it is said at once.
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from nearorbit.study import catalogue
+from nearorbit.study import catalogue, sampling
 from nearorbit.study.catalogue import TRUTH, StudyError, build, hint, refuse
 from nearorbit.study.checks import misfits
 from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES, source
 from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
+
+OBSERVED = ("noise", "smooth", "missing", "jitter")  # what is told of the data
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,12 @@ class Study:
     @property
     def axes(self) -> dict[str, Any]:
         """What a table of the whole study has to know of it."""
-        return self._axes("noise", "smooth")
+        return self._axes(*OBSERVED)
 
     @property
     def drawn(self) -> dict[str, Any]:
         """What a figure has to know of it."""
-        return self._axes("noise", "smooth", "orbits", "samples")
+        return self._axes(*OBSERVED, "orbits", "samples")
 
     def _axes(self, *told: str) -> dict[str, Any]:
         data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}
@@ -73,6 +76,18 @@ class Study:
         """Give the line of the network that a method trains; an entry of the catalogue needs none to be taken as is."""
         label = self.networks_of[method]
         return self.networks.get(label, {CATALOGUED["networks"]: label})
+
+    @cached_property
+    def in_a_row(self) -> Mapping[str, tuple[int, int]]:
+        """How many samples in a row every seed has of each kind of data, to train on and for validation, in whatever
+        system; see :func:`nearorbit.study.sampling.in_a_row`."""
+        return {name: sampling.in_a_row(data, self.systems, self.seeds) for name, data in self.data.items()}
+
+    def told(self, data: str) -> str:
+        """Say how long the orbits of a kind of data are, and what would make more of them in a row."""
+        if not sampling.is_irregular(self.data[data]):
+            return f"{self.data[data]['samples']} samples"
+        return f"at most {self.in_a_row[data][0]} samples in a row; lower this, or raise samples or gap of data.{data}"
 
     def ahead(self, selection: str) -> int:
         """Tell for how many samples neighbors are followed: as long as the methods that use them ask, in segments or by

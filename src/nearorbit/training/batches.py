@@ -9,13 +9,15 @@ comes a random number where a need draws by it: from a stream of its own, so tha
 no start is drawn, and every batch holds all segments into which the orbits are cut, or that begin where a need has them
 begin; what is left over at the end of an orbit is in none.
 
+A segment begins where enough samples follow without a gap (:mod:`nearorbit.study.clock`). What is drawn is the number
+of such a start: where samples are missing, seeds have differently many.
+
 The states may be mended while a training goes on (:mod:`nearorbit.training.mending`): segments then start at others
-than those that were observed, and are compared with these.
+than those that were observed, and are compared with these. It is one module since a batch is all of this.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,11 +26,13 @@ import xarray as xr
 from torch import Tensor
 
 from nearorbit.study.catalogue import StudyError, entries
+from nearorbit.study.clock import Clock
+from nearorbit.study.sampling import CUT
 from nearorbit.study.seeds import generator
 from nearorbit.training.budget import Training
 from nearorbit.training.draws import LOW, WORD, Draw
 from nearorbit.training.methods.base import Batch, Method, segment
-from nearorbit.training.needs.base import Source
+from nearorbit.training.source import Source
 
 SEGMENTS = 256  # at most, of validation orbits or of training orbits, that errors are computed over
 
@@ -90,68 +94,86 @@ class Data:
         self.orbits, self.samples = (observations.sizes[name] for name in ("orbit", "time"))
         self.batch = settings.segments(self.segment, orbits=self.orbits, samples=self.samples)
         assert settings.substeps != "auto"  # found before there are batches
-        self._integrated = partial(Batch, substeps=settings.substeps, recompute=settings.recompute)
+        self._integration: dict[str, Any] = {"substeps": settings.substeps, "recompute": settings.recompute}
         files = {kind: matching(file, kind, observations) for kind, file in (files or {}).items()}
         source = Source(observations, files, method, settings, self.segment, self.batch, device, dtype)
-        self.members = len(source.orbits)
-        if self.samples <= self.segment:
+        self.members, clock = len(source.orbits), source.clock
+        if (most := clock.longest()) <= self.segment:
+            row, longer = ("", "") if clock.even else (" in a row", ", longer gaps (data.*.gap)")
             raise StudyError(
-                f"training orbits have {self.samples} samples, a segment of {self.segment} needs {self.segment + 1}: "
-                f"ask for more (data.*.samples) or a shorter segment (training.segment, or the method's own)"
+                f"training orbits have {most} samples{row}, a segment of {self.segment} needs {self.segment + 1}: "
+                f"ask for more (data.*.samples){longer} or a shorter segment (training.segment, or the method's own)"
             )
+        if settings.batch == "all" and not clock.even:
+            raise StudyError(f"training.batch: {CUT} or take other data")
+        if (reason := getattr(method, "evenly", "")) and not clock.even:
+            raise StudyError(f"samples are missing or moved, and this method cannot do with them: {reason}")
         self._step = source.tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._source, self._length, self._horizon = source, settings.segment, settings.horizon
         self._states = self._targets = source.tensor(source.orbits).flatten(1, 2)
-        self._validation = source.tensor(_cut(source.standardized("validation"), settings.horizon))
+        self._held_out = self._fixed("validation")
         self._needs = {name: entries("needs")[name](source) for name in sorted(method.needs)}
         margins = [(0, self.segment), *(need.margin for need in self._needs.values())]
         self._behind, self._ahead = (max(sides) for sides in zip(*margins, strict=True))
         self._restricted = self._common("starts")
         self._covers, self._draws = self._common("covers"), any(need.draws for need in self._needs.values())
-        among = self.batch if self._restricted is None else self._restricted.shape[1]
-        self._whole = settings.batch == "all" or (among <= self.batch and any(n.whole for n in self._needs.values()))
-        if self._whole:
-            self.batch = among
+        # The starts of segments, of which one is drawn, and those that have all that is needed, in their place.
+        base, segments = clock.starts(0, self.segment)
+        table, places = clock.starts(self._behind, self._ahead)
+        if not places.all():
+            raise StudyError(
+                f"no state has {self._behind} samples behind it and {self._ahead} ahead, of at most {most} in a row; "
+                f"ask for more (data.*.samples), longer gaps (data.*.gap), or a shorter segment"
+            )
+        self._table, self._base, self._places = (
+            torch.from_numpy(array).to(device) for array in (table, segments[:, None], places[:, None])
+        )
+        self._among = np.broadcast_to(segments, self.members)
+        if self._restricted is not None:
+            self._among = (self._restricted >= 0).sum(1).cpu().numpy()
+        few = clock.even and self._among[0] <= self.batch and any(need.whole for need in self._needs.values())
+        self._every = np.arange(self._among[0]) if settings.batch == "all" or few else None
+        if self._every is not None and self._restricted is None:
+            self._every = np.searchsorted(base[0], clock.starts(0, self.segment, apart=self.segment)[0][0])
+        if self._every is not None:
+            self.batch = len(self._every)
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
 
-        A start is a position in the flattened (orbit, time), or the number of one of the starts that a need restricts
-        them to; above its bits stands the random number that needs draw by, if one does. They are drawn for each seed
-        from streams of its own: members of an ensemble see the batches that they would see alone.
+        A start is the number of one of those that enough samples follow, or of those that a need restricts them to;
+        above its bits stands the random number that needs draw by, if one does. They are drawn for each seed from
+        streams of its own: members of an ensemble see the batches that they would see alone.
         """
-        per_orbit = self.samples - self.segment
-        among = self.orbits * per_orbit if self._restricted is None else self._restricted.shape[1]
         streams = [generator("batches", seed) for seed in seeds]
         numbers = [generator("draws", seed) for seed in seeds] if self._draws else []
         for steps in lengths:
             shape = (steps, self.batch)
-            if self._whole:
-                every = self._cuts(self.segment).numpy() if self._restricted is None else np.arange(among)
-                drawn = np.tile(every, (steps, len(seeds), 1))
+            if self._every is not None:
+                drawn = np.tile(self._every, (steps, len(seeds), 1))
             else:
-                drawn = np.stack([stream.integers(0, among, shape) for stream in streams], 1)
-                if self._restricted is None:
-                    drawn = drawn // per_orbit * self.samples + drawn % per_orbit
+                pairs = zip(streams, self._among, strict=True)
+                drawn = np.stack([stream.integers(0, among, shape) for stream, among in pairs], 1)
             if self._draws:
                 drawn += np.stack([stream.integers(0, 2**31, shape) for stream in numbers], 1) << WORD
             yield torch.from_numpy(drawn)
 
     def gather(self, drawn: Tensor) -> Batch:
         """Gather the segments of starts that were drawn, with shape (E, B), and what the method needs of them."""
-        moments, number = self.samples - self.segment, None
+        number = None
         if self._draws:
             number, drawn = drawn >> WORD, drawn & LOW
-        place = drawn if self._restricted is None else self._restricted.gather(1, drawn)
-        moment = place % self.samples
-        orbit = place - moment
         if self._restricted is None:
-            place = drawn = orbit + self._behind + moment * (self.samples - self._ahead - self._behind) // moments
-        draw = Draw(self._states, place, drawn, orbit, moment, moments, self.samples, self.segment, number)
+            place = drawn = self._table.expand(len(drawn), -1).gather(1, drawn * self._places // self._base)
+        else:
+            place = self._restricted.gather(1, drawn)
+        draw = Draw(self._states, place, drawn, self.samples, self.segment, number, self._source.line)
         covered = None if self._covers is None else draw.at(self._covers, draw.row)
         given = {name: need.gather(draw) for name, need in self._needs.items()}
-        states = self._begun(draw.pieces(self._targets, place), draw.at(self._states, place))
-        return self._integrated(self._times(self.segment), states, index=place, covered=covered, given=given)
+        states = draw.pieces(self._targets, place)
+        if self._states is not self._targets:
+            states = _begun(states, draw.at(self._states, place))
+        return self._segments(draw.ticks(self._ahead), states, index=place, covered=covered, given=given)
 
     @property
     def masked(self) -> Tensor | None:
@@ -160,8 +182,9 @@ class Data:
             return None
         if self._restricted is not None:
             return 1 - self._covers.double().mean(1)
-        begins = self._covers.view(self.members, self.orbits, -1)[..., self._behind : self.samples - self._ahead]
-        return 1 - begins.double().mean((1, 2))
+        rows = self._table.expand(self.members, -1)
+        begins = self._covers.gather(1, rows.clamp(min=0)) & (rows >= 0)
+        return 1 - begins.double().sum(1) / self._places.squeeze(1)
 
     def _common(self, name: str) -> Any:
         """Give what needs say of the states, which is the same of all that say it: a method has one table."""
@@ -171,19 +194,19 @@ class Data:
 
     def validation(self) -> Batch:
         """Give the segments of the validation orbits."""
-        return self._integrated(self._times(self._validation.shape[2] - 1), self._validation)
+        return self._held_out
 
     def training(self) -> Batch:
         """Give the segments of the study's length into which the training orbits are cut, evenly thinned if many."""
-        length = min(self._length, self.samples - 1)
-        starts = self._cuts(length)
-        starts = starts[:: -(-len(starts) // SEGMENTS)].to(self._states.device)
-        pieces = starts.unsqueeze(-1) + torch.arange(length + 1, device=starts.device)
-        return self._integrated(self._times(length), self._begun(self._targets[:, pieces], self._states[:, starts]))
+        return self._fixed("train")
 
     def observed(self, name: str) -> np.ndarray:
         """Give the observed orbits ``train`` or ``validation`` in model coordinates, with shape (E, O, T, D)."""
         return self._source.standardized(name)
+
+    def clock(self, name: str) -> Clock:
+        """Tell when the samples of ``train`` or ``validation`` were taken."""
+        return Clock.of(self._source.observations, name)
 
     def mend(self, train: np.ndarray, validation: np.ndarray) -> None:
         """Replace what was observed, with shapes (E, O, T, D): where segments start, and all that needs are made of.
@@ -193,7 +216,7 @@ class Data:
         if self._states is self._targets:
             self._states = self._targets.clone()
         self._states.copy_(self._source.tensor(train).flatten(1, 2))
-        self._validation[..., 0, :] = self._source.tensor(_cut(validation, self._horizon)[..., 0, :])
+        self._held_out.states.copy_(self._fixed("validation", validation).states)
         observations = self._source.observations
         units = (observations[name].to_numpy()[:, None, None] for name in ("scale", "mean"))
         states = train * next(units) + next(units)
@@ -204,28 +227,54 @@ class Data:
                 if isinstance(made, Tensor):
                     getattr(need, name).copy_(made)
 
-    def _begun(self, segments: Tensor, start: Tensor) -> Tensor:
-        """Give segments (E, B, T, D) other starts, (E, B, D), if those are not what was observed."""
-        if self._states is self._targets:
-            return segments
-        return torch.cat([start.unsqueeze(-2), segments[..., 1:, :]], -2)
+    def _fixed(self, name: str, begun: np.ndarray | None = None) -> Batch:
+        """Cut the orbits ``train`` or ``validation`` into segments that follow one another, evenly thinned if many.
 
-    def _cuts(self, length: int) -> Tensor:
-        """The starts of segments of a length into which the orbits are cut, with shape (B,)."""
-        within = torch.arange((self.samples - 1) // length) * length
-        return (torch.arange(self.orbits).unsqueeze(-1) * self.samples + within).flatten()
+        Arguments:
+            name: Which. Of those to train on segments have the study's length, and begin where the one before ends; of
+                those for validation the length of the horizon, and no sample is in two.
+            begun: The states that they begin at, with shape (E, O, T, D); those that there are if None.
+        """
+        validation = name == "validation"
+        clock = self.clock(name)
+        length = min(self._horizon if validation else self._length, clock.shape[2] - 1)
+        places = torch.from_numpy(_cut(clock, length, length + validation)).to(self._states.device)
+        places = places.expand(self.members, -1).contiguous()
+        targets = self._source.tensor(self._source.standardized(name)).flatten(1, 2) if validation else self._targets
+        states = targets if validation else self._states
+        if begun is not None:
+            states = self._source.tensor(begun).flatten(1, 2)
+        line = None if clock.even else torch.from_numpy(clock.line()).to(places.device)
+        draw = Draw(states, places, places, clock.shape[2], length, line=line)
+        pieces = draw.pieces(targets, places)
+        if states is not targets:
+            pieces = _begun(pieces, draw.at(states, places))
+        return self._segments(draw.ticks(length), pieces)
 
-    def _times(self, samples: int) -> Tensor:
-        return self._step * torch.arange(samples + 1, device=self._step.device)
+    def _segments(self, ticks: Tensor, states: Tensor, **given: Any) -> Batch:
+        """Make a batch of states (E, B, T, D), of which, and of more that follow, the times are given."""
+        times = self._step * ticks[..., : states.shape[-2]]
+        return Batch(times, states, interval=self._step, ticks=ticks, **self._integration, **given)
 
 
-def _cut(orbits: np.ndarray, horizon: int) -> np.ndarray:
-    """Cut orbits, with shape (E, O, T, D), into segments that follow one another, with shape (E, B, horizon + 1, D)."""
-    members, _, samples, dimension = orbits.shape
-    length = min(horizon, samples - 1) + 1
-    whole = orbits[:, :, : samples // length * length].reshape(members, -1, length, dimension)
-    every = -(-whole.shape[1] // SEGMENTS)
-    return whole[:, ::every]
+def _begun(segments: Tensor, start: Tensor) -> Tensor:
+    """Give segments (E, B, T, D) other starts, (E, B, D)."""
+    return torch.cat([start.unsqueeze(-2), segments[..., 1:, :]], -2)
+
+
+def _cut(clock: Clock, length: int, apart: int) -> np.ndarray:
+    """The starts of segments of a length into which orbits are cut, with shape (E, B); of equal intervals for one seed.
+
+    There are as many of each seed: where samples are missing, some are taken twice.
+    """
+    _, (count,) = Clock((1, *clock.shape[1:])).starts(0, length, apart=apart)
+    table, counts = clock.starts(0, length, apart=apart)
+    if not counts.all():
+        raise StudyError(
+            f"errors are computed over {length} samples (training.horizon, training.segment), and a seed has at most "
+            f"{clock.longest()} in a row: ask for more (data.*.samples), longer gaps (data.*.gap), or over fewer"
+        )
+    return np.take_along_axis(table, np.arange(0, count, -(-count // SEGMENTS)) % counts[:, None], 1)
 
 
 def matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:

@@ -3,6 +3,10 @@
 Where segments begin is drawn on the host, from a stream of random numbers of each seed, and so is a number for each of
 them, where a need is to draw at random in every batch. All that follows from the numbers is computed on the device: the
 same for a seed whatever else is trained beside it, from wherever a training is resumed, and within a captured graph.
+
+So is when their samples were taken: at equal intervals that is the same for all, and else it is gathered, too. A
+neighbor has then been seen at other times after its own than the start, and at those of the start it is where the
+smoothing spline of its orbit is.
 """
 
 from dataclasses import dataclass
@@ -22,23 +26,56 @@ class Draw:
         states: All observed states, with shape (E, N, D).
         start: Where the segments begin, with shape (E, B).
         row: The rows of the starts in a table of all states or, where a need restricts the starts, of those; (E, B).
-        orbit: Where their orbits begin, with shape (E, B).
-        moment: A number from 0 to ``moments`` - 1, drawn for each, with shape (E, B).
-        moments: How many there are.
         samples: The number of samples of an orbit.
         segment: The number of samples of a segment after its start.
         number: A random number for each, from 0 to 2**31 - 1, with shape (E, B), if a need draws in every batch.
+        line: When all samples were taken, in sample intervals, with shape (E, N); None at equal intervals.
     """
 
     states: Tensor
     start: Tensor
     row: Tensor
-    orbit: Tensor
-    moment: Tensor
-    moments: int
     samples: int
     segment: int
     number: Tensor | None = None
+    line: Tensor | None = None
+
+    def ticks(self, samples: int, start: Tensor | None = None) -> Tensor:
+        """Tell the times of the next samples since the start, or since others (E, ...), in sample intervals.
+
+        Returns:
+            With shape (E, ..., samples + 1); at equal intervals 0, 1, 2, ... with shape (samples + 1,), for all.
+        """
+        start = self.start if start is None else start
+        if self.line is None:
+            return torch.arange(samples + 1, device=start.device).to(self.states.dtype)
+        times = self.pieces(self.line, start, samples + 1)
+        return (times - times[..., :1]).to(self.states.dtype)
+
+    def beside(self, values: Tensor, near: Tensor, samples: int, curve: Tensor | None) -> Tensor:
+        """Tell what orbits went through in the time of the next samples of the starts.
+
+        Arguments:
+            values: The values of all samples, with shape (E, N, D).
+            near: Where the orbits are at first, with shape (E, B, K).
+            samples: For how many samples of the starts.
+            curve: Their splines, from :attr:`nearorbit.training.source.Source.curve`; None at equal intervals.
+
+        Returns:
+            The values, with shape (E, B, K, samples + 1, D): at equal intervals those of the samples, and else, from
+            the second on, those of the splines.
+        """
+        if self.line is None or curve is None:
+            return self.pieces(values, near, samples + 1)
+        times, line = self.pieces(self.line, self.start, samples + 1), self.line.contiguous()
+        times = self.at(line, near).unsqueeze(-1) + (times - times[..., :1]).unsqueeze(-2)[..., 1:]
+        left = (torch.searchsorted(line, times.flatten(1)) - 1).clamp(0, line.shape[1] - 2).view(times.shape)
+        begin, end = self.at(line, left), self.at(line, left + 1)
+        s = ((times - begin) / (end - begin)).to(values.dtype).unsqueeze(-1)
+        h = (end - begin).to(values.dtype).unsqueeze(-1)
+        (x, v), (y, w) = (self.at(curve, place).chunk(2, -1) for place in (left, left + 1))
+        later = x + s * (h * v + s * (3 * (y - x) - h * (2 * v + w) + s * (2 * (x - y) + h * (v + w))))
+        return torch.cat([self.at(values, near).unsqueeze(-2), later], -2)
 
     def at(self, values: Tensor, index: Tensor) -> Tensor:
         """Take values with shape (E, N, *) at positions with shape (E, ...); returns shape (E, ..., *)."""

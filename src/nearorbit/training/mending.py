@@ -31,6 +31,7 @@ from torch import Tensor
 from nearorbit.data.kalman import Chain, Levels, fit, smooth
 from nearorbit.data.smoothing import SHORT, smoothed
 from nearorbit.dynamics.ensembles import Ensemble
+from nearorbit.study.clock import Clock
 from nearorbit.study.seeds import generator
 from nearorbit.training.batches import Data
 
@@ -56,9 +57,11 @@ class Mending:
         self._field, self._data, self._seeds = field, data, seeds
         self._rounds = Counter(steps * number // (rounds + 1) for number in range(1, rounds + 1))
         self._observed = {name: data.observed(name) for name in KINDS}
-        self._splines = {name: _spline(states) for name, states in self._observed.items()}
+        self._clocks = {name: data.clock(name) for name in KINDS}
+        self._splines = {name: _spline(states, self._clocks[name]) for name, states in self._observed.items()}
         # Of some components a spline may leave all noise: at first each has as much.
-        left = ((self._observed["train"] - self._splines["train"]) ** 2).mean((1, 2, 3))
+        left = (self._observed["train"] - self._splines["train"]) ** 2
+        left = left.mean((1, 2, 3), where=self._clocks["train"].known)
         levels = torch.from_numpy(np.maximum(left, LEAST**2)).unsqueeze(1).repeat(1, field.dimension)
         count = torch.zeros(len(seeds), dtype=torch.int64)
         self._states = {name: torch.from_numpy(states.copy()) for name, states in self._splines.items()}
@@ -122,7 +125,7 @@ class Mending:
             if trusted:
                 kept = chain[finite[name]]
                 found = smooth(kept, levels)
-                near = ((kept.observed - found) ** 2 / levels.noise).mean((1, 2)) <= FAR**2
+                near = ((kept.observed - found) ** 2 / levels.noise).mean((1, 2)) <= FAR**2 * kept.there.mean(1)
                 states[np.flatnonzero(finite[name])[near]] = found[near]
                 known["given_up"] += len(states) - int(near.sum())
             self._states[name][member].copy_(torch.from_numpy(states))
@@ -132,16 +135,24 @@ class Mending:
     @torch.no_grad()
     def _chains(self, name: str) -> list[Chain]:
         """Expand the flow of each member about its states."""
-        states, segments = self._states[name], self._data.validation()
+        states, segments, clock = self._states[name], self._data.validation(), self._clocks[name]
         starts = states[:, :, :-1].flatten(1, 2).to(segments.states)
-        parts = [segments.tangent_step(self._field, part) for part in starts.split(AT_ONCE, 1)]
+        intervals = segments.interval.squeeze(-1)
+        if not clock.even:
+            intervals = intervals * torch.from_numpy(clock.next()[:, :, :-1].reshape(len(starts), -1)).to(starts)
+        intervals = intervals.expand(-1, starts.shape[1])
+        pairs = zip(starts.split(AT_ONCE, 1), intervals.split(AT_ONCE, 1), strict=True)
+        parts = [segments.tangent_step(self._field, start, interval) for start, interval in pairs]
         ends, maps = (torch.cat(tensors, 1).double().cpu() for tensors in zip(*parts, strict=True))
         shape = states[:, :, 1:].shape
         ends, maps = ends.view(shape), maps.view(*shape, shape[-1])
         offsets = ends - (maps @ states[:, :, :-1].unsqueeze(-1)).squeeze(-1)
-        return [Chain(*of) for of in zip(self._observed[name], maps.numpy(), offsets.numpy(), strict=True)]
+        weights = np.where(clock.follows, 1 / clock.next()[:, :, :-1] ** 2, 0.0)
+        weights = np.broadcast_to(weights, offsets.shape[:3])
+        of_all = self._observed[name], maps.numpy(), offsets.numpy(), weights, clock.there
+        return [Chain(*of) for of in zip(*of_all, strict=True)]
 
 
-def _spline(orbits: np.ndarray) -> np.ndarray:
-    """The smoothing splines of orbits (E, O, T, D) at their samples; validation orbits may be too short for one."""
-    return orbits if orbits.shape[2] < SHORT else smoothed(orbits, refinement=1)
+def _spline(orbits: np.ndarray, clock: Clock) -> np.ndarray:
+    """The smoothing splines of orbits (E, O, T, D) at their samples; those that are too short for one stay."""
+    return clock.each(lambda x, times: x if x.shape[-2] < SHORT else smoothed(x, times, refinement=1), orbits)

@@ -21,13 +21,17 @@ class Batch:
     """Segments of observed orbits for an ensemble, in model coordinates and model time.
 
     Arguments:
-        times: The times of the samples since the start of the segment, with shape (E, 1, T).
+        times: The times of the samples since the start of the segment, with shape (E, 1, T) or, at uneven times,
+            (E, B, T).
         states: The observed states, with shape (E, B, T, D); a rollout starts at the first.
         substeps: How many Runge-Kutta steps a rollout makes between two samples.
         recompute: Whether gradients compute what lies between two samples again instead of keeping it.
         index: Which observed states the segments start at, positions in the flattened (orbit, time), with shape (E, B).
         covered: Which starts a need has something for, with shape (E, B); None where it has for all.
         given: What the method needs, by name; ``batch[name]`` for short.
+        interval: The model time of a sample interval, with shape (E, 1, 1); that to the first sample if not given.
+        ticks: The times of the samples in sample intervals, and of those that follow the segment as far as any need
+            looks ahead: with shape (L,) or, at uneven times, (E, B, L); 0, 1, 2, ... if not given.
     """
 
     times: Tensor
@@ -37,6 +41,14 @@ class Batch:
     index: Tensor | None = None
     covered: Tensor | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
+    interval: Tensor = None  # type: ignore[assignment]
+    ticks: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self):
+        if self.interval is None:
+            object.__setattr__(self, "interval", self.times[..., 1:2])
+        if self.ticks is None:
+            object.__setattr__(self, "ticks", torch.arange(self.times.shape[-1]).to(self.times))
 
     def __getitem__(self, need: str) -> Any:
         """Give what the method needs under this name."""
@@ -48,20 +60,22 @@ class Batch:
         return self.states[..., 0, :]
 
     @property
-    def interval(self) -> Tensor:
-        """The model time between two samples, with shape (E, 1, 1)."""
-        return self.times[..., 1:2]
+    def intervals(self) -> Tensor:
+        """The model times from each sample to the next one, with shape (E, 1, T - 1) or, at uneven times, (E, B, T -
+        1); at equal intervals exactly those."""
+        return self.interval * self.ticks[..., : self.times.shape[-1]].diff(dim=-1)
 
     def member(self, number: int) -> "Batch":
         """Give the segments of one member, as a batch of its own."""
-        names = ("times", "states", "index", "covered", "given")
+        names = ("times", "states", "index", "covered", "given", "interval", *["ticks"] * (self.ticks.dim() > 1))
         tensors = {name: getattr(self, name) for name in names}
         return replace(self, **tree_map_only(Tensor, lambda t: t[number : number + 1], tensors))
 
     def lasting(self, samples: int) -> "Batch":
         """Give the same starts more, or less, time: rollouts of so many samples, whatever has been observed of them."""
-        clock = torch.arange(samples + 1, device=self.times.device)
-        return self if samples == self.times.shape[-1] - 1 else replace(self, times=self.interval * clock)
+        if samples == self.times.shape[-1] - 1:
+            return self
+        return replace(self, times=self.interval * self.ticks[..., : samples + 1])
 
     def mean(self, values: Tensor, *, empty: float = 0.0) -> Tensor:
         """Average values of the starts, with shape (E, B, *), over those that are covered; returns shape (E,).
@@ -118,23 +132,38 @@ class Batch:
         states, columns = self.tangent_rollout(field)
         return states, displacements.unsqueeze(-3) @ columns
 
-    def step(self, field: Field, start: Tensor) -> Tensor:
-        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends."""
-        return rollout(field, start, self._clock(start)[..., :2], **self._steps)[..., 1, :]
+    def step(self, field: Field, start: Tensor, interval: Tensor) -> Tensor:
+        """Integrate a field over one interval between samples.
 
-    def tangent_step(self, field: Field, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Integrate a field over one interval between samples, from starts with shape (E, *, D); returns the ends, and
-        the maps M = d end / d start with shape (E, *, D, D)."""
-        states, columns = tangent_rollout(field, start, self._clock(start)[..., :2], **self._steps)
+        Arguments:
+            field: The field.
+            start: The states at its beginning, with shape (E, *, D).
+            interval: Its length, one of :attr:`intervals`, with a shape that broadcasts against (E, *).
+
+        Returns:
+            The states at its end, with shape (E, *, D).
+        """
+        return rollout(field, start, _from_zero(interval), **self._steps)[..., 1, :]
+
+    def tangent_step(self, field: Field, start: Tensor, interval: Tensor) -> tuple[Tensor, Tensor]:
+        """Integrate a field over one interval between samples, as :meth:`step` does; returns the ends, and the maps M =
+        d end / d start with shape (E, *, D, D)."""
+        states, columns = tangent_rollout(field, start, _from_zero(interval), **self._steps)
         return states[..., 1, :], columns[..., 1, :, :].mT
 
     def _clock(self, start: Tensor) -> Tensor:
-        """Give the times the dimensions that broadcast them against starts with shape (E, *, D)."""
-        return self.times.reshape(len(self.times), *[1] * (start.dim() - 2), -1)
+        """Give the times the dimensions that broadcast them against starts with shape (E, B, *, D)."""
+        members, segments, samples = self.times.shape
+        return self.times.reshape(members, segments, *[1] * (start.dim() - 3), samples)
 
     @property
     def _steps(self) -> dict[str, Any]:
         return {"substeps": self.substeps, "recompute": self.recompute}
+
+
+def _from_zero(interval: Tensor) -> Tensor:
+    """The times at which an interval of each length begins and ends."""
+    return torch.stack([torch.zeros_like(interval), interval], -1)
 
 
 def member_mean(x: Tensor) -> Tensor:

@@ -93,8 +93,8 @@ def propagator(system: System) -> Propagate:
     """Compile states and their tangents for :func:`nearorbit.dynamics.lyapunov.spectrum`.
 
     Returns:
-        A function of x (B, 3 D + 1), tangents (B, D, D) and a duration. Behind the D components, x carries the
-        integrals of div f, of the components and of their squares.
+        A function of x (B, 3 D + 1), tangents (B, D, D) and a duration, or one of each row (B,), not negative. Behind
+        the D components, x carries the integrals of div f, of the components and of their squares.
     """
     return _taylor_tangents(system) if system.smooth else _kinked_tangents(system)
 
@@ -135,16 +135,17 @@ def _taylor_tangents(system: System) -> Propagate:
     equations = [*variational, *integrals]
     integrator = hy.taylor_adaptive_batch(equations, np.zeros((len(equations), WIDTH)), compact_mode=D > 4)
 
-    def integrate(rows: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+    def integrate(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         integrator.set_time(0.0)
-        integrator.state[:] = rows.T
-        integrator.propagate_until(np.full(WIDTH, duration))
+        integrator.state[:] = rows[:, :-1].T
+        integrator.propagate_until(rows[:, -1].copy())
         return integrator.state.T.copy(), _lost(integrator)
 
-    def propagate(x: np.ndarray, tangents: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+    def propagate(x: np.ndarray, tangents: np.ndarray, duration: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # The integrals start at 0 each time: the integrator's tolerance is relative to its largest variable.
-        before = np.concatenate([x[:, :D], tangents.reshape(len(x), -1), np.zeros((len(x), len(integrals)))], axis=1)
-        return _unpacked(_in_batches(lambda rows: integrate(rows, duration), before), x)
+        durations, begun = np.broadcast_to(duration, len(x))[:, None], np.zeros((len(x), len(integrals)))
+        before = np.concatenate([x[:, :D], tangents.reshape(len(x), -1), begun, durations], axis=1)
+        return _unpacked(_in_batches(integrate, before), x)
 
     return propagate
 
@@ -213,10 +214,13 @@ def _kinked_tangents(system: System) -> Propagate:
         divergence = np.trace(J, axis1=-2, axis2=-1)[:, None]
         return np.concatenate([f, (J @ tangents).reshape(-1, D * D), divergence, state, state**2], axis=1).ravel()
 
-    def propagate(x: np.ndarray, tangents: np.ndarray, duration: float) -> tuple[np.ndarray, np.ndarray]:
+    def propagate(x: np.ndarray, tangents: np.ndarray, duration: float | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         before = np.concatenate([x[:, :D], tangents.reshape(len(x), -1), np.zeros((len(x), 1 + 2 * D))], axis=1)
-        after = _dop853(derivative, before.ravel(), np.array([duration])).reshape(before.shape)
-        return _unpacked(after, x)
+        longest = np.max(duration)
+        # All rows are one system: in each, time passes as fast as its duration is long.
+        pace = np.broadcast_to(duration / (longest or 1.0), len(x)).repeat(before.shape[1])
+        after = _dop853(lambda t, flat: pace * derivative(t, flat), before.ravel(), np.array([longest]))
+        return _unpacked(after.reshape(before.shape), x)
 
     return propagate
 

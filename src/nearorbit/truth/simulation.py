@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nearorbit.dynamics.integration import step_errors
+from nearorbit.dynamics.integration import errors_over, step_errors, thinned
 from nearorbit.study import sampling
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import MANY
 from nearorbit.study.seeds import generator
 from nearorbit.truth.draws import drawn, orbit_from
 from nearorbit.truth.integrators import Evaluate, compiled, orbits_of
+from nearorbit.truth.propagators import advanced
 from nearorbit.truth.systems.base import System, attributes
 
 PERTURBATION = 0.5  # standard deviations of the data: of states off it, as in Kang, Nguyen and Bui-Thanh (2026)
@@ -47,6 +48,7 @@ def orbits(
             anywhere in a box, the attractor's mean +- 2 standard deviations. A start whose orbit leaves 8 deviations
             is drawn again. With `start`, in system units, the training orbit begins there at time 0, before its
             transient; those for validation then begin on the attractor. With `shared` all seeds have those of seed 0.
+            With `missing` or `jitter` the same orbits are sampled at other times.
         window: The length of `continuation`, the samples that follow each training orbit, in periods.
         beyond: The number of these samples, if they are not to be as long as a window.
 
@@ -54,7 +56,10 @@ def orbits(
         `train` (seed, orbit, time, component), `continuation`, `validation` (a fifth as much as `train`), `redrawn`
         (seed; the share of the starts that were drawn again), `step` and `period`; noiseless, in system units; and
         `integration_error` (seed, substeps), what so many Runge-Kutta steps from sample to sample are wrong by, in
-        deviations, at the true field, the same for all seeds (:mod:`nearorbit.dynamics.integration`).
+        deviations, at the true field, the same for all seeds (:mod:`nearorbit.dynamics.integration`). Where samples are
+        missing or moved, these are orbits all the same; when samples are taken is in `instants` (seed, orbit, time) and
+        `validation_instants`, NaN where one is missing, the states at that time are `sampled` and `validation_sampled`
+        if some are moved, and `gap` is the longest interval that is bridged, that of the errors; in system time.
 
     Raises:
         StudyError: If the attractor is a point, hardly an orbit stays bounded, that from `start` does not, or there is
@@ -78,8 +83,14 @@ def orbits(
         train, redrawn = orbit_from(orbits_of(system), exponents, start, begin + time)[None, None], np.zeros(1)
     held = [draw(rng, others, begin + time[:held_out], on_attractor=start is not None)[0] for rng in random]
     train, redrawn, validation = (np.repeat(a, seeds // len(a), 0) for a in (train, redrawn, np.stack(held)))
-    evaluate = compiled(system)
-    errors = step_errors(lambda x: evaluate(x)[0], train[:, :, :samples], exponents["deviation"].values, step)
+    evaluate, deviation = compiled(system), exponents["deviation"].values
+    if sampling.is_irregular(data):
+        irregular = _irregular(system, (train[:, :, :samples], validation), label=label, data=data, step=step)
+        states, interval = thinned(train[:, :, :samples]), step * sampling.bridged(data)
+        ends = advanced(system, states, np.full(len(states), interval))[0]
+        errors = errors_over(lambda x: evaluate(x)[0], states, ends, deviation, interval)
+    else:
+        irregular, errors = {}, step_errors(lambda x: evaluate(x)[0], train[:, :, :samples], deviation, step)
     return xr.Dataset(
         {
             "train": (("seed", "orbit", "time", "component"), train[:, :, :samples]),
@@ -89,7 +100,8 @@ def orbits(
             "integration_error": (("seed", "substeps"), np.tile(errors, (seeds, 1)), {"units": "deviations"}),
             "step": ((), step, {"units": "system time"}),
             "period": ((), period, {"units": "system time"}),
-        },
+        }
+        | irregular,
         coords={
             "seed": np.arange(seeds),
             "time": time[:samples],
@@ -100,6 +112,26 @@ def orbits(
         },
         attrs=attributes(system),
     )
+
+
+def _irregular(
+    system: System, orbits: tuple[np.ndarray, np.ndarray], *, label: str, data: Mapping[str, Any], step: float
+) -> dict[str, Any]:
+    """Tell when samples of orbits (E, O, T, D), to train on and for validation, are taken, and the states there."""
+    drawn = zip(*(sampling.instants(label, seed, data) for seed in range(len(orbits[0]))), strict=True)
+    made: dict[str, Any] = {"gap": ((), step * data.get("gap", sampling.GAP), {"units": "system time"})}
+    for prefix, states, times in zip(("", "validation_"), orbits, map(np.stack, drawn), strict=True):
+        dimensions = "seed", f"{prefix}orbit", f"{prefix}time"
+        made[f"{prefix}instants"] = dimensions, step * times, {"units": "system time"}
+        if not data.get("jitter"):
+            continue
+        # Each is integrated from the equally spaced one before it, to the rounding error.
+        late = np.where(np.isnan(times), 0.0, times - np.arange(times.shape[-1]))
+        before = np.arange(times.shape[-1]) - (late < 0)
+        starts = np.take_along_axis(states, before[..., None], 2).reshape(-1, system.dimension)
+        ends = advanced(system, starts, step * (late + (late < 0)).reshape(-1))[0]
+        made[f"{prefix}sampled"] = (*dimensions, "component"), ends.reshape(states.shape)
+    return made
 
 
 def _spacing(data: Mapping[str, Any], exponents: xr.Dataset, label: str) -> float:

@@ -34,7 +34,7 @@ class Density:
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a row of panels for each system, with a panel for each level of noise."""
-        kinds = {data: (noise, results.smooth.get(data, "")) for data, noise in results.data.items()}
+        kinds = {data: (noise, results.remarks.get(data, "")) for data, noise in results.data.items()}
         shown, palette = list(dict.fromkeys(kinds.values())), colors(results)
         scores = results.table("scores.csv")
         scores = scores[scores["metric"] == self.metric].assign(states=scores["data"].map(results.states))
@@ -53,9 +53,9 @@ class Density:
         return figure
 
 
-def _named(noise: float, smooth: str) -> str:
+def _named(noise: float, remark: str) -> str:
     said = f"noise of {100 * noise:g} %" if noise else "clean"
-    return f"{said}, smoothed by a {smooth}" if smooth else said
+    return f"{said}, {remark}" if remark else said
 
 
 def _panel(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:

@@ -15,10 +15,10 @@ class Autoregressive:
 
     .. math:: L = \big\langle |x_{i+1} - g(x_i)|^2 \big\rangle_i, \qquad g(x) = x + h f_\theta(x),
 
-    over all samples of the segments, with h the sample interval. The global way to estimate Jacobians from data: that
-    of the field is taken for :math:`(\nabla g - I) / h`, which is the network's own. It is off by terms of the order
-    of h, and at the true field the loss is about :math:`h^4 |\ddot{x}|^2 / 4`: what is learned is not the field but
-    the mean rate over an interval. Like all networks here it is judged as a field.
+    over all samples of the segments, with h the time between the two. The global way to estimate Jacobians from data:
+    that of the field is taken for :math:`(\nabla g - I) / h`, which is the network's own. It is off by terms of the
+    order of h, and at the true field the loss is about :math:`h^4 |\ddot{x}|^2 / 4`: what is learned is not the field
+    but the mean rate over an interval. Like all networks here it is judged as a field.
 
     References:
         | When are dynamical systems learned from time series data statistically accurate? (Park, Yang and
@@ -30,7 +30,7 @@ class Autoregressive:
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         now, later = batch.states[..., :-1, :], batch.states[..., 1:, :]
-        return member_mean((later - now - batch.interval.unsqueeze(-1) * field(now)).square())
+        return member_mean((later - now - batch.intervals.unsqueeze(-1) * field(now)).square())
 
 
 def entries() -> dict[str, type]:

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from nearorbit.dynamics.fields import TwiceDifferentiable
 from nearorbit.study import catalogue
+from nearorbit.study.sampling import is_irregular
 from nearorbit.training.segments import Batch, member_mean, trajectory_error
 
 __all__ = ["Batch", "Method", "Penalized", "check_weight", "member_mean", "segment", "trajectory_error"]
@@ -36,7 +37,7 @@ class Method(Protocol):
     """A training method: a frozen dataclass whose fields are its settings.
 
     Some settings are read outside: ``segment``, which all have, is a length of its own; others are those that a need is
-    made by.
+    made by. One that cannot do with samples that are missing or moved has the reason in ``evenly``, and is refused.
 
     A method with parameters of its own has another function, ``own(seeds, points, dimension) -> nn.Module``: it makes
     them for an ensemble of these seeds and this many observed states of each. All have the leading dimension E, and the
@@ -166,8 +167,10 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
     if unknown or lacking:
         return
     for name, data in study.data.items():
-        if (length := getattr(method, "segment", None) or 0) >= (samples := data["samples"]):
-            yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {samples} samples"
+        if (length := getattr(method, "segment", None) or 0) >= study.in_a_row[name][0]:
+            yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {study.told(name)}"
+        if (reason := getattr(method, "evenly", "")) and is_irregular(data):
+            yield f"{place}: samples of data.{name} are missing or moved: {reason}; leave out one of the two"
     for need in needs.values():
         yield from need.misfits(study, place, method)
     if getattr(method, "smoothings", 0):

@@ -57,8 +57,10 @@ class LocalJacobian(Penalized):
 
     def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
-        _, maps = batch.tangent_step(field, batch.start)
-        penalty = ((batch["local_maps"] - maps) / batch.interval.unsqueeze(-1)).square().sum((-2, -1)) / field.dimension
+        interval = batch.intervals[..., 0]
+        _, maps = batch.tangent_step(field, batch.start, interval)
+        rates = (batch["local_maps"] - maps) / interval[..., None, None]
+        penalty = rates.square().sum((-2, -1)) / field.dimension
         return trajectory_error(batch.rollout(field), batch), self.weight * member_mean(penalty)
 
 

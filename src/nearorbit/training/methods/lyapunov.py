@@ -48,8 +48,11 @@ class Lyapunov(Penalized):
 
     def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
-        _, maps = batch.tangent_step(field, batch["windows"][..., :-1, :])
-        growth = log_growth(maps)[..., self.window // 2 :, :].mean(-2) / batch.interval
+        windows, ticks = batch["windows"]
+        half, intervals = self.window // 2, batch.interval * ticks.diff(dim=-1)
+        _, maps = batch.tangent_step(field, windows[..., :-1, :], intervals)
+        mean = (ticks[..., -1:] - ticks[..., half : half + 1]) / (self.window - half) * batch.interval
+        growth = log_growth(maps)[..., half:, :].mean(-2) / mean
         error = growth - batch["exponents"].unsqueeze(-2)
         windows = error.shape[-2]
         # The sum over pairs of different windows is the square of the sum less the sum of the squares.

@@ -51,7 +51,10 @@ class Propagator(Penalized):
         maps = batch["propagators"]
         if self.over == "sample":
             states = batch.rollout(field)
-            true, learned = maps[..., :1, :, :], batch.tangent_step(field, batch.start)[1].unsqueeze(-3)
+            true, learned = (
+                maps[..., :1, :, :],
+                batch.tangent_step(field, batch.start, batch.intervals[..., 0])[1].unsqueeze(-3),
+            )
         else:
             states, columns = batch.tangent_rollout(field)
             true, learned = products(maps), columns[..., 1:, :, :].mT

@@ -17,7 +17,7 @@ class TeacherForcing:
     .. math:: \hat{x}_{i+k+1} = \Phi_h\big((1 - \alpha) \hat{x}_{i+k} + \alpha x_{i+k}\big), \qquad
         L = \Big\langle \sum_k |x_{i+k} - \hat{x}_{i+k}|^2 \Big\rangle_i
 
-    with :math:`\Phi_h` the network's flow over a sample interval. The gradient through k samples shrinks by
+    with :math:`\Phi_h` the network's flow from one sample to the next. The gradient through k samples shrinks by
     :math:`(1 - \alpha)^k`, which holds the growth of chaotic tangents down: it stays bounded where
     :math:`1 - \alpha` is below the inverse of their growth. :math:`\alpha = 0` is the baseline over long segments, 1
     fits single samples. The reference also adapts :math:`\alpha` during training; here it is constant.
@@ -41,8 +41,8 @@ class TeacherForcing:
     def loss(self, field: Field, batch: Batch, progress: Tensor) -> Tensor:
         """Compute the loss of each member; see :class:`nearorbit.training.methods.base.Method`."""
         rows = [batch.start]
-        for observed in batch.states[..., :-1, :].unbind(-2):
-            rows.append(batch.step(field, torch.lerp(rows[-1], observed, self.strength)))
+        for observed, interval in zip(batch.states[..., :-1, :].unbind(-2), batch.intervals.unbind(-1), strict=True):
+            rows.append(batch.step(field, torch.lerp(rows[-1], observed, self.strength), interval))
         return trajectory_error(torch.stack(rows, -2), batch)
 
 

@@ -10,6 +10,7 @@ and the noise of all samples of the window is averaged.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import ClassVar
 
 import torch
@@ -36,6 +37,9 @@ class WeakForm(Penalized):
     for even p at the same window (:math:`h^{p+1}` for odd p), faster than Simpson's rule, whose unequal weights would
     add noise besides. The derivative of :math:`\phi` is odd about the middle of the window and :math:`\phi` even: the
     noise of the two means is uncorrelated. It still reaches the field through its arguments.
+
+    At uneven times the error falls with the square of the intervals, and the weights of the states are shifted so that
+    they sum to zero, as they do at equal intervals.
 
     References:
         | A weak penalty neural ODE for learning chaotic dynamics from noisy time series (Li, Harlim, Chakraborty and
@@ -64,19 +68,28 @@ class WeakForm(Penalized):
     def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
         window = batch.states[..., 1:-1, :]  # nothing is weighted at the ends
-        values, slopes = self._functions(window)
+        values, slopes = self._functions(batch.ticks[..., : window.shape[-2] + 2])
         speed = slopes @ window / batch.interval.unsqueeze(-1)
         residuals = values @ field(window) - speed
         return trajectory_error(batch.rollout(field), batch), self.weight * member_mean(residuals.square())
 
-    def _functions(self, window: Tensor) -> tuple[Tensor, Tensor]:
-        """Tabulate the weights of the fields and of the states, per sample interval, with shape (orders, T - 2)."""
-        count = window.shape[-2] + 1
-        k = torch.arange(1, count, device=window.device, dtype=window.dtype)
+    def _functions(self, ticks: Tensor) -> tuple[Tensor, Tensor]:
+        """Tabulate the weights of the fields and of the states, per sample interval, with shape (*, orders, T - 2), at
+        times (*, T) in sample intervals."""
+        k, count = ticks[..., 1:-1], ticks[..., -1:]
+        width = (ticks[..., 2:] - ticks[..., :-2]) / 2  # of the trapezoidal rule
         bump, tilt = 4 * k * (count - k) / count**2, (count - 2 * k) / count
-        values = torch.stack([bump**order for order in self.orders])
-        slopes = torch.stack([bump ** (order - 1) * tilt for order in self.orders])
-        return values / values.sum(-1, keepdim=True), slopes / (slopes * k).sum(-1, keepdim=True)
+        power = torch.pow if ticks.dim() == 1 else _power  # members share the one table of equal intervals
+        values = torch.stack([width * power(bump, order) for order in self.orders], -2)
+        slopes = torch.stack([width * power(bump, order - 1) * tilt for order in self.orders], -2)
+        # The sum, in pairs that cancel exactly where times are even.
+        slopes = slopes - (slopes + slopes.flip(-1)).sum(-1, keepdim=True) / (2 * k.shape[-1])
+        return values / values.sum(-1, keepdim=True), slopes / (slopes * k.unsqueeze(-2)).sum(-1, keepdim=True)
+
+
+def _power(x: Tensor, order: int) -> Tensor:
+    """Multiply x with itself: of ``x**order`` the last bits depend on where in a tensor it stands."""
+    return reduce(torch.mul, [x] * order)
 
 
 def entries() -> dict[str, type]:

@@ -1,5 +1,7 @@
 """Smoothing splines of the segments with a given penalty, at the Runge-Kutta stages: what an orbit is coupled to."""
 
+from functools import partial
+
 import numpy as np
 
 from nearorbit.data.smoothing import smoothed
@@ -15,8 +17,11 @@ class FixedSpline(AtStages):
         """Compute them; see :class:`nearorbit.training.needs.base.AtStages`."""
         intervals = source.observations["step"].to_numpy().reshape(-1)  # in system time; of cells, one for each member
         penalties = np.broadcast_to(source.method.penalty / intervals**3, len(source.orbits))
-        pairs = zip(source.orbits, penalties, strict=True)
-        return np.stack([smoothed(orbits, refinement=source.fine, penalty=float(p)) for orbits, p in pairs])
+        made, fine = [], source.fine
+        for member, penalty in enumerate(penalties):
+            spline, some = partial(smoothed, refinement=fine, penalty=float(penalty)), slice(member, member + 1)
+            made.append(source.clock[some].each(spline, source.orbits[some], refinement=fine))
+        return np.concatenate(made)
 
 
 def entries() -> dict[str, type]:

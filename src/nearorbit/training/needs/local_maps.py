@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from nearorbit.data.local_maps import flow_maps
@@ -26,18 +27,21 @@ class LocalMaps(OfNeighbors):
         super().__init__(source)
         if source.anew:
             raise StudyError(f"neighbors: {ONCE}")
-        members, _, _, dimension = source.orbits.shape
-        flat, points = source.orbits.reshape(members, -1, dimension), source.table.shape[1]
+        members, _, samples, dimension = source.orbits.shape
+        flat, points = torch.from_numpy(source.orbits.reshape(members, -1, dimension)), source.table.shape[1]
+        line, curve = (None if part is None else part.cpu().double() for part in (source.line, source.curve))
         starts = np.tile(np.arange(points), (members, 1)) if self.starts is None else self.starts.cpu().numpy()
         # States without neighbors have none.
         self._maps = source.tensor(np.full((members, points, dimension, dimension), np.nan, np.float32))
         for member, near in enumerate(source.table):
             known = np.flatnonzero(near[:, 0] >= 0)
             for rows in (known[i : i + ROWS] for i in range(0, len(known), ROWS)):
-                before, after = (
-                    flat[member][near[rows] + ahead] - flat[member][starts[member, rows] + ahead, None]
-                    for ahead in (0, 1)
-                )
+                own, start = slice(member, member + 1), torch.from_numpy(starts[None, member, rows])
+                draw = Draw(flat[own], start, start, samples, 1, line=None if line is None else line[own])
+                beside = torch.from_numpy(near[None, rows].astype(int))
+                went = draw.beside(flat[own], beside, 1, None if curve is None else curve[own])
+                displaced = (went - draw.pieces(flat[own], start).unsqueeze(2))[0].unbind(2)
+                before, after = (moment.contiguous().numpy() for moment in displaced)
                 self._maps[member, rows] = source.tensor(flow_maps(before, after, **source.method.fit))
 
     def gather(self, draw: Draw) -> Tensor:

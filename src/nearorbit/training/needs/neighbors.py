@@ -6,11 +6,14 @@ from nearorbit.training.needs.base import Draw, OfNeighbors
 
 
 class Neighbors(OfNeighbors):
-    """The observed states that the neighbors of a segment's first state went through, with shape (E, B, K, T, D)."""
+    """The states that the neighbors of a segment's first state went through at its times, with shape (E, B, K, T, D).
+
+    They are observed ones; where times are uneven only the first are, and the others those of smoothing splines.
+    """
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the neighbors; see :class:`nearorbit.training.needs.base.Need`."""
-        return draw.pieces(draw.states, self.near(draw), self._length)
+        return self.beside(draw, draw.states)
 
 
 def entries() -> dict[str, type]:

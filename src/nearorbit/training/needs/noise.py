@@ -9,7 +9,8 @@ class Noise(Need):
     """The standard deviation of the noise, estimated from what the smoothing splines leave, with shape (E, D)."""
 
     def __init__(self, source: Source):
-        self._deviation = source.tensor((source.orbits - source.spline[:, :, :: source.fine]).std((1, 2)))
+        left = source.orbits - source.spline[:, :, :: source.fine]
+        self._deviation = source.tensor(left.std((1, 2), where=source.clock.known))
 
     def gather(self, draw: Draw) -> Tensor:
         """Give it; see :class:`nearorbit.training.needs.base.Need`."""

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from nearorbit.training.needs.base import Draw, Need, Source
 
@@ -9,21 +10,20 @@ from nearorbit.training.needs.base import Draw, Need, Source
 class Partition(Need):
     """Whether another segment begins where one ends, 1 or 0 with shape (E, B), if orbits are cut into segments.
 
-    They follow one another from the first sample of an orbit; what is left at its end is shorter than one.
+    They follow one another from the first sample of an orbit or after a gap; what is left then is shorter than one.
     """
 
     whole = True
 
     def __init__(self, source: Source):
-        members, orbits, samples, _ = source.orbits.shape
-        self._segment = source.segment
-        begins = torch.arange(0, samples - self._segment, self._segment, device=source.device)
-        starts = (samples * torch.arange(orbits, device=source.device).unsqueeze(1) + begins).flatten()
-        self.starts = starts.expand(members, -1).contiguous()
+        table, _ = source.clock.starts(0, source.segment, apart=source.segment)
+        starts = torch.from_numpy(table).to(source.device)
+        self.starts = starts.expand(len(source.orbits), -1).contiguous()
+        self._goes_on = pad((self.starts.diff(dim=1) == source.segment).long(), (0, 1))
 
     def gather(self, draw: Draw) -> Tensor:
         """Tell it; see :class:`nearorbit.training.needs.base.Need`."""
-        return (draw.start % draw.samples + 2 * self._segment < draw.samples).long()
+        return draw.at(self._goes_on, draw.row)
 
 
 def entries() -> dict[str, type]:

@@ -14,7 +14,7 @@ class SmoothedNeighbors(OfNeighbors):
 
     def gather(self, draw: Draw) -> Tensor:
         """Gather the neighbors; see :class:`nearorbit.training.needs.base.Need`."""
-        return draw.pieces(self._states, self.near(draw), self._length)
+        return self.beside(draw, self._states)
 
 
 def entries() -> dict[str, type]:
