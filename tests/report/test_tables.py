@@ -411,6 +411,11 @@ def test_ratios_are_averaged_over_seeds_and_then_over_systems_each_once():
     assert (row["ratio"], row["low"], row["high"], row["systems"], row["pairs"]) == pytest.approx((1.0, 0.5, 2.0, 2, 5))
 
 
+def test_a_value_of_zero_has_no_ratio():
+    row = ratios(rows(a=[0.0, 2.0, 4.0], b=[1.0, 1.0, 0.0]), "a").iloc[0]
+    assert (row["ratio"], row["pairs"]) == (0.5, 1)
+
+
 def test_methods_given_data_alone_stand_first_each_group_by_its_ratios():
     table = build("tables", "relative", {"by": ["clean"]}).table(synthetic.study())
     assert list(table.cells.index) == [("neighborhood", "data"), ("jacobian", "true J")]
