@@ -4,14 +4,24 @@ A step is made by kernels, by operations of torch, or of these compiled (``torch
 """
 
 from functools import cache, partial
-from unittest import mock
 
 import peers
 import pytest
 import torch
-from test_steps import WEIGHT, against_floor, batch, check, field, numpy_batch, ours, row, torch_peer, untrained
+from test_steps import (
+    WEIGHT,
+    against_floor,
+    batch,
+    by_torch,
+    check,
+    field,
+    numpy_batch,
+    ours,
+    row,
+    torch_peer,
+    untrained,
+)
 
-from nearorbit.dynamics import kernels
 from nearorbit.study.catalogue import build
 
 SETTINGS = {
@@ -35,13 +45,7 @@ def step(name, net, data, way):
     class Compiled:
         loss = staticmethod(torch.compile(method.loss, dynamic=False))
 
-    made = ours(Compiled if way == "compiled" else method, net, data)
-
-    def by_torch():
-        with mock.patch.object(kernels, "library", lambda: None):
-            return made()
-
-    return by_torch
+    return by_torch(ours(Compiled if way == "compiled" else method, net, data))
 
 
 @pytest.mark.parametrize(

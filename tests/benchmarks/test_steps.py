@@ -3,6 +3,7 @@
 import statistics
 import time
 from functools import cache
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ import peers
 import pytest
 import torch
 
+from nearorbit.dynamics import kernels
 from nearorbit.dynamics.fields import TrueField
 from nearorbit.dynamics.flow import rollout
 from nearorbit.dynamics.networks.base import NeuralField
@@ -66,8 +68,18 @@ def ours(method, field, data):
     return lambda: gradient(method.loss(field, data, NOW).sum(), field)
 
 
+def by_torch(function):
+    """The same by operations of torch, one by one."""
+
+    def run():
+        with mock.patch.object(kernels, "library", lambda: None):
+            return function()
+
+    return run
+
+
 def torch_peer(loss, field, *arguments):
-    return lambda: gradient(loss(field, *arguments), field)
+    return by_torch(lambda: gradient(loss(field, *arguments), field))
 
 
 def row(gradients):
