@@ -75,6 +75,9 @@ class Batch:
         """Give the same starts more, or less, time: rollouts of so many samples, whatever has been observed of them."""
         if samples == self.times.shape[-1] - 1:
             return self
+        if self.ticks.dim() == 1:  # at equal intervals there is no end
+            return replace(self, times=self.interval * torch.arange(samples + 1, device=self.times.device))
+        assert samples < self.ticks.shape[-1], "a need has to look ahead as far"
         return replace(self, times=self.interval * self.ticks[..., : samples + 1])
 
     def mean(self, values: Tensor, *, empty: float = 0.0) -> Tensor:
