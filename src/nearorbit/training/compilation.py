@@ -74,13 +74,16 @@ def pays(step: Callable[[], object], *, steps: int) -> bool:
     return steps * saved > MARGIN * (BEGIN + TRANSLATION * counted.operations)
 
 
-def compiled(function: Callable[..., Tensor], *example: Any) -> Callable[..., Tensor] | None:
+def compiled(function: Callable[..., Tensor], *example: Any, again: bool = False) -> Callable[..., Tensor] | None:
     """Compile a function of tensors; None where that fails, as without a C++ compiler, which is said.
 
     Arguments:
         function: The function. All that it reads besides its arguments has to stay where it is.
         example: Arguments to compile it for; others have to have the same shapes.
+        again: Whether several gradients are computed of one result.
     """
+    if again:
+        torch._functorch.config.donated_buffer = False  # a gradient would be computed in what the next one needs
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # a job has the cores that it was given
     fast: Callable[..., Tensor] = torch.compile(function, dynamic=False)
     try:

@@ -48,7 +48,8 @@ class Descent:
         if not wanted:
             return
         together = self._weights.is_cuda
-        self._fast = compiled(self._losses, *((self._trained, batch) if together else (first, one)), progress)
+        example = (self._trained, batch) if together else (first, one)
+        self._fast = compiled(self._losses, *example, progress, again=self._joined)
         if self.compiled and not together:
             self._parts = [first, *(cast(nn.ModuleList, alone(self._trained, self._weights, e)) for e in members[1:])]
 

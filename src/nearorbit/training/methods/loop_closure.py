@@ -80,9 +80,9 @@ class LoopClosure(Penalized):
         return trajectory_error(batch.rollout(field), batch), self.weight * penalty
 
 
-@dataclass(frozen=True)
+@dataclass
 class PathIntegral:
-    r"""The field :math:`f(a) + \int_a^x J_\phi \, dx` near an anchor a.
+    r"""The field :math:`f(a) + \int_a^x J_\phi \, dx` near an anchor a; not frozen, which torch.compile cannot trace.
 
     Arguments:
         network: The Jacobian network.
