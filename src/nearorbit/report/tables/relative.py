@@ -6,7 +6,8 @@ and then over systems, so that each system counts once,
 .. math:: \rho = \exp \Big\langle \Big\langle \log \frac{v}{v_\text{reference}}
     \Big\rangle_{\text{seeds}} \Big\rangle_{\text{systems}},
 
-over the pairs of which both values are defined, and neither is zero. Failed seeds are in it with the values that they have, and counted.
+over the pairs of which both values are defined, and neither is zero. Failed seeds are in it with the values that they
+have, and counted.
 """
 
 from collections.abc import Sequence
@@ -101,7 +102,8 @@ def ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
     paired = rivals[rivals["method"] != reference].merge(against, on=pair, suffixes=("", "_of_reference"))
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log(paired["value"].astype(float) / paired["value_of_reference"].astype(float))
-    cells = paired.assign(log=logs.where(np.isfinite(logs))).dropna(subset="log").groupby([*labels, "system"], sort=False)["log"]
+    known = paired.assign(log=logs)[np.isfinite(logs)]
+    cells = known.groupby([*labels, "system"], sort=False)["log"]
     systems = cells.agg(log="mean", pairs="size").reset_index().groupby(labels, sort=False)
     table = systems.agg(
         ratio=("log", "mean"), low=("log", "min"), high=("log", "max"), systems=("log", "size"), pairs=("pairs", "sum")
