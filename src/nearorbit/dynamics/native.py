@@ -25,7 +25,7 @@ def load(source: Path) -> ctypes.CDLL | None:
         if not path.exists():
             _compile(compiler, source, path)
         return ctypes.CDLL(str(path))
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, RuntimeError, subprocess.CalledProcessError):  # there may not even be a home
         return None
 
 
