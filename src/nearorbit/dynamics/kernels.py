@@ -7,13 +7,11 @@ its gradients compute again what they need: what that saves is in the README.
 The source is ``kernels.cpp``. Where it cannot be compiled (:mod:`nearorbit.dynamics.native`) torch does the work. So it
 does on a GPU, in other precisions and for other activations, with several threads, and wherever operations have to be
 seen: under ``torch.compile``, transforms of ``torch.func``, tracing, and for gradients of gradients.
-``NEARORBIT_KERNELS=0`` in the environment leaves all to torch.
 
 It is one module since all calls pass networks, states and gradients alike.
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -23,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nearorbit.dynamics.fields import Pairs
 from nearorbit.dynamics.native import load
 
 ACTIVATIONS = ("silu", "tanh", "gelu")
 NAMES = {torch.float32: "float32", torch.float64: "float64"}
-Pairs = tuple[Tensor, Tensor]  # indices i and j of pairs of tangents
 Pulls = tuple[Tensor, Sequence[int]]  # values over time, and at which of them, from the begin of a step, stages are
 Plain = Callable[..., tuple[Tensor, ...]]  # the same of (x, u, weights, biases, pairs), by operations of torch
 
@@ -56,22 +54,25 @@ class Perceptrons:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Load the kernels; None where there are none, or they are not wanted."""
-    return None if os.environ.get("NEARORBIT_KERNELS") == "0" else load(Path(__file__).with_suffix(".cpp"))
+    """Load the kernels; None where there are none."""
+    return load(Path(__file__).with_suffix(".cpp"))
+
+
+def here(x: Tensor) -> bool:
+    """Tell whether compiled sources may work on a tensor, as far as device, precision, threads and tracing go."""
+    one_core = x.device.type == "cpu" and x.dtype in NAMES and torch.get_num_threads() == 1
+    return one_core and not torch.compiler.is_compiling()
 
 
 def usable(net: Perceptrons, x: Tensor, *fixed: Tensor | float) -> bool:
     """Tell whether the kernels may evaluate perceptrons at states, with other numbers that have no gradients."""
     return (
         not torch.jit.is_tracing()
-        and x.device.type == "cpu"
-        and x.dtype in NAMES
+        and here(x)
         and x.dtype == net.weights[0].dtype
         and net.activation in ACTIVATIONS
         and x.numel() > 0
         and not any(isinstance(other, Tensor) and other.requires_grad for other in fixed)
-        and torch.get_num_threads() == 1
-        and not torch.compiler.is_compiling()
         and torch._C._functorch.maybe_current_level() is None  # no transform of torch.func
         and library() is not None
     )
@@ -279,8 +280,7 @@ class _Call(torch.autograd.Function):
 
 
 def _run(call: _Push, x: Tensor, u: Tensor | None, room: Sequence[Tensor | None]) -> list[Tensor | None]:
-    made = call.made(x, u)
-    _launch(call, 0, x, u, *map(_pointer, (x, u, *made, *room)))
+    _launch(call, 0, x, u, *map(_pointer, (x, u, *(made := call.made(x, u)), *room)))
     return made
 
 

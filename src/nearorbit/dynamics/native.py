@@ -2,7 +2,8 @@
 
 The C++ compiler of the machine (``c++``, or what ``CXX`` names) takes seconds for one. What it makes is kept, for each
 source, compiler and kind of processor: where ``TORCHINDUCTOR_CACHE_DIR`` says, as torch keeps what it compiles (the
-workflow has it in ``results/compiled``), or in the user's cache.
+workflow has it in ``results/compiled``), or in the user's cache. ``NEARORBIT_KERNELS=0`` in the environment leaves all
+to torch.
 """
 
 import ctypes
@@ -16,7 +17,9 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping
 
 
 def load(source: Path) -> ctypes.CDLL | None:
-    """Load what a source is compiled to, compiled before if need be; None where that fails."""
+    """Load what a source is compiled to, compiled before if need be; None where that fails, or is not wanted."""
+    if os.environ.get("NEARORBIT_KERNELS") == "0":
+        return None
     compiler = os.environ.get("CXX", "c++")
     try:
         about = subprocess.run([compiler, *FLAGS, "-E", "-v", "-xc++", os.devnull], capture_output=True, check=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import pad
 
-from nearorbit.dynamics.kernels import NAMES
+from nearorbit.dynamics.kernels import NAMES, here
 from nearorbit.dynamics.native import load
 from nearorbit.training.compilation import at_once
 
@@ -178,9 +178,7 @@ def _mean_kernel(x: Tensor, y: Tensor, moves: bool, widths: tuple[float, ...]) -
 
 def _by_source(x: Tensor) -> Callable | None:
     """The same for clouds on a CPU as ``discrepancies.cpp`` has it; None where that may not do the work."""
-    if x.device.type != "cpu" or x.dtype not in NAMES or torch.get_num_threads() > 1 or torch.compiler.is_compiling():
-        return None
-    return _sources().get(x.dtype)
+    return _sources().get(x.dtype) if here(x) else None
 
 
 @cache
