@@ -31,6 +31,7 @@ from trainings import METHODS, cell_of, files_of, fit
 
 from nearorbit import __version__
 from nearorbit.dynamics.fields import Coordinates, Transformed
+from nearorbit.dynamics.flow import rollout, tangent_rollout
 from nearorbit.dynamics.networks.base import NeuralField
 from nearorbit.evaluation.forecast import forecast
 from nearorbit.evaluation.metrics.jacobian_error import jacobian_error
@@ -219,6 +220,48 @@ def _gradient_of(loss, field, tensors):
     return gradient(loss(field, *tensors), field)
 
 
+def fusion(bench: Bench, report: Report) -> None:
+    """A trial: rollouts and their gradients as one kernel each, against the captured operations of torch."""
+    if bench.device.type != "cuda" or not find_spec("triton"):
+        return
+    import fused
+
+    rows = report["fusion"] = []
+    for tangents, tiles in ((0, ((16, 8),)), (3, ((16, 8), (4, 8)))):
+        for batch, segment in bench.shapes:
+            for seeds in bench.seeds:
+                field = NeuralField(3, range(seeds), width=WIDTH, depth=DEPTH).to(bench.device, torch.float32)
+                x = torch.randn(seeds, batch, 3, device=bench.device)
+                u = torch.eye(3, device=bench.device).expand(seeds, batch, 3, 3) if tangents else None
+                times = torch.arange(segment + 1, device=bench.device) / 20
+                plain = partial(_rolled_out, field, x, u, times)
+                settings = {"samples": segment + 1, "substeps": 1}
+                for states, warps in tiles:
+                    rows.append(row := {"tangents": tangents, "batch": batch, "segment": segment, "seeds": seeds})
+                    row |= {"states": states, "warps": warps}
+                    with said(row):
+                        kernel = partial(fused.rollout, field.perceptrons, x, u, 0.05, states=states, warps=warps)
+                        laid = [torch.zeros_like(flatten(field)) for _ in range(2)]
+                        ways = [
+                            partial(_lay_mean_square, *way)
+                            for way in ((laid[0], plain, field), (laid[1], partial(kernel, **settings), field))
+                        ]
+                        steps = [captured(way, {"weights": to}) for way, to in zip(ways, laid, strict=True)]
+                        row["torch_ms"], row["fused_ms"] = (1e3 * s for s in bench.compare(*steps))
+                        row["ratio"] = row["torch_ms"] / row["fused_ms"]
+                        row["apart"] = float((laid[0] - laid[1]).norm() / laid[0].norm())
+
+
+def _rolled_out(field, x, u, times):
+    if u is None:
+        return rollout(field, x, times), None
+    return tangent_rollout(field, x, times, tangents=u)
+
+
+def _lay_mean_square(laid, roll, field):
+    laid.copy_(gradient(sum(made.square().mean() for made in roll() if made is not None), field))
+
+
 def study(bench: Bench, report: Report) -> None:
     """Train and judge methods on noisy Lorenz, five seeds each, from the data to the scores."""
     rows = report["study"] = []
@@ -281,6 +324,7 @@ PARTS = {
     "compilation": compilation,
     "rates": rates,
     "peers": against_peers,
+    "fusion": fusion,
     "study": study,
 }
 
@@ -301,6 +345,19 @@ COLUMNS = {
     "compilation": ("method", "batch", "segment", "compile_s", "plain_ms", "compiled_ms", "ratio", "compiled", "error"),
     "rates": ("method", "width", "batch", "step_ms", "share", "error"),
     "peers": ("method", "batch", "segment", "peer", "ours_ms", "peer_ms", "ratio", "error"),
+    "fusion": (
+        "tangents",
+        "batch",
+        "segment",
+        "seeds",
+        "states",
+        "warps",
+        "torch_ms",
+        "fused_ms",
+        "ratio",
+        "apart",
+        "error",
+    ),
     "study": (
         "method",
         "batch",
