@@ -26,8 +26,9 @@ SETTINGS = {  # of methods that have more sides than their defaults show
     "neighborhood, Huber": Neighborhood(residual="huber"),
     "neighborhood, by distance": Neighborhood(weighting="distance"),
     "neighborhood, by noise": Neighborhood(weighting="noise"),
-    # what splines and local fits leave at the truth is theirs: their weights are such that it is small
+    # what splines, fits and distance leave at the truth is theirs: their weights are such that it is small
     "neighborhood, smoothed": Neighborhood(displacements="smoothed", weight=1.0),
+    "neighborhood about the orbit": Neighborhood(about="orbit", weight=1.0),
     "neighborhood, instrument": Neighborhood(instrument=2),
     "few neighbors": Neighborhood(count=2),
     "synchronization": Homotopy(constant=True),

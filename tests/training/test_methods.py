@@ -347,6 +347,19 @@ def test_the_neighborhood_residual_at_the_truth_falls_with_its_order_in_the_dist
     torch.testing.assert_close(orders, torch.full_like(orders, power), rtol=0, atol=0.2)
 
 
+def test_about_the_orbit_displacements_alone_count_and_about_the_rollout_its_error_too():
+    # A field that moves states wrongly but has the true tangents, and neighbors that are where these take them.
+    truth, batch = prepare(Neighborhood(), substeps=4)
+    wrong, penalty = States(truth, 1.01), {}
+    before = 1e-4 * torch.randn(2, 8, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    _, moved = batch.displaced_rollout(wrong, before, order=1)
+    near = (batch.states.unsqueeze(-2) + moved).transpose(-2, -3)
+    placed = replace(batch, given={"neighbors": near})
+    for about in ("rollout", "orbit"):
+        error, penalty[about] = Neighborhood(weight=1.0, about=about).terms(wrong, placed, now())
+    assert (error > 1e-7).all() and (penalty["orbit"] < 1e-12).all() and (penalty["rollout"] > error).all(), penalty
+
+
 def test_few_neighbors_and_many_give_the_same_mean_residual():
     # Two neighbors are carried themselves, four (the same two twice) through the fundamental matrix.
     method = Neighborhood(weight=1.0)
@@ -521,6 +534,14 @@ def test_noise_has_a_small_share_in_the_penalty_of_an_instrument():
 
     observed, instrumented = share(Neighborhood(weight=1.0)), share(Neighborhood(weight=1.0, instrument=2))
     assert (observed > 0.2).all() and (instrumented.abs() < 0.05).all(), (observed, instrumented)
+
+
+class States(Scaled):
+    """A field that moves states faster or slower, and their tangents as it should."""
+
+    def push_forward(self, x, v):
+        f, action = self._field.push_forward(x, v)
+        return self._factor * f, action
 
 
 class Tangents(Scaled):

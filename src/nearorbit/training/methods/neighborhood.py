@@ -17,11 +17,8 @@ from torch import Tensor
 from nearorbit.dynamics.fields import TwiceDifferentiable
 from nearorbit.training.methods.base import Batch, Penalized, check_weight, trajectory_error
 
-RESIDUALS, WEIGHTING, DISPLACEMENTS = (
-    ("squared", "norm", "huber"),
-    ("equal", "distance", "noise"),
-    ("observed", "smoothed"),
-)
+RESIDUALS, WEIGHTING = ("squared", "norm", "huber"), ("equal", "distance", "noise")
+DISPLACEMENTS, ABOUT = ("observed", "smoothed"), ("rollout", "orbit")
 TINY = 1e-12  # keeps gradients of norms, and ratios of distances, finite at zero
 
 
@@ -31,10 +28,12 @@ class Neighborhood(Penalized):
 
     .. math::
         L = L_\text{baseline} + w \, \Big\langle \frac{1}{K} \sum_{j} \omega_j \,
-            \ell\big(x_{j+k} - \hat{x}_{i+k} - \delta x_{i,k}^{(j)}\big) \Big\rangle_{i, k}, \qquad
+            \ell\big(x_{j+k} - c_{i+k} - \delta x_{i,k}^{(j)}\big) \Big\rangle_{i, k}, \qquad
         \dot{\delta x} = J_\theta(\hat{x}) \, \delta x, \quad \delta x_{i,0}^{(j)} = x_j - x_i,
 
-    where j runs over the neighbors of :math:`x_i`. :math:`\ell` is relative to the size of the neighborhoods of the
+    where j runs over the neighbors of :math:`x_i`, and c is the rollout :math:`\hat x` or the orbit x itself. About the
+    rollout the error of a trajectory counts once more, over :math:`r^2`: where neighbors are near it is all that is
+    seen. About the orbit they are displacements alone. :math:`\ell` is relative to the size of the neighborhoods of the
     batch, :math:`r^2 = \langle |x_j - x_i|^2 \rangle`, so that the weight means the same however wide they are. What
     remains at the true field is of second order in the distance; with ``order: 2`` of third,
 
@@ -68,6 +67,7 @@ class Neighborhood(Penalized):
         relative: Whether the loss is relative to r.
         displacements: ``observed`` states, or ``smoothed`` ones: then displacements, before and after, are those of
             the smoothing splines.
+        about: What later displacements are counted from: the ``rollout``, or the observed ``orbit``.
         instrument: How many samples earlier the instrument lies; 0 for none.
     """
 
@@ -80,6 +80,7 @@ class Neighborhood(Penalized):
     weighting: str = "equal"
     relative: bool = True
     displacements: str = "observed"
+    about: str = "rollout"
     instrument: int = 0
 
     def __post_init__(self):
@@ -89,7 +90,8 @@ class Neighborhood(Penalized):
                 f"count ({self.count}) must be at least 1, order ({self.order}) 1 or 2, threshold ({self.threshold}) "
                 f"positive and instrument ({self.instrument}) not negative"
             )
-        for name, known in (("residual", RESIDUALS), ("weighting", WEIGHTING), ("displacements", DISPLACEMENTS)):
+        options = {"residual": RESIDUALS, "weighting": WEIGHTING, "displacements": DISPLACEMENTS, "about": ABOUT}
+        for name, known in options.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name} is one of {', '.join(known)}, not '{value}'")
         plain = (self.residual, self.weighting, self.displacements) == ("squared", "equal", "observed")
@@ -115,7 +117,7 @@ class Neighborhood(Penalized):
         before = near[..., 0, :] - orbit[..., :1, :]
         states, moved = batch.displaced_rollout(field, before, order=self.order)
         # The neighbor as it is expected from the rollout itself, or from the orbit that the displacements belong to.
-        reference = orbit if smoothed or self.instrument else states
+        reference = orbit if smoothed or self.instrument or self.about == "orbit" else states
         residuals = (near.transpose(-2, -3) - reference.unsqueeze(-2) - moved)[..., 1:, :, :]
         penalty = self._moment(residuals, batch) if self.instrument else self._mismatch(residuals, before, batch)
         if self.relative:
