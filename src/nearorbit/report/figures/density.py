@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
+from textwrap import fill
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -46,7 +47,7 @@ class Density:
         for ax in axes[-1]:
             ax.set_xlabel("observed states of a seed")
         for row in axes:
-            row[0].set_ylabel(catalogue.entries("metrics")[self.metric].title.replace(" [", "\n["))
+            row[0].set_ylabel(fill(catalogue.entries("metrics")[self.metric].title, width=30))
         sns.despine(figure)
         drawn = set(scores.loc[scores["value"] > 0, "method"])
         legend(figure, {name: color for name, color in palette.items() if name in drawn})
