@@ -245,6 +245,24 @@ def landscape(
     table.assign(**cell, seed=int(observed["seed"][0])).to_csv(landscape, index=False)
 
 
+def smooth(
+    observations: Path, model: Path, smoothed: Output, orbits: Path | None = None, *, training: Settings, rounds: int
+):
+    """Smooth observed orbits through a trained network; given the orbits, tell how much noise is left."""
+    from nearorbit.dynamics.models import load
+    from nearorbit.training import smoothing
+    from nearorbit.training.budget import Training
+
+    observed, true = read(observations, kind="observations"), read(orbits, kind="orbits") if orbits else None
+    learned = load(model, equations=lambda line: build("systems", "known", line))
+    made = smoothing.smoothed(learned, observed, Training(**training), rounds=rounds, orbits=true)
+    told = [name for name in ("noise_estimate", "noise", "noise_left") if name in made]
+    for seed, *values in zip(made["seed"].values, *(made[name].values for name in told), strict=True):
+        rows = ", ".join(f"{name} {value:.3g}" for name, value in zip(told, values, strict=True))
+        print(f"seed {seed}: {rows}")
+    write(made, smoothed, kind="observations")
+
+
 def estimate(*, content: Settings):
     """Tell how many jobs a study has, and what they will take, from a pilot of it on this machine."""
     from nearorbit.report import estimate as pilot

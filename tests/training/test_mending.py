@@ -16,6 +16,7 @@ from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import Checkpoint
 from nearorbit.training.mending import Mending
+from nearorbit.training.smoothing import smoothed
 
 CPU = torch.device("cpu")
 DEFAULT = Path(__file__).parents[2] / "config.yaml"
@@ -147,3 +148,16 @@ def test_the_best_weights_are_sought_anew_after_a_round(data, monkeypatch):
     initial, *_ = fit(*data, of("baseline"), steps=1, learning_rate=0.0)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), initial.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(later.parameters(), initial.parameters(), strict=True))
+
+
+def test_orbits_are_smoothed_through_a_trained_network_and_what_is_left_is_told(tmp_path):
+    observed, true = (observations(level, seeds=2, samples=400, count=3) for level in (0.05, 0.0))
+    method = of("baseline", smoothings=4)
+    size, settings = {"width": 32, "depth": 2}, {"steps": 800, "batch": 256, "segment": 5, "learning_rate": 0.01}
+    field, change, *_ = fit(observed, None, None, method, network=size, substeps=2, **settings)
+    learned = Transformed(field.double().requires_grad_(False), change.inverse)
+    made = smoothed(learned, observed, Training(substeps=2), rounds=3, orbits=true)
+    assert (made["noise_left"] < 0.5 * made["noise"]).all(), made
+    np.testing.assert_allclose(made["noise_estimate"], made["noise"], rtol=0.2)
+    with pytest.raises(StudyError, match="2 networks of 3 components, the observations 1 seeds"):
+        smoothed(learned, observed.isel(seed=[0]), Training(substeps=2), rounds=3)

@@ -43,6 +43,7 @@ LANDSCAPE = {  # of the error around trained weights; the same whatever the stud
     "reach": 0.3,
     "points": 21,
 }
+ROUNDS = 3  # of smoothing through networks that are trained: the levels of noise settle in two
 ALONG = 64  # states along orbits, for each of the points at which Jacobians are compared
 # stage: the labels it runs for, and what it sees of a study for these labels
 SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
@@ -114,6 +115,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         (),
         lambda s: LANDSCAPE | {"cell": _first(s), "training": s.training},
     ),
+    "smooth": ((), lambda s: {"training": s.training, "rounds": ROUNDS}),
     "estimate": ((), lambda s: {"content": s.content}),
     "collect_truth": ((), lambda s: {"study": s.axes}),
     "collect": ((), lambda s: {"study": s.axes}),
