@@ -182,6 +182,7 @@ def test_every_stage_that_reads_observations_refuses_a_gap(tmp_path, capsys):
             "reach": 1.0,
             "points": 1,
         },
+        "smooth": {"training": {}, "rounds": 1},
         "score": {"cells": [{"system": "Lorenz", "data": "clean", "noise": 0.0, "method": "baseline"}]},
     }
     readers = {name: stage for name, stage in stages().items() if "observations" in inspect.signature(stage).parameters}

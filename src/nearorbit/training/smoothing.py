@@ -8,12 +8,11 @@ import xarray as xr
 
 from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Transformed
-from nearorbit.study.catalogue import StudyError
+from nearorbit.study.catalogue import StudyError, build
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.loop import substeps
 from nearorbit.training.mending import KINDS, Mending
-from nearorbit.training.methods.baseline import Baseline
 
 
 def smoothed(
@@ -50,7 +49,7 @@ def smoothed(
     units = {"mean": change.mean, "scale": change.scale, "rate": change.rate.squeeze(-1)}
     observed = observations.assign({name: (observations[name].dims, v.numpy()) for name, v in units.items()})
     settings = replace(settings, substeps=substeps(observed, settings), segment=1)
-    data = Data(observed, Baseline(), settings, device=torch.device("cpu"), dtype=torch.float64)
+    data = Data(observed, build("methods", "baseline", {}), settings, device=torch.device("cpu"), dtype=torch.float64)
     mending = Mending(learned.field, data, observed["seed"].values.tolist(), steps=rounds + 1, rounds=rounds)
     for step in range(rounds + 1):
         mending.before(step)
