@@ -26,7 +26,7 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from nearorbit.data.delays import partial
+from nearorbit.data.partial import partial
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
@@ -68,7 +68,7 @@ def observe(
             splines (:mod:`nearorbit.data.smoothing`). The noise is the same as without.
         shared: Whether all seeds have the noise of seed 0.
         components: Those that are seen; all if None.
-        delay: The delays with which they are (:mod:`nearorbit.data.delays`), after noise and smoothing; none if None.
+        delay: The delays with which they are (:mod:`nearorbit.data.partial`), after noise and smoothing; none if None.
 
     Returns:
         ``train``, ``validation`` and ``continuation`` with noise, in system units and of the shapes given, ``train`` in

@@ -52,15 +52,6 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
     ),
     "measure": (CELL[:1], _label_and_system),
-    "cut": (
-        CELL[:2],
-        lambda s, system, data: {
-            **_label_and_system(s, system),
-            "seeds": s.seeds,
-            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
-        },
-    ),
-    "hold_out": (CELL[:2], lambda s, system, data: {"evaluation": _without(s.evaluation, "exponents")}),
     "covariant_vectors": (
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | {"states": ALONG * s.evaluation["points"]},
@@ -75,14 +66,26 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             "beyond": s.evaluation.get("beyond"),
         },
     ),
+    "cut": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "seeds": s.seeds,
+            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
+        },
+    ),
     "truth": (
         CELL[:2],
         lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
     ),
     "partial_truth": (
         CELL[:2],
-        lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "evaluation": _without(s.evaluation, "exponents"),
+        },
     ),
+    "hold_out": (CELL[:2], lambda s, system, data: {"evaluation": _without(s.evaluation, "exponents")}),
     "observe": (
         CELL[:2],
         lambda s, system, data: {
