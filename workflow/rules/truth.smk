@@ -8,7 +8,7 @@ rule exponents:
     log:
         "results/{study}/logs/{system}/exponents.log",
     wildcard_constraints:
-        system=SIMULATED,
+        system=systems("exponents"),
     conda:
         ENVIRONMENT
     params:
@@ -27,7 +27,7 @@ rule covariant_vectors:
     log:
         "results/{study}/logs/{system}/covariant_vectors.log",
     wildcard_constraints:
-        system=SIMULATED,
+        system=systems("covariant_vectors"),
     conda:
         ENVIRONMENT
     params:
@@ -69,7 +69,7 @@ rule orbits:
     log:
         "results/{study}/logs/{system}/{data}/orbits.log",
     wildcard_constraints:
-        system=SIMULATED,
+        system=systems("orbits"),
     conda:
         ENVIRONMENT
     threads: lambda wildcards: 4 if study.data[wildcards.data].get("orbits", 1) >= 1000 else 1
@@ -92,7 +92,7 @@ rule truth_table:
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
     wildcard_constraints:
-        system=FIELDED,
+        system=systems("truth"),
     conda:
         ENVIRONMENT
     params:
@@ -112,7 +112,7 @@ rule measure:
     log:
         "results/{study}/logs/{system}/exponents.log",
     wildcard_constraints:
-        system=MEASURED,
+        system=systems("measure"),
     conda:
         ENVIRONMENT
     params:
@@ -132,7 +132,7 @@ rule cut:
     log:
         "results/{study}/logs/{system}/{data}/orbits.log",
     wildcard_constraints:
-        system=MEASURED,
+        system=systems("cut"),
     conda:
         ENVIRONMENT
     params:
@@ -152,7 +152,7 @@ rule hold_out:
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
     wildcard_constraints:
-        system=MEASURED,
+        system=systems("hold_out"),
     conda:
         ENVIRONMENT
     params:
@@ -173,7 +173,7 @@ rule partial_truth:
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
     wildcard_constraints:
-        system=PARTIAL,
+        system=systems("partial_truth"),
     conda:
         ENVIRONMENT
     params:
@@ -193,7 +193,7 @@ rule supervise:
     log:
         "results/{study}/logs/{system}/{data}/supervision.log",
     wildcard_constraints:
-        system=FIELDED,
+        system=systems("supervise"),
     conda:
         ENVIRONMENT
     params:
@@ -212,7 +212,7 @@ rule propagate:
     log:
         "results/{study}/logs/{system}/{data}/propagators.log",
     wildcard_constraints:
-        system=FIELDED,
+        system=systems("propagate"),
     conda:
         ENVIRONMENT
     params:

@@ -140,3 +140,13 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
     "partial": ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures}),
 }
+
+
+def runs(study: Any, stage: str, *labels: str) -> bool:
+    """Tell whether a stage runs for some labels: several take a true field, and others stand in for these without."""
+    measured, fieldless = labels[:1] and labels[0] in study.measured, labels[:2] in study.fieldless
+    simulates = dict.fromkeys(("exponents", "covariant_vectors", "orbits"), not measured)
+    records = dict.fromkeys(("measure", "cut", "hold_out"), measured)
+    knows = dict.fromkeys(("truth", "supervise", "propagate"), not fieldless)
+    only = simulates | records | knows | {"partial_truth": fieldless and not measured}
+    return bool(only.get(stage, True))
