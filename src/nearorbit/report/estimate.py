@@ -97,8 +97,8 @@ def estimate(study: Study) -> pd.DataFrame:
         that of this process, or of its GPU, until a job like this one was tried. Jobs of the whole study have dimension
         0, and of their seconds only those in which Python starts.
     """
-    for system, data in sorted(study.fieldless):
-        raise StudyError(f"estimate: a pilot needs the true field, and {system}/{data} has none; leave it out")
+    for cell in sorted(study.fieldless):
+        raise StudyError(f"estimate: a pilot needs the true field, and {'/'.join(cell)} has none; leave it out")
     start, pilot, rows = _start(), Pilot(study), []
     listed = list(jobs(study))
     with redirect_stderr(StringIO()):  # what a pilot says of a system is preliminary
