@@ -54,6 +54,10 @@ def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        (
+            {},
+            "systems.pendulum: system 'measured' lacks file, time, components; it takes file, time, components, orbit",
+        ),
         ({"file": "none.csv"}, "systems.pendulum: none.csv: no such file"),
         ({"components": ["angle", "velocty"]}, "no column 'velocty'; did you mean 'velocity'?"),
         ({"components": "angle"}, "'components' has to be a list of columns"),
@@ -64,7 +68,7 @@ def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
 )
 def test_a_line_that_is_wrong_is_told_with_its_place(tmp_path, line, message):
     content = config(tmp_path, 400, 100)
-    content["systems"]["pendulum"] |= line
+    content["systems"]["pendulum"] = {"system": "measured"} | (line and {**content["systems"]["pendulum"], **line})
     assert message in complaint(content)
 
 
