@@ -83,6 +83,17 @@ def test_recordings_too_short_for_a_segment_are_told_by_name_and_number(tmp_path
     assert "methods.long.segment: 300 samples have to follow one" in complaint(content)
 
 
+def test_validation_too_short_for_the_horizon_is_told(tmp_path):
+    content = config(tmp_path, 60, 50)
+    table = pd.read_csv(tmp_path / "a.csv")
+    table[table.index % 5 > 0].to_csv(tmp_path / "a.csv", index=False)
+    content["data"]["raw"] = {**RAW, "gap": 1.5}
+    content["training"] = {**content["training"], "segment": 3, "horizon": 25}
+    assert "training.horizon: 5 samples have to follow one without a gap, and what validates of systems.pendulum" in (
+        complaint(content)
+    )
+
+
 @pytest.mark.parametrize("method", ["jacobian", "lyapunov", "propagator", "random_jacobian"])
 def test_methods_that_need_a_truth_are_refused_by_name_with_the_reason(tmp_path, method):
     content = config(tmp_path, 400, methods={method: {}})
