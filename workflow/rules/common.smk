@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nearorbit.study import catalogue, places, schema, study as studies
 from nearorbit.study.digest import ROOT, digests, key, members
+from nearorbit.study.slices import SLICES, runs
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
@@ -56,7 +57,9 @@ def found_before():
     installed = sorted(file.name for folder in sys.path for file in Path(folder).glob("*.dist-info"))
     shipped = (Path(folder, name) for folder, _, names in os.walk(ROOT, followlinks=True) for name in names)
     sources = sorted(file for file in shipped if file.suffix in (".py", ".csv"))
-    stands_on = key(config, [sys.version, *installed, *map(str, sources)], sources)
+    measured = [places.located(str(study.systems[system].get("file"))) for system in study.measured]
+    files = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in measured if file.is_file()]
+    stands_on = key(config, [sys.version, *installed, *map(str, sources), *files], sources)
     with suppress(OSError, ValueError, LookupError, TypeError):  # not there, or torn
         before = json.loads(FOUND.read_text())
         if before["stands on"] == stands_on:
@@ -111,8 +114,35 @@ wildcard_constraints:
     method="|".join(map(re.escape, study.methods)),
 
 
+
+def systems(stage):
+    """Make the constraint of the wildcard `system` to those that a stage runs for, with the data that follow in a path."""
+    if len(SLICES[stage][0]) == 1:
+        return "|".join(re.escape(s) for s in study.systems if runs(study, stage, s)) or "(?!)"  # which nothing is
+    data = {s: [re.escape(d) for d in study.data if runs(study, stage, s, d)] for s in study.systems}
+    return "|".join(f"{re.escape(s)}(?=/(?:{'|'.join(d)})/)" for s, d in data.items() if d) or "(?!)"
+
+
 FOLDER = f"results/{study.study}"
-JUDGED = study.judged  # the true field, in a model's place, is one of them
+
+
+def judged(pattern, systems=study.systems):
+    """Expand a pattern of paths over all that is judged: the true field, in a model's place, where it is known."""
+    cells = ((s, d, m) for s in systems for d in study.data for m in study.judged)
+    known = [cell for cell in cells if cell[2] != catalogue.TRUTH or cell[:2] not in study.fieldless]
+    return [pattern.format(study=study.study, system=s, data=d, method=m) for s, d, m in known]
+
+
+def measured_file(wildcards):
+    """Name the file of a measured system."""
+    return str(places.located(study.systems[wildcards.system]["file"]))
+
+
+def truth_inputs(wildcards):
+    """Find what a field is held against: the truth, and its covariant vectors where they are those of the data."""
+    folder, cell = f"results/{wildcards.study}/{wildcards.system}", (wildcards.system, wildcards.data)
+    vectors = {} if cell in study.fieldless else {"vectors": f"{folder}/covariant_vectors.nc"}
+    return {"truth": f"{folder}/{wildcards.data}/truth.nc"} | vectors
 
 
 def brought(wildcards):

@@ -3,5 +3,5 @@
 Its modules, in the order of imports, which may import from the rooms study and dynamics; models and truth come in
 files::
 
-    judged steps resolved forecast metrics observed scores
+    judged steps resolved forecast metrics observed held_out scores
 """

@@ -36,9 +36,9 @@ from nearorbit.dynamics.models import with_equations
 from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.scores import scores
 from nearorbit.report.pace import pace, timed, work
-from nearorbit.study.catalogue import TRUTH, build
+from nearorbit.study.catalogue import TRUTH, StudyError, build
 from nearorbit.study.places import CELL
-from nearorbit.study.slices import SLICES
+from nearorbit.study.slices import SLICES, runs
 from nearorbit.study.study import Study
 from nearorbit.training.budget import Training
 from nearorbit.training.devices import peak_memory, pick_device
@@ -77,7 +77,8 @@ def jobs(study: Study) -> Iterator[Job]:
     axes["neighbors"] = sorted({methods[label].neighbors for label, n in needed.items() if "neighbors" in n})
     for stage, (names, _) in SLICES.items():
         if names and set(names) <= set(axes) and wanted.get(stage, True):
-            yield from ((stage, labels) for labels in product(*(axes[name] for name in names)))
+            cells = product(*(axes[name] for name in names))
+            yield from ((stage, labels) for labels in cells if runs(study, stage, *labels))
     yield from ((stage, ()) for stage in ("collect_truth", "collect"))
     yield from ((section, ()) for section in ("tables", "figures") if getattr(study, section))
 
@@ -88,11 +89,16 @@ def estimate(study: Study) -> pd.DataFrame:
     Arguments:
         study: The study.
 
+    Raises:
+        StudyError: If a system is measured, or states are seen in part: no pilot knows what comes of these.
+
     Returns:
         A row per job, with columns ``(stage, method, dimension, seconds, memory, device)``: the peak memory in MiB is
         that of this process, or of its GPU, until a job like this one was tried. Jobs of the whole study have dimension
         0, and of their seconds only those in which Python starts.
     """
+    for cell in sorted(study.fieldless):
+        raise StudyError(f"estimate: a pilot needs the true field, and {'/'.join(cell)} has none; leave it out")
     start, pilot, rows = _start(), Pilot(study), []
     listed = list(jobs(study))
     with redirect_stderr(StringIO()):  # what a pilot says of a system is preliminary

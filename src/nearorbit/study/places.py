@@ -41,7 +41,8 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
     Arguments:
         folder: The folder of the study, ``results/{study}``.
         study: What has the labels of its axes in ``systems``, ``data`` and ``methods``, of those that are judged in
-            ``judged`` and of the fields that are brought in ``fields``.
+            ``judged`` and of the fields that are brought in ``fields``; in ``fieldless`` are the systems and data
+            without a true field.
         reads: The names.
     """
     trained = [label for label in study.methods if label not in study.fields]
@@ -51,6 +52,7 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
         folder.joinpath(*labels, name)
         for name in sorted(reads)
         for labels in product(*((judged if name in JUDGED else axes)[axis] for axis in PLACES.get(name, ())))
+        if labels[2:] != (TRUTH,) or labels[:2] not in study.fieldless
     ]
 
 
@@ -58,6 +60,12 @@ def source(name: str) -> Path | None:
     """Tell the file that a field lies in which is brought under this name; None of an installed module of Python."""
     place = Path(name.rpartition(":")[0] or name)
     return place if place.suffix in (".py", ".pt", ".pth", ".onnx") else None
+
+
+def located(file: str) -> Path:
+    """Find a file that a study names: in the folder in which it is run, or among what is shipped."""
+    path = Path(file)
+    return SHIPPED / file if not path.exists() and (SHIPPED / file).exists() else path
 
 
 def reserved(axis: str) -> set[str]:

@@ -6,8 +6,9 @@ A job depends on its slice and on nothing else of the study, so that a change of
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.places import CELL
-from nearorbit.study.sampling import SEEN
+from nearorbit.study.sampling import RECORDED, SEEN
 
 
 def _label_and_system(s: Any, system: str) -> dict[str, Any]:
@@ -51,6 +52,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
     ),
+    "measure": (CELL[:1], _label_and_system),
     "covariant_vectors": (
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | {"states": ALONG * s.evaluation["points"]},
@@ -60,15 +62,31 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         lambda s, system, data: {
             **_label_and_system(s, system),
             "seeds": s.seeds,
-            "data": _without(s.data[data], "noise", *SEEN),
+            "data": _without(s.data[data], "noise", *SEEN, *RECORDED),
             "window": s.evaluation["window"],
             "beyond": s.evaluation.get("beyond"),
+        },
+    ),
+    "cut": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "seeds": s.seeds,
+            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
         },
     ),
     "truth": (
         CELL[:2],
         lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
     ),
+    "partial_truth": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "evaluation": _without(s.evaluation, "exponents"),
+        },
+    ),
+    "hold_out": (CELL[:2], lambda s, system, data: {"evaluation": _without(s.evaluation, "exponents")}),
     "observe": (
         CELL[:2],
         lambda s, system, data: {
@@ -107,6 +125,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
                 {"system": system, "data": data, "noise": spec["noise"], "method": method}
                 for data, spec in s.data.items()
                 for method in s.judged
+                if method != TRUTH or (system, data) not in s.fieldless
             ]
         },
     ),
@@ -123,3 +142,13 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
     "partial": ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures}),
 }
+
+
+def runs(study: Any, stage: str, *labels: str) -> bool:
+    """Tell whether a stage runs for some labels: several take a true field, and others stand in for these without."""
+    measured, fieldless = labels[:1] and labels[0] in study.measured, labels[:2] in study.fieldless
+    simulates = dict.fromkeys(("exponents", "covariant_vectors", "orbits"), not measured)
+    records = dict.fromkeys(("measure", "cut", "hold_out"), measured)
+    knows = dict.fromkeys(("truth", "supervise", "propagate"), not fieldless)
+    only = simulates | records | knows | {"partial_truth": fieldless and not measured}
+    return bool(only.get(stage, True))
