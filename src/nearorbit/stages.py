@@ -53,16 +53,9 @@ def covariant_vectors(exponents: Path, vectors: Output, *, label: str, system: S
 
 
 def orbits(
-    exponents: Path,
-    orbits: Output,
-    *,
-    label: str,
-    system: Settings,
-    seeds: int,
-    data: Settings,
-    window: float,
-    beyond: int | None = None,
-):
+    exponents: Path, orbits: Output,
+    *, label: str, system: Settings, seeds: int, data: Settings, window: float, beyond: int | None = None,
+):  # fmt: skip
     """Simulate noiseless orbits for training and validation, fresh ones for every seed unless they share them."""
     from nearorbit.truth import simulation
 
@@ -133,24 +126,20 @@ def estimators(observations: Path, truth: Path, estimators: Output, *, theiler: 
     write(found, estimators, kind="estimators")
 
 
+def structure(observations: Path, structure: Output, *, label: str, theiler: float, surrogates: int):
+    """Tell what there is to learn in a series without training: its predictability, and that of its surrogates."""
+    from nearorbit.data.structure import structure as tell
+
+    observed = read(observations, kind="observations")
+    write(tell(observed, label=label, theiler=theiler, surrogate=surrogates), structure, kind="structure")
+
+
 def train(
-    observations: list[Path],
-    model: Outputs,
-    history: Outputs,
-    costs: Outputs,
-    neighbors: Sequence[Path] = (),
-    supervision: Sequence[Path] = (),
-    propagators: Sequence[Path] = (),
-    checkpoint: Scratch | None = None,
-    cells_per_training: Count = 1,
-    siblings: Folders = (),
-    *,
-    label: str,
-    system: Settings,
-    method: Settings,
-    network: Settings,
-    training: Settings,
-):
+    observations: list[Path], model: Outputs, history: Outputs, costs: Outputs, neighbors: Sequence[Path] = (),
+    supervision: Sequence[Path] = (), propagators: Sequence[Path] = (), checkpoint: Scratch | None = None,
+    cells_per_training: Count = 1, siblings: Folders = (),
+    *, label: str, system: Settings, method: Settings, network: Settings, training: Settings,
+):  # fmt: skip
     """Train a network for every seed with one method, all in one stacked ensemble; of one cell, or of several."""
     from nearorbit.dynamics import models
     from nearorbit.training.cells import Cell, Recipe
@@ -199,6 +188,15 @@ def forecast(
         raise StudyError("forecast: give one of --model and --field")
     passed = files.table(history) if history else None
     write(tabulate(learned, passed, true, evaluation=evaluation, vectors=along), forecast, kind="forecast")
+
+
+def heldout(observations: Path, model: Path, heldout: Output, *, evaluation: Settings):
+    """Hold a learned field against the observations that were held out; no truth is asked for."""
+    from nearorbit.dynamics import models
+    from nearorbit.evaluation.heldout import heldout as hold
+
+    learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
+    write(hold(learned, read(observations, kind="observations"), evaluation=evaluation), heldout, kind="heldout")
 
 
 def score(

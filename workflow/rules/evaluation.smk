@@ -44,6 +44,25 @@ rule forecast_brought:
         " --truth {input.truth} --vectors {input.vectors} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
+# Held against what was held out, where a table or figure asks for it.
+rule heldout:
+    input:
+        observations="results/{study}/{system}/{data}/observations.nc",
+        model="results/{study}/{system}/{data}/{method}/model.safetensors",
+    output:
+        heldout="results/{study}/{system}/{data}/{method}/heldout.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/{method}/heldout.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("heldout", "networks"),
+        settings=settings("heldout"),
+    shell:
+        "python -m nearorbit heldout --settings {params.settings:q} --observations {input.observations}"
+        " --model {input.model} --heldout {output.heldout} 2>&1 | tee {log}"
+
+
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.
 rule score:
     input:

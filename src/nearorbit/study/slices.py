@@ -43,6 +43,7 @@ LANDSCAPE = {  # of the error around trained weights; the same whatever the stud
     "reach": 0.3,
     "points": 21,
 }
+SURROGATES = 99  # of a series: a test at the level of 1 %
 ALONG = 64  # states along orbits, for each of the points at which Jacobians are compared
 # stage: the labels it runs for, and what it sees of a study for these labels
 SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
@@ -83,6 +84,14 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "propagate": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "estimators": (CELL[:2], lambda s, system, data: {"theiler": next(iter(s.neighbors.values()))["theiler"]}),
+    "structure": (
+        CELL[:2],
+        lambda s, system, data: {
+            "label": system,
+            "theiler": next(iter(s.neighbors.values()))["theiler"],
+            "surrogates": SURROGATES,
+        },
+    ),
     "train": (
         CELL,
         lambda s, system, data, method: {
@@ -97,6 +106,13 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         CELL,
         lambda s, system, data, method: {
             "evaluation": {"exponents": s.evaluation["exponents"]},  # the rest has shaped the truth
+        },
+    ),
+    "heldout": (
+        CELL,
+        lambda s, system, data, method: {
+            "evaluation": {name: s.evaluation[name] for name in ("starts", "longest")}
+            | {"exponents": {"transient": s.evaluation["exponents"]["transient"]}}
         },
     ),
     "score": (
