@@ -103,7 +103,11 @@ def _forecasts(observations: xr.Dataset, starts: int, periods: float) -> list[di
     half = min(int(max(times[-1] for _, times in orbits)) // 2 for orbits in each)
     lead = max(1, min(round(periods * float(observations["period"]) / step), half))
     found = [
-        [(states, times, i) for states, times in orbits for i in np.flatnonzero(times + lead <= times[-1] + 1e-9)]
+        [
+            (states, times, i)
+            for states, times in orbits
+            for i in np.flatnonzero(times + lead <= times[-1] + 1e-9).tolist()
+        ]
         for orbits in each
     ]
     count = min([starts, *(len(these) for these in found)])
