@@ -44,6 +44,14 @@ def exponents(exponents: Output, *, label: str, system: Settings, starts: int, h
     write(spectrum, exponents, kind="exponents")
 
 
+def measure(series: Path, exponents: Output, *, label: str, system: Settings):
+    """Compute what recordings tell of the attractor of a measured system: its averages and its period."""
+    from nearorbit.truth import recordings
+
+    built = build("systems", label, {**system, "file": str(series)})
+    write(recordings.attractor(built, label=label), exponents, kind="exponents")
+
+
 def covariant_vectors(exponents: Path, vectors: Output, *, label: str, system: Settings, states: int):
     """Compute the covariant Lyapunov vectors of a true system along orbits of its attractor."""
     from nearorbit.truth.covariant_vectors import covariant_vectors as along
@@ -64,6 +72,14 @@ def orbits(
     write(simulated, orbits, kind="orbits")
 
 
+def cut(series: Path, exponents: Path, orbits: Output, *, label: str, system: Settings, seeds: int, data: Settings):
+    """Cut recordings of a measured system into orbits for training and validation, and what is held out."""
+    from nearorbit.truth import recordings
+
+    built, known = build("systems", label, {**system, "file": str(series)}), read(exponents, kind="exponents")
+    write(recordings.orbits(built, known, label=label, seeds=seeds, data=data), orbits, kind="orbits")
+
+
 def truth(
     orbits: Path, exponents: Path, truth: Output, forecast: Output, vectors: Path | None = None,
     *, label: str, system: Settings, evaluation: Settings,
@@ -82,6 +98,37 @@ def truth(
     field = CompiledField(compiled(built), built.dimension)  # what it scores is the floor of every metric
     judged = tabulate(in_place_of_a_model(field), None, read(truth, kind="truth"), evaluation=evaluation, vectors=along)
     write(judged, forecast, kind="forecast")
+
+
+def partial_truth(
+    orbits: Path,
+    exponents: Path,
+    observations: Path,
+    truth: Output,
+    *,
+    label: str,
+    system: Settings,
+    evaluation: Settings,
+):
+    """Tabulate what the true system does, seen as its data are, with some components or with delays."""
+    from nearorbit.data.delays import Delays
+    from nearorbit.evaluation.observed import as_seen
+    from nearorbit.truth import simulation
+
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    delays, given = Delays.of(read(observations, kind="observations")), read(orbits, kind="orbits")
+    if delays is None:
+        raise StudyError(f"partial_truth: {observations}: states are seen as they are; take the stage truth")
+    known = simulation.truth(built, given, spectrum, label=label, evaluation=evaluation, behind=delays.span)
+    write(as_seen(known, delays), truth, kind="truth")
+
+
+def hold_out(orbits: Path, observations: Path, truth: Output, *, evaluation: Settings):
+    """Tabulate what was held out of recordings, in the place of a truth."""
+    from nearorbit.evaluation.held_out import held_out
+
+    given, observed = read(orbits, kind="orbits"), read(observations, kind="observations")
+    write(held_out(given, observed, evaluation=evaluation), truth, kind="truth")
 
 
 def observe(

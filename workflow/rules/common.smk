@@ -56,7 +56,9 @@ def found_before():
     installed = sorted(file.name for folder in sys.path for file in Path(folder).glob("*.dist-info"))
     shipped = (Path(folder, name) for folder, _, names in os.walk(ROOT, followlinks=True) for name in names)
     sources = sorted(file for file in shipped if file.suffix in (".py", ".csv"))
-    stands_on = key(config, [sys.version, *installed, *map(str, sources)], sources)
+    measured = [Path(study.systems[system].get("file", "")) for system in study.measured]
+    files = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in measured if file.is_file()]
+    stands_on = key(config, [sys.version, *installed, *map(str, sources), *files], sources)
     with suppress(OSError, ValueError, LookupError, TypeError):  # not there, or torn
         before = json.loads(FOUND.read_text())
         if before["stands on"] == stands_on:
@@ -111,8 +113,40 @@ wildcard_constraints:
     method="|".join(map(re.escape, study.methods)),
 
 
+MEASURED = "|".join(map(re.escape, study.measured)) or "(?!)"  # which nothing is
+SIMULATED = "|".join(re.escape(system) for system in study.systems if system not in study.measured) or "(?!)"
+
+
+def systems(holds):
+    """Make the constraint of the wildcard `system` to those whose data, which follow in a path, are what holds."""
+    data = {s: [re.escape(d) for d in study.data if holds(s, d)] for s in study.systems}
+    return "|".join(f"{re.escape(s)}(?=/(?:{'|'.join(d)})/)" for s, d in data.items() if d) or "(?!)"
+
+
+FIELDED = systems(lambda system, data: (system, data) not in study.fieldless)
+PARTIAL = systems(lambda system, data: (system, data) in study.fieldless and system not in study.measured)
+
+
 FOLDER = f"results/{study.study}"
-JUDGED = study.judged  # the true field, in a model's place, is one of them
+
+
+def judged(pattern, systems=study.systems):
+    """Expand a pattern of paths over all that is judged: the true field, in a model's place, where it is known."""
+    cells = ((s, d, m) for s in systems for d in study.data for m in study.judged)
+    known = [cell for cell in cells if cell[2] != catalogue.TRUTH or cell[:2] not in study.fieldless]
+    return [pattern.format(study=study.study, system=s, data=d, method=m) for s, d, m in known]
+
+
+def measured_file(wildcards):
+    """Name the file of a measured system."""
+    return study.systems[wildcards.system]["file"]
+
+
+def truth_inputs(wildcards):
+    """Find what a field is held against: the truth, and its covariant vectors where they are those of the data."""
+    folder, cell = f"results/{wildcards.study}/{wildcards.system}", (wildcards.system, wildcards.data)
+    vectors = {} if cell in study.fieldless else {"vectors": f"{folder}/covariant_vectors.nc"}
+    return {"truth": f"{folder}/{wildcards.data}/truth.nc"} | vectors
 
 
 def brought(wildcards):

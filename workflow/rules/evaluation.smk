@@ -3,10 +3,9 @@
 
 rule forecast:
     input:
+        unpack(truth_inputs),
         model="results/{study}/{system}/{data}/{method}/model.safetensors",
         history="results/{study}/{system}/{data}/{method}/history.csv",
-        truth="results/{study}/{system}/{data}/truth.nc",
-        vectors="results/{study}/{system}/covariant_vectors.nc",
     output:
         forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
     log:
@@ -16,17 +15,17 @@ rule forecast:
     params:
         **sources("forecast", "networks"),
         settings=settings("forecast"),
+        given=given,
     shell:
-        "python -m nearorbit forecast --settings {params.settings:q} --model {input.model}"
-        " --history {input.history} --truth {input.truth} --vectors {input.vectors} --forecast {output.forecast} 2>&1 | tee {log}"
+        "python -m nearorbit forecast --settings {params.settings:q} {params.given}"
+        " --forecast {output.forecast} 2>&1 | tee {log}"
 
 
 # A field that is brought stands where a method does, and nothing is trained. Where it is a file, that counts as it is.
 rule forecast_brought:
     input:
+        unpack(truth_inputs),
         source=lambda wildcards: [str(file) for file in [places.source(brought(wildcards))] if file],
-        truth="results/{study}/{system}/{data}/truth.nc",
-        vectors="results/{study}/{system}/covariant_vectors.nc",
     output:
         forecast="results/{study}/{system}/{data}/{method}/forecast.nc",
     log:
@@ -39,9 +38,10 @@ rule forecast_brought:
         **sources("forecast"),
         settings=settings("forecast"),
         field=brought,
+        given=lambda wildcards: given(wildcards, truth_inputs(wildcards)),
     shell:
-        "python -m nearorbit forecast --settings {params.settings:q} --field {params.field:q}"
-        " --truth {input.truth} --vectors {input.vectors} --forecast {output.forecast} 2>&1 | tee {log}"
+        "python -m nearorbit forecast --settings {params.settings:q} --field {params.field:q} {params.given}"
+        " --forecast {output.forecast} 2>&1 | tee {log}"
 
 
 # Held against what was held out, where a table or figure asks for it.
@@ -66,11 +66,9 @@ rule heldout:
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.
 rule score:
     input:
-        truth=[f"results/{{study}}/{{system}}/{data}/truth.nc" for data in study.data for _ in JUDGED],
-        forecast=[
-            f"results/{{study}}/{{system}}/{data}/{method}/forecast.nc" for data in study.data for method in JUDGED
-        ],
-        observations=[f"results/{{study}}/{{system}}/{data}/observations.nc" for data in study.data for _ in JUDGED],
+        truth=lambda wildcards: judged("results/{study}/{system}/{data}/truth.nc", [wildcards.system]),
+        forecast=lambda wildcards: judged("results/{study}/{system}/{data}/{method}/forecast.nc", [wildcards.system]),
+        observations=lambda wildcards: judged("results/{study}/{system}/{data}/observations.nc", [wildcards.system]),
     output:
         scores="results/{study}/{system}/scores.csv",
     log:
@@ -89,7 +87,7 @@ rule score:
 rule collect:
     input:
         over("results/{study}/{system}/scores.csv"),
-        over("results/{study}/{system}/{data}/{method}/forecast.nc", JUDGED),
+        judged("results/{study}/{system}/{data}/{method}/forecast.nc"),
         over("results/{study}/{system}/{data}/{method}/costs.csv"),
     output:
         scores=f"{FOLDER}/scores.csv",

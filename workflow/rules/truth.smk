@@ -1,4 +1,5 @@
-# system -> its attractor and exponents -> orbits, and what learned fields are judged by and may be given
+# system -> its attractor and exponents -> orbits, and what learned fields are judged by and may be given; of measured
+# systems, and data that show states in part, there is no true field: nothing is made that would take one
 
 
 rule exponents:
@@ -6,6 +7,8 @@ rule exponents:
         exponents="results/{study}/{system}/exponents.nc",
     log:
         "results/{study}/logs/{system}/exponents.log",
+    wildcard_constraints:
+        system=SIMULATED,
     conda:
         ENVIRONMENT
     params:
@@ -23,6 +26,8 @@ rule covariant_vectors:
         vectors="results/{study}/{system}/covariant_vectors.nc",
     log:
         "results/{study}/logs/{system}/covariant_vectors.log",
+    wildcard_constraints:
+        system=SIMULATED,
     conda:
         ENVIRONMENT
     params:
@@ -63,9 +68,11 @@ rule orbits:
         orbits="results/{study}/{system}/{data}/orbits.nc",
     log:
         "results/{study}/logs/{system}/{data}/orbits.log",
+    wildcard_constraints:
+        system=SIMULATED,
     conda:
         ENVIRONMENT
-    threads: lambda wildcards: 4 if study.data[wildcards.data]["orbits"] >= 1000 else 1
+    threads: lambda wildcards: 4 if study.data[wildcards.data].get("orbits", 1) >= 1000 else 1
     params:
         **sources("orbits", "systems"),
         settings=settings("orbits"),
@@ -84,6 +91,8 @@ rule truth_table:
         forecast="results/{study}/{system}/{data}/truth/forecast.nc",
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
+    wildcard_constraints:
+        system=FIELDED,
     conda:
         ENVIRONMENT
     params:
@@ -95,6 +104,86 @@ rule truth_table:
         " --truth {output.truth} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
+rule measure:
+    input:
+        series=measured_file,
+    output:
+        exponents="results/{study}/{system}/exponents.nc",
+    log:
+        "results/{study}/logs/{system}/exponents.log",
+    wildcard_constraints:
+        system=MEASURED,
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("measure", "systems"),
+        settings=settings("measure"),
+    shell:
+        "python -m nearorbit measure --settings {params.settings:q} --series {input.series:q}"
+        " --exponents {output.exponents} 2>&1 | tee {log}"
+
+
+rule cut:
+    input:
+        series=measured_file,
+        exponents="results/{study}/{system}/exponents.nc",
+    output:
+        orbits="results/{study}/{system}/{data}/orbits.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/orbits.log",
+    wildcard_constraints:
+        system=MEASURED,
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("cut", "systems"),
+        settings=settings("cut"),
+    shell:
+        "python -m nearorbit cut --settings {params.settings:q} --series {input.series:q}"
+        " --exponents {input.exponents} --orbits {output.orbits} 2>&1 | tee {log}"
+
+
+rule hold_out:
+    input:
+        orbits="results/{study}/{system}/{data}/orbits.nc",
+        observations="results/{study}/{system}/{data}/observations.nc",
+    output:
+        truth="results/{study}/{system}/{data}/truth.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/truth.log",
+    wildcard_constraints:
+        system=MEASURED,
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("hold_out"),
+        settings=settings("hold_out"),
+    shell:
+        "python -m nearorbit hold_out --settings {params.settings:q} --orbits {input.orbits}"
+        " --observations {input.observations} --truth {output.truth} 2>&1 | tee {log}"
+
+
+rule partial_truth:
+    input:
+        orbits="results/{study}/{system}/{data}/orbits.nc",
+        exponents="results/{study}/{system}/exponents.nc",
+        observations="results/{study}/{system}/{data}/observations.nc",
+    output:
+        truth="results/{study}/{system}/{data}/truth.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/truth.log",
+    wildcard_constraints:
+        system=PARTIAL,
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("partial_truth", "systems"),
+        settings=settings("partial_truth"),
+    shell:
+        "python -m nearorbit partial_truth --settings {params.settings:q} --orbits {input.orbits}"
+        " --exponents {input.exponents} --observations {input.observations} --truth {output.truth} 2>&1 | tee {log}"
+
+
 rule supervise:
     input:
         observations="results/{study}/{system}/{data}/observations.nc",
@@ -103,6 +192,8 @@ rule supervise:
         supervision="results/{study}/{system}/{data}/supervision.nc",
     log:
         "results/{study}/logs/{system}/{data}/supervision.log",
+    wildcard_constraints:
+        system=FIELDED,
     conda:
         ENVIRONMENT
     params:
@@ -120,6 +211,8 @@ rule propagate:
         propagators="results/{study}/{system}/{data}/propagators.nc",
     log:
         "results/{study}/logs/{system}/{data}/propagators.log",
+    wildcard_constraints:
+        system=FIELDED,
     conda:
         ENVIRONMENT
     params:

@@ -20,11 +20,13 @@ orbits themselves, from which truth and validation come, are always those of the
 """
 
 import hashlib
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
+from nearorbit.data.delays import partial
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
@@ -48,6 +50,8 @@ def observe(
     noiseless_start: bool = False,
     smooth: str | None = None,
     shared: bool = False,
+    components: Sequence[str] | None = None,
+    delay: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Observe the training and validation orbits with noise, and smooth them if asked.
 
@@ -63,6 +67,8 @@ def observe(
         smooth: ``spline`` replaces the observed orbits, to train on and for validation, by their cubic smoothing
             splines (:mod:`nearorbit.data.smoothing`). The noise is the same as without.
         shared: Whether all seeds have the noise of seed 0.
+        components: Those that are seen; all if None.
+        delay: The delays with which they are (:mod:`nearorbit.data.delays`), after noise and smoothing; none if None.
 
     Returns:
         ``train``, ``validation`` and ``continuation`` with noise, in system units and of the shapes given, ``train`` in
@@ -105,6 +111,8 @@ def observe(
             observed[name][:] = _splines(
                 observed[name].transpose("seed", ..., "component").to_numpy(), Clock.of(observed, name)
             )
+    if components or delay:
+        observed = partial(observed, label=label, components=components, delay=delay)
     train, instants = observed["train"], xr.DataArray(np.arange(observed.sizes["time"]), dims="time")
     if not (clock := Clock.of(observed)).even:
         there = xr.DataArray(clock.there, dims=("seed", "orbit", "time"))
@@ -124,7 +132,13 @@ def observe(
         observed["train"] = observed["train"].astype(np.float32)
     prints = [fingerprint(states) for states in observed["train"].transpose("seed", ...).to_numpy()]
     observed["fingerprint"] = "seed", np.array(prints)
-    observed.attrs = {**orbits.attrs, "noise": noise, "noise_in": noise_in, "smooth": smooth or "none"}
+    observed.attrs = {
+        **orbits.attrs,
+        **observed.attrs,
+        "noise": noise,
+        "noise_in": noise_in,
+        "smooth": smooth or "none",
+    }
     return observed
 
 

@@ -44,12 +44,13 @@ class Judged:
 
     @property
     def leading(self) -> float:
-        """The true leading exponent, and a tenth a period where it is small."""
-        return max(float(abs(self.truth["exponents"]).isel(exponent=0).mean()), 0.1 / self.period)
+        """The true leading exponent, and a tenth a period where it is small or not known."""
+        return float(np.fmax(abs(self.truth["exponents"]).isel(exponent=0).mean(), 0.1 / self.period))
 
     @torch.inference_mode()
     def wrong(self) -> np.ndarray:
-        """Compute what the field is wrong by in a sample interval, root mean square in deviations, with shape (E,)."""
+        """Compute what the field is wrong by in a sample interval, root mean square in deviations, with shape (E,); NaN
+        where the truth is not known."""
         learned = self.field(self.tensor(self.truth["points"].to_numpy())).cpu().numpy()
         error = self.step * (learned - self.truth["field"].to_numpy()) / self.deviation
         return np.sqrt(np.square(error).mean((1, 2)))

@@ -109,7 +109,10 @@ def _remark(spec: Mapping[str, Any]) -> str:
         "missing": "{:.3g} of the samples missing",
         "jitter": "samples moved within {:.3g} of an interval",
     }
-    return ", ".join(text.format(spec[name]) for name, text in told.items() if spec.get(name))
+    said = [text.format(spec[name]) for name, text in told.items() if spec.get(name)]
+    said += [f"{', '.join(seen)} alone"] if (seen := spec.get("components")) else []
+    said += ["with delays"] if spec.get("delay") else []
+    return ", ".join(said)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class Results:
         remarks: How orbits were observed, by the label of the data, where it is not all of them as they are.
         states: The number of observed states of a seed, by the label of the data; a figure knows it, a table does not.
         fields: The labels of the fields that are brought, which are judged and not trained.
+        fieldless: The systems and data without a true field: there is none to judge.
     """
 
     folder: Path
@@ -136,6 +140,7 @@ class Results:
     remarks: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, int] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
+    fieldless: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
@@ -147,7 +152,8 @@ class Results:
         states = {label: spec["orbits"] * spec["samples"] for label, spec in sized.items()}
         fields = tuple(study.get("fields", ()))
         methods = (*study["methods"], *fields)
-        return cls(Path(folder), tuple(study["systems"]), noise, methods, gathered, remarks, states, fields)
+        fieldless = frozenset((system, data) for system, data in study.get("fieldless", ()))
+        return cls(Path(folder), tuple(study["systems"]), noise, methods, gathered, remarks, states, fields, fieldless)
 
     @property
     def remark(self) -> str:
@@ -162,7 +168,8 @@ class Results:
     def cells(self) -> Iterator[dict[str, Any]]:
         """Iterate over the identities of the cells that are judged, in the order of the study, the truth first."""
         for system, (data, noise), method in product(self.systems, self.data.items(), self.judged):
-            yield dict(zip(CELL, (system, data, noise, method), strict=True))
+            if method != TRUTH or (system, data) not in self.fieldless:
+                yield dict(zip(CELL, (system, data, noise, method), strict=True))
 
     def trained(self) -> Iterator[dict[str, Any]]:
         """Iterate over the identities of the cells that are trained: without the truth and what is brought."""

@@ -26,6 +26,7 @@ CATALOGUES = {  # and the packages that they are
     "figures": "nearorbit.report.figures",
 }
 TRUTH = "truth"  # the label of the true field, which is judged like a method of a study
+MEASURED = "measured"  # the entry of systems of which there are recordings, and no field
 
 
 class StudyError(ValueError):

@@ -39,7 +39,10 @@ def misfits(study: Any) -> Iterator[str]:
                 f"this out, or give the number of segments"
             )
     for label, data in study.data.items():
-        yield from sampling.misfits(f"data.{label}", data)
+        kinds = {"simulated": len(study.measured) < len(study.systems), "measured": bool(study.measured)}
+        if problems := list(sampling.misfits(f"data.{label}", data, **kinds)):
+            yield from problems
+            continue
         (samples, held_out), irregular = study.in_a_row[label], sampling.is_irregular(data)
         if samples <= segment:
             yield f"training.segment: {segment} is too long for the orbits of data.{label}, {study.told(label)}"

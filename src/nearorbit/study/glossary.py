@@ -2,6 +2,7 @@
 
 FILES = {
     "exponents": "Lyapunov spectrum, period and averages of a true attractor (NetCDF)",
+    "series": "measurements of a system: a row for each sample (CSV, Parquet or NetCDF)",
     "vectors": "covariant Lyapunov vectors along orbits of a true system (NetCDF); without them no error is resolved",
     "orbits": "noiseless orbits of a true system, for training and validation (NetCDF)",
     "truth": "what a true system does where learned fields are judged (NetCDF); to score, one for each forecast",

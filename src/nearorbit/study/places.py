@@ -41,7 +41,8 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
     Arguments:
         folder: The folder of the study, ``results/{study}``.
         study: What has the labels of its axes in ``systems``, ``data`` and ``methods``, of those that are judged in
-            ``judged`` and of the fields that are brought in ``fields``.
+            ``judged`` and of the fields that are brought in ``fields``; in ``fieldless`` are the systems and data
+            without a true field.
         reads: The names.
     """
     trained = [label for label in study.methods if label not in study.fields]
@@ -51,6 +52,7 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
         folder.joinpath(*labels, name)
         for name in sorted(reads)
         for labels in product(*((judged if name in JUDGED else axes)[axis] for axis in PLACES.get(name, ())))
+        if labels[2:] != (TRUTH,) or labels[:2] not in study.fieldless
     ]
 
 

@@ -13,9 +13,20 @@ import numpy as np
 from nearorbit.study.seeds import generator
 
 SPACINGS = ("samples_per_period", "samples_per_lyapunov_time", "spacing")
-SEEN = ("noise_in", "noiseless_start", "smooth")  # what is said, beside the noise, of the observation alone
+SEEN = (
+    "noise_in",
+    "noiseless_start",
+    "smooth",
+    "components",
+    "delay",
+)  # what is said, beside the noise, of the observation alone
 LEAST_SMOOTHED = 5  # samples of an orbit, for a smoothing spline
 GAP = 3.0  # sample intervals, beyond which nothing is bridged
+SHARES = {"held_out": 0.2, "validation": None}  # of recordings, where a line does not say
+VALIDATION = 1 / 6  # of what is not held out, so that it is a fifth of what is learned from
+RECORDED = (*SHARES, "resample")  # what is said of measured systems alone
+ENDLESS = 10**7  # samples in a row, where no system is simulated
+SIMULATED = ("orbits", "samples", "transient")  # what has to be said of others, besides a spacing
 CUT = (
     "'all' are the segments that orbits are cut into, and not as many for every seed where samples are missing or "
     "moved; give their number,"
@@ -31,6 +42,17 @@ def held_out(data: Mapping[str, Any]) -> tuple[int, int]:
     """
     others = max(1, data["orbits"] // 5)
     return others, max(2, data["orbits"] * data["samples"] // (5 * others))
+
+
+def is_partial(data: Mapping[str, Any]) -> bool:
+    """Tell whether states of a line of data are seen in part: some components, or with delays."""
+    return bool(data.get("components") or data.get("delay"))
+
+
+def span(data: Mapping[str, Any]) -> int:
+    """Tell how many samples the delays of a line of data look back; 0 where they are chosen later."""
+    delay = {"dimension": 1, "lag": 1} | (data.get("delay") or {})
+    return 0 if "auto" in delay.values() else (delay["dimension"] - 1) * delay["lag"]
 
 
 def is_irregular(data: Mapping[str, Any]) -> bool:
@@ -79,25 +101,44 @@ def breaks(times: np.ndarray, gap: float | np.ndarray) -> np.ndarray:
 
 def in_a_row(data: Mapping[str, Any], labels: Iterable[str], seeds: int) -> tuple[int, int]:
     """Tell how many samples in a row every seed of some systems has, to train on and for validation, without a gap."""
+    if "samples" not in data:
+        return ENDLESS, ENDLESS
     if not is_irregular(data):
-        return data["samples"], held_out(data)[1]
+        return data["samples"] - span(data), held_out(data)[1] - span(data)
     most = [
-        [max(_longest(orbit, data.get("gap", GAP)) for orbit in orbits) for orbits in instants(label, seed, data)]
+        [max(longest_run(orbit, data.get("gap", GAP)) for orbit in orbits) for orbits in instants(label, seed, data)]
         for label in labels
         for seed in range(1 if data.get("shared") else seeds)
     ]
-    least = [min(column) for column in zip(*most, strict=True)]
+    least = [min(column) - span(data) for column in zip(*most, strict=True)]
     return least[0], least[1]
 
 
-def _longest(times: np.ndarray, gap: float) -> int:
-    """The number of samples in the longest piece of an orbit (T,) without a gap."""
+def longest_run(times: np.ndarray, gap: float) -> int:
+    """Count the samples in the longest piece of an orbit (T,) without a gap; NaN where a sample is missing."""
     ends = np.flatnonzero(breaks(kept := times[~np.isnan(times)], gap)) + 1
     return int(np.diff([0, *ends, len(kept)]).max())
 
 
-def misfits(place: str, data: Mapping[str, Any]) -> Iterator[str]:
-    """Find what does not fit together in a line of data, e.g. in ``"data.clean"``; each with place and way out."""
+def misfits(place: str, data: Mapping[str, Any], *, simulated: bool, measured: bool) -> Iterator[str]:
+    """Find what does not fit together in a line of data, e.g. in ``"data.clean"``; each with place and way out.
+
+    Arguments:
+        place: Its place in the study.
+        data: The line.
+        simulated: Whether the study has a system that is simulated.
+        measured: Whether it has one that is measured.
+    """
+    for name in RECORDED:
+        if name in data and not measured:
+            yield f"{place}.{name}: no system of this study is measured; leave this out"
+    if not simulated:
+        for name in (name for name in (*SIMULATED, *SPACINGS, "start", "missing", "jitter") if name in data):
+            yield f"{place}.{name}: all systems of this study are measured, and their files tell; leave this out"
+        return
+    if missing := [name for name in SIMULATED if name not in data]:
+        yield f"{place}: missing {', '.join(missing)}; a study states every value, see config.yaml"
+        return
     if sum(name in data for name in SPACINGS) != 1:
         yield (
             f"{place}: give one of samples_per_period and spacing (system time), or samples_per_lyapunov_time, not "
@@ -110,7 +151,7 @@ def misfits(place: str, data: Mapping[str, Any]) -> Iterator[str]:
             f"{place}.smooth: a spline needs at least {LEAST_SMOOTHED} samples of an orbit, and those held out for "
             f"validation have {samples}, a fifth of the others'; raise samples, or leave out smooth"
         )
-    if "gap" in data and not is_irregular(data):
+    if "gap" in data and not (is_irregular(data) or measured):
         yield f"{place}.gap: no sample is missing or moved (missing, jitter), and there is no gap; leave this out"
     if (gap := data.get("gap", GAP)) < (longest := 1 + data.get("jitter", 0.0)):
         yield (

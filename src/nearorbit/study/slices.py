@@ -6,8 +6,9 @@ A job depends on its slice and on nothing else of the study, so that a change of
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.places import CELL
-from nearorbit.study.sampling import SEEN
+from nearorbit.study.sampling import RECORDED, SEEN
 
 
 def _label_and_system(s: Any, system: str) -> dict[str, Any]:
@@ -51,6 +52,16 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
     ),
+    "measure": (CELL[:1], _label_and_system),
+    "cut": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "seeds": s.seeds,
+            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
+        },
+    ),
+    "hold_out": (CELL[:2], lambda s, system, data: {"evaluation": _without(s.evaluation, "exponents")}),
     "covariant_vectors": (
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | {"states": ALONG * s.evaluation["points"]},
@@ -60,12 +71,16 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         lambda s, system, data: {
             **_label_and_system(s, system),
             "seeds": s.seeds,
-            "data": _without(s.data[data], "noise", *SEEN),
+            "data": _without(s.data[data], "noise", *SEEN, *RECORDED),
             "window": s.evaluation["window"],
             "beyond": s.evaluation.get("beyond"),
         },
     ),
     "truth": (
+        CELL[:2],
+        lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
+    ),
+    "partial_truth": (
         CELL[:2],
         lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
     ),
@@ -122,6 +137,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
                 {"system": system, "data": data, "noise": spec["noise"], "method": method}
                 for data, spec in s.data.items()
                 for method in s.judged
+                if method != TRUTH or (system, data) not in s.fieldless
             ]
         },
     ),

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from nearorbit.study import catalogue, sampling
-from nearorbit.study.catalogue import TRUTH, StudyError, build, hint, refuse
+from nearorbit.study.catalogue import MEASURED, TRUTH, StudyError, build, hint, refuse
 from nearorbit.study.checks import misfits
 from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES, source
 from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
 
-OBSERVED = ("noise", "smooth", "missing", "jitter")  # what is told of the data
+OBSERVED = ("noise", "smooth", "missing", "jitter", "components", "delay")  # what is told of the data
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,24 @@ class Study:
     def _axes(self, *told: str) -> dict[str, Any]:
         data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}
         axes = {"systems": list(self.systems), "data": data, "methods": list(self.methods)}
-        return axes | ({"fields": list(self.fields)} if self.fields else {})
+        axes |= {"fields": list(self.fields)} if self.fields else {}
+        return axes | ({"fieldless": sorted(map(list, self.fieldless))} if self.fieldless else {})
 
     @property
     def judged(self) -> tuple[str, ...]:
         """The labels of all that is judged: the truth, the methods, and the fields that are brought."""
         return (TRUTH, *self.methods, *self.fields)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The labels of the systems that are recordings in a file; the others are simulated."""
+        return tuple(label for label, spec in self.systems.items() if spec["system"] == MEASURED)
+
+    @cached_property
+    def fieldless(self) -> frozenset[tuple[str, str]]:
+        """The systems and data of which no true field is known: where one is measured, or its states seen in part."""
+        pairs = product(self.systems, self.data.items())
+        return frozenset((s, d) for s, (d, line) in pairs if s in self.measured or sampling.is_partial(line))
 
     @property
     def content(self) -> dict[str, Any]:
@@ -80,8 +92,9 @@ class Study:
     @cached_property
     def in_a_row(self) -> Mapping[str, tuple[int, int]]:
         """How many samples in a row every seed has of each kind of data, to train on and for validation, in whatever
-        system; see :func:`nearorbit.study.sampling.in_a_row`."""
-        return {name: sampling.in_a_row(data, self.systems, self.seeds) for name, data in self.data.items()}
+        system that is simulated; see :func:`nearorbit.study.sampling.in_a_row`."""
+        simulated = [label for label in self.systems if label not in self.measured]
+        return {name: sampling.in_a_row(data, simulated, self.seeds) for name, data in self.data.items()}
 
     def told(self, data: str) -> str:
         """Say how long the orbits of a kind of data are, and what would make more of them in a row."""

@@ -101,8 +101,6 @@ def dominant_period(system: System, simulate: Orbits) -> float:
     The scale of time comes first, :math:`2 \\pi` rms(x) / rms(f), from an orbit that grows until its length is many
     times that scale. For an orbit that comes to rest it is the scale alone, and NaN for one that leaves.
     """
-    from scipy.signal import welch
-
     state = system.start
     scale = longest = 2 * np.pi / np.linalg.norm(compiled(system)(state)[1], 2)  # shorter than any motion
     for _ in range(16):
@@ -117,5 +115,18 @@ def dominant_period(system: System, simulate: Orbits) -> float:
     if not np.isfinite(simulate(system.start, np.linspace(0, 1024 * longest, 1025))).all():
         return np.nan  # one that runs away faster and faster: its scale would shrink for ever
     states = simulate(state, np.linspace(0, 1024 * scale, 16 * 1024 + 1))
-    frequency, power = welch(states / states.std(0), fs=16 / scale, nperseg=16 * 64, axis=0)
+    return peak_period(states, rate=float(16 / scale), segment=16 * 64)
+
+
+def peak_period(states: np.ndarray, *, rate: float, segment: int) -> float:
+    """Find the period at the peak of the power spectrum, averaged over the standardized components.
+
+    Arguments:
+        states: An orbit at equal intervals, with shape (T, D).
+        rate: The samples in a unit of time.
+        segment: The samples of the pieces that the spectrum is averaged over.
+    """
+    from scipy.signal import welch
+
+    frequency, power = welch(states / states.std(0), fs=rate, nperseg=segment, axis=0)
     return float(1 / frequency[1 + np.argmax(power[1:].mean(1))])

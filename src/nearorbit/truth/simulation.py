@@ -147,7 +147,13 @@ def _spacing(data: Mapping[str, Any], exponents: xr.Dataset, label: str) -> floa
 
 
 def truth(
-    system: System, orbits: xr.Dataset, exponents: xr.Dataset, *, label: str, evaluation: Mapping[str, Any]
+    system: System,
+    orbits: xr.Dataset,
+    exponents: xr.Dataset,
+    *,
+    label: str,
+    evaluation: Mapping[str, Any],
+    behind: int = 0,
 ) -> xr.Dataset:
     """Simulate what forecasts are held against: the table of the truth.
 
@@ -159,6 +165,7 @@ def truth(
         evaluation: The settings of the evaluation: `points`; `starts`; `horizon` of forecasts in units of
             1 / lambda_1, and their `longest` in periods; `runs` and their `samples`; `windows`, the length of a
             `window` in periods, and how many samples they go on for `beyond` the data, by default as many as inside.
+        behind: How many samples of each orbit come before all that.
 
     Returns:
         `forecasts`, `attractor`, `windows` and `region`, `points` with `field` and `jacobian`, `exponents` and
@@ -166,8 +173,8 @@ def truth(
         noiseless and in system units.
     """
     seeds, step, period = orbits.sizes["seed"], float(orbits["step"]), float(orbits["period"])
-    lead = step * np.arange(_lead_samples(exponents, evaluation, step))
-    sample = step * np.arange(evaluation["samples"])
+    lead = step * np.arange(-behind, _lead_samples(exponents, evaluation, step))
+    sample = step * np.arange(-behind, evaluation["samples"])
     draw = partial(drawn, orbits_of(system), exponents)
     random = [generator("truth", label, seed) for seed in range(seeds)]
     forecasts = np.stack([draw(rng, evaluation["starts"], TRANSIENT * period + lead)[0] for rng in random])
@@ -177,7 +184,7 @@ def truth(
     field, jacobian = compiled(system)(points)
     beyond = evaluation.get("beyond")
     inside = round(evaluation["window"] * period / step) if beyond else orbits.sizes["continuation_time"]
-    windows, region = _windows(orbits, evaluation["windows"], inside, beyond)
+    windows, region = _windows(orbits, evaluation["windows"], inside, beyond, behind)
     spectra = {name: exponents[name].expand_dims(seed=seeds) for name in ("exponents", "stderr", "converged")}
     return xr.Dataset(
         {
@@ -200,7 +207,7 @@ def truth(
             "seed": orbits["seed"],
             "lead": lead,
             "sample": sample,
-            "moment": step * np.arange(windows.shape[2]),
+            "moment": step * np.arange(-behind, windows.shape[2] - behind),
             "component": orbits["component"],
             "direction": orbits["component"].values,
         },
@@ -217,21 +224,27 @@ def _lead_samples(exponents: xr.Dataset, evaluation: Mapping[str, Any], step: fl
     return 1 + max(1, int(duration / step))
 
 
-def _windows(orbits: xr.Dataset, count: int, inside: int, beyond: int | None) -> tuple[np.ndarray, np.ndarray]:
+def _windows(
+    orbits: xr.Dataset, count: int, inside: int, beyond: int | None, behind: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Cut windows (E, M, W + B + 1, D) from the end of the training orbits and beyond, with regions (M, W + B + 1).
+
+    So many samples come before each, and are in no region.
 
     Window m is cut from orbit m modulo their number and starts m W / M samples after :math:`t_{end} - W`. W is the
     number of samples inside, or as many as there are, and B that beyond, or W.
     """
     states = np.concatenate([orbits["train"].values, orbits["continuation"].values], axis=2)
     end = orbits.sizes["time"] - 1
-    width = min(inside, end)
+    width = min(inside, end - behind)
     last = end + (beyond or width)
-    moments = end - width + (np.arange(count) * width // count)[:, None] + np.arange(last - end + width + 1)
+    begins = end - width + (np.arange(count) * width // count)[:, None]
+    moments = begins + np.arange(-behind, last - end + width + 1)
     region = np.where(moments <= end, 0, np.where(moments <= last, 1, -1)).astype(np.int8)
     orbit = (np.arange(count) % states.shape[1])[:, None]
     windows = states[:, orbit, np.minimum(moments, states.shape[2] - 1)]
-    return np.where((region >= 0)[..., None], windows, np.nan), region
+    windows = np.where((region >= 0)[..., None], windows, np.nan)
+    return windows, np.where(moments < begins, np.int8(-1), region)
 
 
 def supervision(system: System, observations: xr.Dataset, exponents: xr.Dataset, *, label: str) -> xr.Dataset:

@@ -56,7 +56,10 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, palette: dict[
         for converged, fill in ((dots["converged"] > 0, palette[method]), (dots["converged"] == 0, "white")):
             known = dots[converged]
             ax.errorbar(x[converged], known["exponent"], known["stderr"], markerfacecolor=fill, **style)
-    linear = 2 * max(truth["exponent"].max(), 1e-3) if len(truth) else 1
+    leading = (truth if truth["exponent"].notna().any() else rows)[
+        "exponent"
+    ].max()  # of a measured system, a learned one
+    linear = 2 * max(leading, 1e-3) if np.isfinite(leading) else 1
     ax.set_yscale("symlog", linthresh=linear, linscale=1.5)
     ax.set_yticks(_ticks(linear, np.nanmin([0, *truth["exponent"], *rows["exponent"]])))
     ax.yaxis.set_major_formatter("{x:g}")

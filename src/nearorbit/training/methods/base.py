@@ -171,12 +171,26 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
             yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {study.told(name)}"
         if (reason := getattr(method, "evenly", "")) and is_irregular(data):
             yield f"{place}: samples of data.{name} are missing or moved: {reason}; leave out one of the two"
-    for need in needs.values():
+    for name, need in needs.items():
+        if need.privilege and study.fieldless:
+            yield from _unknown_misfits(study, f"{place}: it needs '{name}' ({need.privilege})", "the method")
         yield from need.misfits(study, place, method)
     if getattr(method, "smoothings", 0):
         yield from _smoothing_misfits(study, place, needs)
     if (label := place.partition(".")[2]) in study.networks_of:
         yield from _network_misfits(study, place, label)
+
+
+def _unknown_misfits(study: Any, lacking: str, what: str) -> Iterator[str]:
+    """Tell of which systems and data there is no true field to take something from."""
+    for system, data in sorted(study.fieldless):
+        if system in study.measured:
+            yield f"{lacking}, and systems.{system} is measured: no truth is known; leave out {what}, or the system"
+        else:
+            yield (
+                f"{lacking}, and data.{data} show states in part (components, delay): no true field is known of these; "
+                f"leave out {what}, or the data"
+            )
 
 
 def _smoothing_misfits(study: Any, place: str, needs: Mapping[str, Any]) -> Iterator[str]:
@@ -207,6 +221,9 @@ def _network_misfits(study: Any, place: str, method: str) -> Iterator[str]:
     except catalogue.StudyError as error:
         if label not in labelled:  # else it is said of its line
             yield str(error)
+        return
+    if hasattr(network, "known") and study.fieldless:
+        yield from _unknown_misfits(study, f"{place}: network {label} builds upon the true equations", "the network")
         return
     for system in study.systems:
         try:

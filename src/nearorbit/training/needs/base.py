@@ -144,6 +144,8 @@ class OfNeighbors(Need):
                 if behind:
                     yield f"{place}.neighbors: {chosen} is not for data.{name}: {UNEVEN}"
                 continue
+            if "samples" not in data:  # of measured systems, likewise
+                continue
             window = math.ceil(selection["theiler"] * data.get("samples_per_period", 0))  # known later for a `spacing`
             states, own = data["orbits"] * begin, min(begin, 2 * window + 1)
             if states - own < (count := selection["count"]):

@@ -7,16 +7,19 @@ torch they give tensors that carry gradients, and with arrays of symbols they gi
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nearorbit import __version__
+from nearorbit.study.catalogue import hint
 
 
 @dataclass(frozen=True)
 class System:
     """The equations of a true system; subclasses define :meth:`__call__`.
+
+    One of which there are recordings alone has no field: ``has_field`` says so.
 
     Arguments:
         name: Its name in the catalogue.
@@ -26,6 +29,8 @@ class System:
         period: The dominant period, in units of system time; None where it has to be estimated.
         smooth: Whether the equations are smooth, so that a Taylor method converges.
     """
+
+    has_field: ClassVar[bool] = True
 
     name: str
     components: tuple[str, ...]
@@ -51,21 +56,30 @@ class System:
         """
         raise NotImplementedError
 
+    def misfits(self, study: Any, place: str) -> Iterator[str]:
+        """Tell what it asks of the rest of a study in vain: starts of data that are no states of it.
+
+        Arguments:
+            study: The study.
+            place: Its place in it, e.g. ``"systems.Lorenz"``.
+        """
+        for label, data in study.data.items():
+            if (count := len(data.get("start", self.components))) != self.dimension:
+                yield (
+                    f"data.{label}.start: {count} numbers, but {place} has {self.dimension} components, "
+                    f"{', '.join(self.components)}; give a number for each, or leave out start"
+                )
+
 
 def misfits(study: Any, place: str, entry: System) -> Iterator[str]:
-    """Tell the starts of data that are no states of a system.
-
-    Arguments:
-        study: The study.
-        place: The place of the system in it, e.g. ``"systems.Lorenz"``.
-        entry: The system.
-    """
+    """Tell what a system asks of the rest of a study in vain; see :meth:`System.misfits`."""
     for label, data in study.data.items():
-        if (count := len(data.get("start", entry.components))) != entry.dimension:
+        if missing := [name for name in data.get("components", ()) if name not in entry.components]:
             yield (
-                f"data.{label}.start: {count} numbers, but {place} has {entry.dimension} components, "
-                f"{', '.join(entry.components)}; give a number for each, or leave out start"
+                f"data.{label}.components: {place} has no '{missing[0]}'{hint(missing[0], entry.components)}; it has "
+                f"{', '.join(entry.components)}"
             )
+    yield from entry.misfits(study, place)
 
 
 def bounded(name: str, value: float, *, above: float = -np.inf) -> float:

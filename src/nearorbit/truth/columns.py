@@ -1,0 +1,132 @@
+"""Columns of numbers, from a file of measurements: CSV, Parquet or NetCDF.
+
+What is empty is NaN. Whatever else is no finite number is refused with its row, which in CSV is a line of the file.
+"""
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from nearorbit.study.catalogue import hint
+
+SEPARATORS = ",;\t"  # of the columns of a CSV file
+KINDS = (".csv", ".tsv", ".txt", ".parquet", ".nc")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which columns of a file are read.
+
+    Arguments:
+        time: The times.
+        components: The components.
+        orbit: What tells recordings apart; None where the file is one recording.
+    """
+
+    time: str
+    components: tuple[str, ...]
+    orbit: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return [*([self.orbit] if self.orbit else []), self.time, *self.components]
+
+
+def rows_of(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
+    """Read columns of a file.
+
+    Arguments:
+        path: The file.
+        columns: Which columns are read.
+
+    Returns:
+        The columns, all numbers but that of recordings, and what the first row is called: 2 in CSV, else 0.
+
+    Raises:
+        ValueError: If there is no such column, or something in one is no number; with the row.
+    """
+    table, first = {".parquet": _parquet, ".nc": _netcdf}.get(path.suffix, _csv)(path, columns)
+    where = f"{path}: {'line' if first else 'row'}"
+    numbers = {n: _numbers(table[n], f"{where} {{}}: '{n}'", first) for n in [columns.time, *columns.components]}
+    return table.assign(**numbers), first
+
+
+def _numbers(column: pd.Series, place: str, first: int) -> np.ndarray:
+    """The numbers of a column, NaN where a field is empty; the place has a blank for the row."""
+    if column.dtype.kind in "biuf":
+        values = column.to_numpy(np.float64)
+    else:
+        values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
+        if (texts := np.flatnonzero(np.isnan(values) & column.notna().to_numpy())).size:
+            text = str(column.iloc[texts[0]])
+            comma = re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", text)
+            way = "write decimals with a point" if comma else "leave it empty where nothing was measured"
+            raise ValueError(f"{place.format(texts[0] + first)} is {text!r}, no number ({texts.size} such); {way}")
+    if (infinite := np.flatnonzero(np.isinf(values))).size:
+        raise ValueError(f"{place.format(infinite[0] + first)} is infinite; leave it empty where nothing was measured")
+    return values
+
+
+def _check_columns(path: Path, known: Sequence[Any], columns: Columns) -> None:
+    for name in columns.names:
+        if name not in known:
+            raise ValueError(f"{path}: no column '{name}'{hint(name, map(str, known))}; it has "
+                             f"{', '.join(map(str, list(known)[:20])) or 'none'}")  # fmt: skip
+
+
+def _csv(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
+    """The columns, and the line of the first row."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            header = file.readline()
+        separator = max(SEPARATORS, key=header.count)
+        options: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "skip_blank_lines": False}
+        _check_columns(path, pd.read_csv(path, nrows=0, **options).columns, columns)
+        types = {columns.orbit: str} if columns.orbit else None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+            table = pd.read_csv(path, float_precision="round_trip", index_col=False, dtype=types, **options)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 (byte {error.object[error.start]:#x}); save it as UTF-8, or convert it: "
+                         f"iconv -f latin1 -t utf-8") from None  # fmt: skip
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path}: it is empty; a line of column names and rows of numbers are expected") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise ValueError(f"{path}: rows have more fields than the line of names ({_first(error)}); write decimals with "
+                         f"a point, or separate columns by semicolons") from None  # fmt: skip
+    return table[columns.names], 2
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")
+
+
+def _parquet(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
+    try:
+        table = pd.read_parquet(path)
+    except ImportError:
+        raise ValueError(f"{path}: pandas needs pyarrow to read Parquet: pip install pyarrow; or give CSV") from None
+    except Exception as error:  # whatever pyarrow raises
+        raise ValueError(f"{path}: no Parquet file ({_first(error)})") from None
+    _check_columns(path, list(table.columns), columns)
+    return table[columns.names], 0
+
+
+def _netcdf(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
+    """One row for each point of the dimensions of the variables; those of missing times are left out."""
+    try:
+        with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
+            _check_columns(path, list(dataset.variables), columns)
+            table = dataset[list(columns.names)].to_dataframe().reset_index()
+    except (OSError, RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: no NetCDF 4 file ({_first(error)})") from None
+    return table[columns.names].dropna(subset=[columns.time], ignore_index=True), 0
