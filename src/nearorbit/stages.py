@@ -237,13 +237,14 @@ def forecast(
     write(tabulate(learned, passed, true, evaluation=evaluation, vectors=along), forecast, kind="forecast")
 
 
-def heldout(observations: Path, model: Path, heldout: Output, *, evaluation: Settings):
-    """Hold a learned field against the observations that were held out; no truth is asked for."""
+def unseen(observations: Path, model: Path, unseen: Output, orbits: Path | None = None, *, evaluation: Settings):
+    """Hold a learned field against observations that nothing was learned from; no truth is asked for."""
     from nearorbit.dynamics import models
-    from nearorbit.evaluation.heldout import heldout as hold
+    from nearorbit.evaluation.unseen import unseen as hold
 
     learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
-    write(hold(learned, read(observations, kind="observations"), evaluation=evaluation), heldout, kind="heldout")
+    observed, given = read(observations, kind="observations"), read(orbits, kind="orbits") if orbits else None
+    write(hold(learned, observed, given, evaluation=evaluation), unseen, kind="unseen")
 
 
 def score(

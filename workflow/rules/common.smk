@@ -142,6 +142,12 @@ def measured_file(wildcards):
     return study.systems[wildcards.system]["file"]
 
 
+def recorded(wildcards):
+    """Find the recordings of a measured system, the end of which is held out."""
+    folder = f"results/{wildcards.study}/{wildcards.system}/{wildcards.data}"
+    return {"orbits": f"{folder}/orbits.nc"} if wildcards.system in study.measured else {}
+
+
 def truth_inputs(wildcards):
     """Find what a field is held against: the truth, and its covariant vectors where they are those of the data."""
     folder, cell = f"results/{wildcards.study}/{wildcards.system}", (wildcards.system, wildcards.data)

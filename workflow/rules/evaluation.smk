@@ -44,23 +44,25 @@ rule forecast_brought:
         " --forecast {output.forecast} 2>&1 | tee {log}"
 
 
-# Held against what was held out, where a table or figure asks for it.
-rule heldout:
+# Held against observations that nothing was learned from, where a table or figure asks for it.
+rule unseen:
     input:
+        unpack(recorded),
         observations="results/{study}/{system}/{data}/observations.nc",
         model="results/{study}/{system}/{data}/{method}/model.safetensors",
     output:
-        heldout="results/{study}/{system}/{data}/{method}/heldout.nc",
+        unseen="results/{study}/{system}/{data}/{method}/unseen.nc",
     log:
-        "results/{study}/logs/{system}/{data}/{method}/heldout.log",
+        "results/{study}/logs/{system}/{data}/{method}/unseen.log",
     conda:
         ENVIRONMENT
     params:
-        **sources("heldout", "networks"),
-        settings=settings("heldout"),
+        **sources("unseen", "networks"),
+        settings=settings("unseen"),
+        given=given,
     shell:
-        "python -m nearorbit heldout --settings {params.settings:q} --observations {input.observations}"
-        " --model {input.model} --heldout {output.heldout} 2>&1 | tee {log}"
+        "python -m nearorbit unseen --settings {params.settings:q} {params.given}"
+        " --unseen {output.unseen} 2>&1 | tee {log}"
 
 
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.

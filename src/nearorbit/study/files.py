@@ -93,7 +93,7 @@ LAYOUTS = {
     },
     "truth": {**_FORECAST, "step": "", "period": ""},
     "forecast": _FORECAST,
-    "heldout": {
+    "unseen": {
         **dict.fromkeys(("error", "persistence_error", "climatology_error"), "seed lead"),
         **dict.fromkeys(("valid_time", "persistence_time", "climatology_time"), "seed start"),
         **dict.fromkeys(("divergence", "divergence_floor", "hellinger", "hellinger_floor"), "seed"),

@@ -20,7 +20,7 @@ FILES = {
     "cells_per_training": "how many cells of a method may be trained together, as one ensemble",
     "siblings": "where the data of the other cells of the method are, which may be trained along",
     "forecast": "what a field does where the truth is known (NetCDF); to score, a list",
-    "heldout": "what a learned field makes of the observations that were held out (NetCDF)",
+    "unseen": "what a learned field makes of observations that nothing was learned from (NetCDF)",
     "scores": "all metrics, a row for each cell, metric and seed (CSV)",
     "growth": "the seconds of a gradient step along the sizes of the problem (CSV)",
     "landscape": "the trajectory error around trained weights, coupled to the data and free (CSV)",

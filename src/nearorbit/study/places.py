@@ -26,7 +26,7 @@ RESULTS = {  # what lies where in results/: beside the labels of an axis, the ax
         CELL[:2],
         ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", *SUPERVISION, "estimators.nc", "structure.nc"),
     ),
-    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc", "heldout.nc")),
+    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc", "unseen.nc")),
 }
 # The axes below which a file lies; a long table of the study lies below none.
 PLACES = {name: axes for axes, names in reversed(RESULTS.values()) for name in names}

@@ -123,7 +123,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             "evaluation": {"exponents": s.evaluation["exponents"]},  # the rest has shaped the truth
         },
     ),
-    "heldout": (
+    "unseen": (
         CELL,
         lambda s, system, data, method: {
             "evaluation": {name: s.evaluation[name] for name in ("starts", "longest")}

@@ -18,13 +18,13 @@ COLUMNS = (*CELL, "kind", "rank", "valid_time", "persistence_time", "climatology
            "divergence_floor", "hellinger", "hellinger_floor", "seeds", "failed", "index", "exponent", "half_width",
            "off", "agree", "others", "p_value", "lost", "character", "verdict")  # fmt: skip
 CAPTION = (
-    "What the data say without a truth. Rank: by how long forecasts of held-out observations are valid (periods; to an "
-    "error of 0.4 deviations); a method with a failed seed is behind all others. Divergence: in state space, of an "
-    "orbit from the held-out recording, and in parentheses of one half of that from the other. Exponents per unit of "
-    "system time, with the interval of another seed (95 %); what a method is off by on a twin, a known system observed alike, "
-    "is in the interval. Agree: of how many other methods, that did not fail, the leading exponent is the same within "
-    "the intervals. Local fits forecast nothing and have no rank. The series: p of the surrogate test, and what is "
-    "lost of its predictability from the first to the last period of ten."
+    "What the data say without a truth. Rank: by how long forecasts of observations that nothing was learned from are "
+    "valid (in periods, to an error of 0.4 deviations); a method with a failed seed is behind all others. Divergence: "
+    "in state space, of an orbit from the recording, and in parentheses of one half of that from the other. Exponents "
+    "per unit of system time, with the interval of another seed (95 %); what a method is off by on a twin, a known "
+    "system observed alike, is in the interval. Agree: how many of the other methods have the same leading exponent "
+    "within the intervals. Local fits forecast nothing and have no rank. Of the series: p of the surrogate test, and "
+    "the share of its predictability that is lost from the first period to the last."
 )
 
 
@@ -40,7 +40,7 @@ class Verdict:
     """
 
     reads: ClassVar[frozenset[str]] = frozenset(
-        {"structure.nc", "heldout.nc", "forecast.nc", "estimators.nc", "exponents.nc", "costs.csv"}
+        {"structure.nc", "unseen.nc", "forecast.nc", "estimators.nc", "exponents.nc", "costs.csv"}
     )
     fits: tuple[str, ...] | list[str] = ("linear_ridge", "quadratic_cautious")
     exponents: int = 3
@@ -99,10 +99,10 @@ def _known(results: Results, cell: dict[str, Any]) -> dict[str, Any]:
 def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str, Any]) -> dict[str, Any] | None:
     """What a method has learned; None if it has left no forecasts."""
     system, data, period = cell["system"], cell["data"], known["period"]
-    heldout, forecast = (results.open(f"{name}.nc", system, data, method) for name in ("heldout", "forecast"))
-    if heldout is None or forecast is None:
+    unseen, forecast = (results.open(f"{name}.nc", system, data, method) for name in ("unseen", "forecast"))
+    if unseen is None or forecast is None:
         return None
-    times = [heldout[name].to_numpy() for name in ("valid_time", "persistence_time", "climatology_time")]
+    times = [unseen[name].to_numpy() for name in ("valid_time", "persistence_time", "climatology_time")]
     wrong = _off_on_twin(results, system, data, method, forecast.sizes["exponent"]) / period
     spectrum, stderr = (forecast[name].transpose("seed", "exponent").to_numpy() for name in ("exponents", "stderr"))
     mean, half = interval(spectrum, stderr, np.nan_to_num(wrong))
@@ -113,7 +113,7 @@ def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str
         "method": method, "kind": "method", "seeds": forecast.sizes["seed"], "failed": failed,
         **{f"{name}_time": each.mean() / period
            for name, each in zip(("valid", "persistence", "climatology"), times, strict=True)},
-        **{name: float(heldout[name].mean()) for name in distances},
+        **{name: float(unseen[name].mean()) for name in distances},
         "exponents": mean, "half": half, "off": wrong, "verdict": "failed" if failed else verdict,
     }  # fmt: skip
 

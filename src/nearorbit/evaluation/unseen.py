@@ -1,4 +1,4 @@
-r"""What a learned field makes of data that were held out: judged by observations alone, where there is no truth.
+r"""What a learned field makes of observations that nothing was learned from: judged by them alone, without a truth.
 
 *Forecasts* begin at observed states and are held against the samples that follow, at the times at which these were
 taken; a gap in the data is no end. The error of a forecast is
@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nearorbit.data.delays import Delays, partial
 from nearorbit.data.smoothing import noise
 from nearorbit.data.structure import evened, longest, recordings
 from nearorbit.dynamics.fields import Field, Transformed
 from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.metrics.spectral_hellinger import spectral_hellinger
 from nearorbit.evaluation.metrics.state_space_divergence import mixture_divergence
-from nearorbit.study.clock import Clock
+from nearorbit.study.clock import PREFIXES, Clock
 from nearorbit.study.seeds import generator
 
 VALID = 0.4  # of the spread
@@ -44,12 +45,16 @@ def mixtures(true: xr.Dataset, learned: xr.Dataset) -> xr.DataArray:
 STATISTICS = {"divergence": mixtures, "hellinger": spectral_hellinger}
 
 
-def heldout(field: Transformed[Field], observations: xr.Dataset, *, evaluation: Mapping[str, Any]) -> xr.Dataset:
-    """Hold a field, or an ensemble of them, against the validation orbits.
+def unseen(
+    field: Transformed[Field], observations: xr.Dataset, orbits: xr.Dataset | None, *, evaluation: Mapping[str, Any]
+) -> xr.Dataset:
+    """Hold a field, or an ensemble of them, against orbits that nothing was learned from.
 
     Arguments:
         field: The field, in system units.
         observations: The observed orbits, from :func:`nearorbit.data.observations.observe`.
+        orbits: The recordings of a measured system, from :func:`nearorbit.truth.recordings.orbits`, whose end was held
+            out; None of a simulated system, for which the validation orbits serve.
         evaluation: The section of the study: ``starts``, the number of forecasts, at most; their ``longest`` lead in
             periods, at most half of the shortest of the longest recordings held out; and the ``transient`` of
             ``exponents``.
@@ -60,15 +65,16 @@ def heldout(field: Transformed[Field], observations: xr.Dataset, *, evaluation: 
         ``climatology_time`` (seed, start), those never invalid with the longest lead; and ``divergence`` and
         ``hellinger`` (seed) with their ``..._floor``, NaN where the field's orbit leaves. Times in system time.
     """
+    observations = observations if orbits is None else with_held_out(observations, orbits)
     judged = Judged(field, _reference(observations))
     plans = _forecasts(observations, evaluation["starts"], evaluation["longest"])
     leads = 1 + np.arange(plans[0]["longest"])
     start = np.stack([plan["start"] for plan in plans])
     reach = judged.step * np.arange(FINER * (len(leads) + 1) + 1) / FINER
-    orbits = judged.orbits(start, reach, longest=judged.step / FINER)
+    rollouts = judged.orbits(start, reach, longest=judged.step / FINER)
     mean, scale = (observations[name].transpose("seed", ...).to_numpy() for name in ("mean", "scale"))
     made: dict[str, list[np.ndarray]] = {}
-    for plan, followed, m, s in zip(plans, orbits, mean, scale, strict=True):
+    for plan, followed, m, s in zip(plans, rollouts, mean, scale, strict=True):
         others = np.broadcast_to(plan["start"][:, None], plan["samples"].shape)
         forecasts = {"": _at(followed, plan["times"]), "persistence_": others, "climatology_": m + 0 * others}
         for name, forecast in forecasts.items():
@@ -79,6 +85,48 @@ def heldout(field: Transformed[Field], observations: xr.Dataset, *, evaluation: 
     statistics = _statistics(judged, observations, transient=evaluation["exponents"]["transient"])
     coordinates = {"seed": observations["seed"], "lead": judged.step * leads}
     return xr.Dataset(table, coordinates, dict(observations.attrs)).assign(statistics)
+
+
+def with_held_out(observations: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
+    """Put what was held out of recordings in the place of validation orbits, seen as the others are.
+
+    Arguments:
+        observations: The observed orbits of a measured system.
+        orbits: The recordings.
+    """
+    seeds, step = observations.sizes["seed"], float(orbits["step"])
+    states = orbits["recorded"].transpose("recording", "moment", "component").to_numpy()
+    instants, learned = orbits["recorded_instants"].to_numpy(), orbits["learned"].to_numpy()
+    counts = np.isfinite(instants).sum(1) - learned
+    chosen = learned[:, None] + np.minimum(np.arange(counts.max()), counts[:, None] - 1)
+    beyond = np.maximum(np.arange(counts.max()) + 1 - counts[:, None], 0)
+    states, times = states[np.arange(len(chosen))[:, None], chosen], np.take_along_axis(instants, chosen, 1)
+    held: dict[str, Any] = {}
+    for name, prefix in PREFIXES.items():
+        dimensions = "seed", f"{prefix}orbit", f"{prefix}time"
+        held[name] = (*dimensions, "component"), np.stack([states] * seeds)
+        held[f"{prefix}instants"] = dimensions, np.stack([times + step * beyond] * seeds)
+        held[f"{prefix}counts"] = dimensions[:2], np.stack([counts] * seeds)
+    kept = orbits.get("gap", xr.DataArray(step))
+    made = xr.Dataset(
+        held | {"gap": kept} | {n: orbits[n] for n in ("step", "period")}, {"component": orbits["component"]}
+    )
+    if (delays := Delays.of(observations)) is not None:
+        names = [str(orbits["component"].to_numpy()[i]) for i in delays.seen]
+        delay = {"dimension": delays.dimension, "lag": delays.lag}
+        made = partial(made, label=observations.attrs.get("system", ""), components=names, delay=delay)
+    held_out = {name: made[name] for name in ("validation", "validation_instants", "validation_counts")}
+    rest = observations.drop_vars(held_out, errors="ignore").drop_dims(
+        ["validation_orbit", "validation_time"], errors="ignore"
+    )
+    if "instants" not in rest:  # a clock has the times of all orbits or of none
+        shape = rest["train"].transpose("seed", "orbit", "time", "component").shape[:3]
+        rest = rest.assign(
+            instants=(("seed", "orbit", "time"), np.broadcast_to(step * np.arange(shape[2]), shape)),
+            counts=(("seed", "orbit"), np.full(shape[:2], shape[2])),
+            gap=kept,
+        )
+    return rest.assign({name: (a.dims, a.to_numpy()) for name, a in held_out.items()})
 
 
 def _reference(observations: xr.Dataset) -> xr.Dataset:

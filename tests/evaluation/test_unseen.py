@@ -4,7 +4,7 @@ import torch
 from lorenz63 import STEP, Lorenz, jacobian, observations
 
 from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
-from nearorbit.evaluation.heldout import VALID, heldout
+from nearorbit.evaluation.unseen import VALID, unseen
 
 EVALUATION = {"starts": 30, "longest": 12, "exponents": {"transient": 10}}
 IRREGULAR = {"missing": 0.3, "jitter": 0.5}
@@ -21,7 +21,7 @@ def wrong(x):
 
 
 def judged(function, noise=0.0, **settings):
-    return heldout(field_of(function), observations(noise=noise, samples=3000, **settings), evaluation=EVALUATION)
+    return unseen(field_of(function), observations(noise=noise, samples=3000, **settings), None, evaluation=EVALUATION)
 
 
 @pytest.mark.parametrize("settings", [{}, IRREGULAR])
@@ -63,7 +63,7 @@ def test_a_field_that_leaves_fails_from_there_on_and_has_no_attractor():
 def test_no_truth_is_looked_at():
     table = observations(noise=0.02, samples=1500)
     assert not {"exponents", "field", "jacobian", "attractor"} & set(table)
-    found = heldout(field_of(Lorenz()), table, evaluation=EVALUATION)
+    found = unseen(field_of(Lorenz()), table, None, evaluation=EVALUATION)
     assert found.sizes["lead"] == (table.sizes["validation_time"] - 1) // 2, "half of what was held out"
 
 
