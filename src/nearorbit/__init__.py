@@ -3,7 +3,7 @@
 Each package is a room, in the order in which data flows through them. A module imports from the rooms above its own,
 and in its room from the modules above it; each room says which it has. The order::
 
-    study dynamics truth data training evaluation report stages __main__
+    study dynamics truth data training evaluation report stages whole __main__
 """
 
 from importlib.metadata import PackageNotFoundError, version

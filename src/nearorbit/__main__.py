@@ -27,6 +27,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from nearorbit import __version__
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError, hint
+from nearorbit.study.digest import STAGES
 from nearorbit.study.glossary import FILES, SETTINGS
 from nearorbit.study.places import SNAKEFILE, STUDIES
 
@@ -78,9 +79,10 @@ def _in_a_line(error: Exception) -> str | None:
 
 def stages() -> dict[str, Callable[..., None]]:
     """List the stages by name, in the order in which data flows through them."""
-    from nearorbit import stages
+    from nearorbit import stages, whole
 
-    return {name: stage for name, stage in vars(stages).items() if getattr(stage, "__module__", "") == stages.__name__}
+    of = {name: stage for module in (stages, whole) for name, stage in vars(module).items()}
+    return {name: stage for name, stage in of.items() if getattr(stage, "__module__", "") in STAGES}
 
 
 def _parser() -> argparse.ArgumentParser:

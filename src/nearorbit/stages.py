@@ -11,28 +11,21 @@ resume from; a ``Folder`` is one that it writes many files to, ``Folders`` are o
 a ``Name`` are no files; and what comes after ``*`` are the settings.
 :data:`nearorbit.study.slices.SLICES` picks them from a study.
 
-It is one module since it is a list: what is done stands in the rooms.
+These are the stages of a cell; those of a whole study are in :mod:`nearorbit.whole`. It is one module since it is a
+list: what is done stands in the rooms.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby, zip_longest
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, home
 from nearorbit.study.digest import digests, key
+from nearorbit.study.door import Count, Folders, Name, Output, Outputs, Scratch, Settings
 from nearorbit.study.files import read, write
-
-Output = Annotated[Path, "output"]
-Outputs = Annotated[list[Path], "output"]
-Scratch = Annotated[Path, "kept while the stage runs, to resume from"]
-Folder = Annotated[Path, "a folder of outputs"]
-Folders = Annotated[Sequence[Path], "folders"]
-Count = Annotated[int, "a number"]
-Name = Annotated[str, "input"]
-Settings = Mapping[str, Any]
 
 
 def exponents(exponents: Output, *, label: str, system: Settings, starts: int, horizon: float, transient: float):
@@ -70,6 +63,18 @@ def orbits(
     built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
     simulated = simulation.orbits(built, spectrum, label=label, seeds=seeds, data=data, window=window, beyond=beyond)
     write(simulated, orbits, kind="orbits")
+
+
+def twin(
+    exponents: Path, like: Path, structure: Path, orbits: Output,
+    *, label: str, system: Settings, window: float, beyond: int | None = None,
+):  # fmt: skip
+    """Simulate orbits of a known system that are to be observed as those of another one were."""
+    from nearorbit.truth.twins import twin as simulate
+
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    given = read(like, kind="orbits"), read(structure, kind="structure")
+    write(simulate(built, spectrum, *given, label=label, window=window, beyond=beyond), orbits, kind="orbits")
 
 
 def cut(series: Path, exponents: Path, orbits: Output, *, label: str, system: Settings, seeds: int, data: Settings):
@@ -115,10 +120,10 @@ def partial_truth(
     from nearorbit.evaluation.observed import as_seen
     from nearorbit.truth import simulation
 
-    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
-    delays, given = Delays.of(read(observations, kind="observations")), read(orbits, kind="orbits")
-    if delays is None:
+    if (delays := Delays.of(read(observations, kind="observations"))) is None:
         raise StudyError(f"partial_truth: {observations}: states are seen as they are; take the stage truth")
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    given = read(orbits, kind="orbits")
     known = simulation.truth(built, given, spectrum, label=label, evaluation=evaluation, behind=delays.span)
     write(as_seen(known, delays), truth, kind="truth")
 
@@ -127,7 +132,7 @@ def hold_out(orbits: Path, observations: Path, truth: Output, *, evaluation: Set
     """Tabulate what was held out of recordings, in the place of a truth."""
     from nearorbit.evaluation.held_out import held_out
 
-    given, observed = read(orbits, kind="orbits"), read(observations, kind="observations")
+    observed, given = read(observations, kind="observations"), read(orbits, kind="orbits")
     write(held_out(given, observed, evaluation=evaluation), truth, kind="truth")
 
 
@@ -178,7 +183,7 @@ def structure(observations: Path, structure: Output, *, label: str, theiler: flo
     from nearorbit.data.structure import structure as tell
 
     observed = read(observations, kind="observations")
-    write(tell(observed, label=label, theiler=theiler, surrogate=surrogates), structure, kind="structure")
+    write(tell(observed, label=label, theiler=theiler, surrogates=surrogates), structure, kind="structure")
 
 
 def train(
@@ -268,77 +273,3 @@ def score(
         table = with_observed(read(true, kind="truth"), observed)
         tables += [metrics.scores(table, read(made, kind="forecast"), **cell) for *_, made, cell in judged]
     pd.concat(tables, ignore_index=True).to_csv(scores, index=False)
-
-
-def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Settings, rounds: int, device: str):
-    """Measure how the cost of a gradient step grows with the sizes of the problem."""
-    from nearorbit.training import cost
-
-    cost.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device).to_csv(growth, index=False)
-
-
-def landscape(
-    model: Path, observations: Path, landscape: Output, *, cell: Settings, training: Settings,
-    couplings: Sequence[float], segments: Sequence[int], rollouts: int, reach: float, points: int,
-):  # fmt: skip
-    """Compute the trajectory error around trained weights, along two directions, coupled to the data and free."""
-    from nearorbit.dynamics.models import load
-    from nearorbit.training import landscape as around
-
-    observed, grid = read(observations, kind="observations"), dict[str, Any](couplings=couplings, segments=segments)
-    field = load(model, equations=lambda line: build("systems", "known", line)).field
-    table = around.landscape(field, observed, training=training, rollouts=rollouts, reach=reach, points=points, **grid)
-    table.assign(**cell, seed=int(observed["seed"][0])).to_csv(landscape, index=False)
-
-
-def estimate(*, content: Settings):
-    """Tell how many jobs a study has, and what they will take, from a pilot of it on this machine."""
-    from nearorbit.report import estimate as pilot
-    from nearorbit.study.study import parse
-
-    study = parse(content)
-    print("a pilot: every system for a horizon, every method for a few steps; it takes minutes", flush=True)
-    print(pilot.told(study, pilot.estimate(study)))
-
-
-def collect_truth(folder: Path, truth: Output, *, study: Settings):
-    """Collect the dimension, period, motion and exponents of all true systems of a study."""
-    from nearorbit.evaluation.scores import Results, collect_truth
-
-    collect_truth(Results.of(folder, study)).to_csv(truth, index=False)
-
-
-def collect(folder: Path, scores: Output, exponents: Output, costs: Output, *, study: Settings):
-    """Collect the scores, learned exponents and costs of a whole study."""
-    from nearorbit.evaluation.scores import Results, collect_costs, collect_exponents, collect_scores
-
-    results = Results.of(folder, study)
-    collect_scores(results).to_csv(scores, index=False)
-    collect_exponents(results).to_csv(exponents, index=False)
-    collect_costs(results).to_csv(costs, index=False)
-
-
-def tables(folder: Path, into: Folder, *, tables: Settings, study: Settings):
-    """Make the tables of a study, each as CSV, Markdown and LaTeX."""
-    from nearorbit.evaluation.scores import Results
-    from nearorbit.report.tables.base import save_all
-
-    save_all(Results.of(folder, study), into, tables)
-
-
-def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
-    """Draw the figures of a study, each as PDF and PNG."""
-    from nearorbit.evaluation.scores import Results
-    from nearorbit.report.figures.base import save_all
-
-    save_all(Results.of(folder, study), into, figures)
-
-
-def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
-    """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
-    from nearorbit.evaluation.scores import Results
-    from nearorbit.report import unfinished
-
-    results = Results.of(folder, study, partial)
-    note = unfinished.save(results, folder, partial, tables=tables, figures=figures)
-    print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")

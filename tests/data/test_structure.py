@@ -72,7 +72,7 @@ def test_what_is_not_chaotic_is_not_called_irregular(made, character, uneven):
     times = irregular(SAMPLES, rng) if uneven else np.arange(float(SAMPLES))
     table = structure(
         observed(made(times, rng), period=20.0, times=times if uneven else None), label="a", theiler=0.5,
-        surrogate=SURROGATES,
+        surrogates=SURROGATES,
     )  # fmt: skip
     assert table.attrs["character"] == character, table
 
@@ -80,7 +80,7 @@ def test_what_is_not_chaotic_is_not_called_irregular(made, character, uneven):
 @pytest.mark.parametrize("settings", [{}, {"missing": 0.3, "jitter": 0.5}])
 def test_noisy_chaos_is_irregular_and_its_noise_is_found(settings):
     table = structure(
-        observations(noise=0.05, samples=SAMPLES, seeds=1, **settings), label="a", theiler=0.5, surrogate=SURROGATES
+        observations(noise=0.05, samples=SAMPLES, seeds=1, **settings), label="a", theiler=0.5, surrogates=SURROGATES
     )
     assert table.attrs["character"] == "irregular" and table["p_value"].item() == pytest.approx(0.05)
     np.testing.assert_allclose(table["noise"], 0.05, rtol=0.2)
@@ -91,12 +91,12 @@ def test_one_component_with_delays_is_enough():
     x = orbit(orbit(np.array([1.0, 1.0, 25.0]), 500)[-1], SAMPLES)[:, 0]
     x = x + 0.02 * x.std() * rng.standard_normal(len(x))
     delayed = np.stack([x[8:], x[4:-4], x[:-8]], 1)
-    table = structure(observed(delayed, period=PERIOD, step=STEP), label="a", theiler=0.5, surrogate=SURROGATES)
+    table = structure(observed(delayed, period=PERIOD, step=STEP), label="a", theiler=0.5, surrogates=SURROGATES)
     assert table.attrs["character"] == "irregular"
 
 
 def test_of_a_short_series_it_is_not_told_what_is_lost():
-    table = structure(observations(samples=300, seeds=1), label="a", theiler=0.5, surrogate=SURROGATES)
+    table = structure(observations(samples=300, seeds=1), label="a", theiler=0.5, surrogates=SURROGATES)
     assert np.isnan(table["lost"]) and table.attrs["character"] in ("nonlinear", "linear")
 
 

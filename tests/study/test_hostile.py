@@ -172,6 +172,8 @@ def test_every_stage_that_reads_observations_refuses_a_gap(tmp_path, capsys):
         "supervise": {"label": "Lorenz", "system": {"system": "Lorenz"}},
         "propagate": {"label": "Lorenz", "system": {"system": "Lorenz"}},
         "estimators": {"theiler": 0.0},
+        "partial_truth": {"label": "Lorenz", "system": {"system": "Lorenz"}, "evaluation": {}},
+        "hold_out": {"evaluation": {}},
         "train": {"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}},
         "landscape": {
             "cell": {},

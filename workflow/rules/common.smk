@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nearorbit.study import catalogue, places, schema, study as studies
 from nearorbit.study.digest import ROOT, digests, key, members
+from nearorbit.study.slices import SLICES, runs
 from snakemake.settings.types import DeploymentMethod
 
 ENVIRONMENT = "../../envs/environment.yaml"  # for --sdm conda; with pip, the environment that runs snakemake is used
@@ -113,18 +114,12 @@ wildcard_constraints:
     method="|".join(map(re.escape, study.methods)),
 
 
-MEASURED = "|".join(map(re.escape, study.measured)) or "(?!)"  # which nothing is
-SIMULATED = "|".join(re.escape(system) for system in study.systems if system not in study.measured) or "(?!)"
-
-
-def systems(holds):
-    """Make the constraint of the wildcard `system` to those whose data, which follow in a path, are what holds."""
-    data = {s: [re.escape(d) for d in study.data if holds(s, d)] for s in study.systems}
+def systems(stage):
+    """Make the constraint of the wildcard `system` to those that a stage runs for, with the data that follow in a path."""
+    if len(SLICES[stage][0]) == 1:
+        return "|".join(re.escape(s) for s in study.systems if runs(study, stage, s)) or "(?!)"  # which nothing is
+    data = {s: [re.escape(d) for d in study.data if runs(study, stage, s, d)] for s in study.systems}
     return "|".join(f"{re.escape(s)}(?=/(?:{'|'.join(d)})/)" for s, d in data.items() if d) or "(?!)"
-
-
-FIELDED = systems(lambda system, data: (system, data) not in study.fieldless)
-PARTIAL = systems(lambda system, data: (system, data) in study.fieldless and system not in study.measured)
 
 
 FOLDER = f"results/{study.study}"

@@ -8,7 +8,7 @@ rule exponents:
     log:
         "results/{study}/logs/{system}/exponents.log",
     wildcard_constraints:
-        system=SIMULATED,
+        system=systems("exponents"),
     conda:
         ENVIRONMENT
     params:
@@ -27,7 +27,7 @@ rule covariant_vectors:
     log:
         "results/{study}/logs/{system}/covariant_vectors.log",
     wildcard_constraints:
-        system=SIMULATED,
+        system=systems("covariant_vectors"),
     conda:
         ENVIRONMENT
     params:
@@ -69,7 +69,7 @@ rule orbits:
     log:
         "results/{study}/logs/{system}/{data}/orbits.log",
     wildcard_constraints:
-        system=SIMULATED,
+        system=systems("orbits"),
     conda:
         ENVIRONMENT
     threads: lambda wildcards: 4 if study.data[wildcards.data].get("orbits", 1) >= 1000 else 1
@@ -92,7 +92,7 @@ rule truth_table:
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
     wildcard_constraints:
-        system=FIELDED,
+        system=systems("truth"),
     conda:
         ENVIRONMENT
     params:
@@ -104,6 +104,27 @@ rule truth_table:
         " --truth {output.truth} --forecast {output.forecast} 2>&1 | tee {log}"
 
 
+rule twin:
+    input:
+        exponents="results/{study}/{system}/exponents.nc",
+        like=lambda wildcards: f"results/{wildcards.study}/{study.twins[wildcards.system]}/{wildcards.data}/orbits.nc",
+        structure=lambda wildcards: f"results/{wildcards.study}/{study.twins[wildcards.system]}/{wildcards.data}/structure.nc",
+    output:
+        orbits="results/{study}/{system}/{data}/orbits.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/orbits.log",
+    wildcard_constraints:
+        system=systems("twin"),
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("twin", "systems"),
+        settings=settings("twin"),
+    shell:
+        "python -m nearorbit twin --settings {params.settings:q} --exponents {input.exponents} --like {input.like}"
+        " --structure {input.structure} --orbits {output.orbits} 2>&1 | tee {log}"
+
+
 rule measure:
     input:
         series=measured_file,
@@ -112,7 +133,7 @@ rule measure:
     log:
         "results/{study}/logs/{system}/exponents.log",
     wildcard_constraints:
-        system=MEASURED,
+        system=systems("measure"),
     conda:
         ENVIRONMENT
     params:
@@ -132,7 +153,7 @@ rule cut:
     log:
         "results/{study}/logs/{system}/{data}/orbits.log",
     wildcard_constraints:
-        system=MEASURED,
+        system=systems("cut"),
     conda:
         ENVIRONMENT
     params:
@@ -152,7 +173,7 @@ rule hold_out:
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
     wildcard_constraints:
-        system=MEASURED,
+        system=systems("hold_out"),
     conda:
         ENVIRONMENT
     params:
@@ -173,7 +194,7 @@ rule partial_truth:
     log:
         "results/{study}/logs/{system}/{data}/truth.log",
     wildcard_constraints:
-        system=PARTIAL,
+        system=systems("partial_truth"),
     conda:
         ENVIRONMENT
     params:
@@ -193,7 +214,7 @@ rule supervise:
     log:
         "results/{study}/logs/{system}/{data}/supervision.log",
     wildcard_constraints:
-        system=FIELDED,
+        system=systems("supervise"),
     conda:
         ENVIRONMENT
     params:
@@ -212,7 +233,7 @@ rule propagate:
     log:
         "results/{study}/logs/{system}/{data}/propagators.log",
     wildcard_constraints:
-        system=FIELDED,
+        system=systems("propagate"),
     conda:
         ENVIRONMENT
     params:

@@ -35,7 +35,8 @@ import xarray as xr
 
 from nearorbit.data.neighbors import nearest
 from nearorbit.data.smoothing import noise
-from nearorbit.data.surrogates import joined, surrogates
+from nearorbit.data.surrogates import joined
+from nearorbit.data.surrogates import surrogates as randomized
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
 from nearorbit.study.seeds import generator
@@ -56,7 +57,7 @@ CHARACTERS = {  # of a series, in the order in which they are asked for
 }
 
 
-def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate: int = 99) -> xr.Dataset:
+def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogates: int = 99) -> xr.Dataset:
     """Tell what there is to learn in the longest training orbit of the first seed.
 
     Arguments:
@@ -64,7 +65,7 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
             4096 samples of an orbit the first ones are looked at.
         label: The label of the system, which names the random numbers.
         theiler: The Theiler window, in periods.
-        surrogate: The number of surrogates S; the test has the level 1 / (S + 1).
+        surrogates: The number of surrogates S; the test has the level 1 / (S + 1).
 
     Returns:
         ``error`` (lead), that of the series, and ``surrogate_error`` (surrogate, lead), those of the surrogates, with
@@ -88,7 +89,7 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
         level = noise(states, times)
         error = prediction_error(series / scale, **settings)
         piece = joined(series)
-        made = surrogates(series[piece], surrogate, generator("surrogates", label))
+        made = randomized(series[piece], surrogates, generator("surrogates", label))
         seen = times[(times >= (begin := piece.indices(len(series))[0])) & (times <= begin + made.shape[1] - 1)] - begin
         others = [prediction_error(_seen(one, seen) / scale, **settings) for one in made]
     except (StudyError, ValueError) as failure:
@@ -104,10 +105,10 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
             "surrogate_error": (("surrogate", "lead"), np.array(others)),
             "near": near**0.5,
             "far": far**0.5,
-            "p_value": (1 + np.count_nonzero(those <= near)) / (1 + surrogate),
+            "p_value": (1 + np.count_nonzero(those <= near)) / (1 + surrogates),
             "lost": (far - near) / (1 - near) if near < 1 and ahead >= LEAST * turn else np.nan,
             "noise": ("component", level / np.where(level > 0, states.std(0), 1.0), {"units": "deviations"}),
-            "level": 1 / (1 + surrogate),
+            "level": 1 / (1 + surrogates),
             "samples": len(states),
         },
         coords={"lead": step * np.arange(1, ahead + 1), "component": observations["component"]},

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nearorbit.data.delays import Delays, partial
+from nearorbit.data.delays import Delays
+from nearorbit.data.partial import partial
 from nearorbit.data.smoothing import noise
 from nearorbit.data.structure import evened, longest, recordings
 from nearorbit.dynamics.fields import Field, Transformed
@@ -46,7 +47,11 @@ STATISTICS = {"divergence": mixtures, "hellinger": spectral_hellinger}
 
 
 def unseen(
-    field: Transformed[Field], observations: xr.Dataset, orbits: xr.Dataset | None, *, evaluation: Mapping[str, Any]
+    field: Transformed[Field],
+    observations: xr.Dataset,
+    orbits: xr.Dataset | None = None,
+    *,
+    evaluation: Mapping[str, Any],
 ) -> xr.Dataset:
     """Hold a field, or an ensemble of them, against orbits that nothing was learned from.
 

@@ -19,22 +19,22 @@ from pathlib import Path
 from nearorbit.study.catalogue import CATALOGUES
 
 ROOT = Path(__file__).parents[1]
-STAGES = "nearorbit.stages"
+STAGES = ("nearorbit.stages", "nearorbit.whole")
 
 
 def digests(stage: str, entries: Iterable[str] = ()) -> list[str]:
     """Compute the digests of the sources of a stage.
 
     Arguments:
-        stage: The name of a function of :mod:`nearorbit.stages`. Of that module, the other functions are left out.
+        stage: The name of a stage, a function of one of STAGES. Of that module, the other functions are left out.
         entries: The modules of the entries that the stage looks up, e.g. ``"nearorbit.training.methods.baseline"``.
 
     Returns:
         For each module, and the function of the stage, its name and 12 hexadecimal digits.
     """
-    own = _statements(stage)
+    module, own = _statements(stage)
     roots = {*entries, *(name for statement in own for name in imports(statement))}
-    texts = {f"{STAGES}.{stage}": "\n".join(map(ast.unparse, own))} | {name: whole(name) for name in closure(roots)}
+    texts = {f"{module}.{stage}": "\n".join(map(ast.unparse, own))} | {name: whole(name) for name in closure(roots)}
     return [f"{name} {hashlib.sha256(text.encode()).hexdigest()[:12]}" for name, text in sorted(texts.items())]
 
 
@@ -121,7 +121,10 @@ def _beside(module: str) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _statements(stage: str) -> list[ast.stmt]:
-    """Leave out the other functions of the module of stages."""
-    body = _parsed(STAGES).body
-    return [node for node in body if not isinstance(node, ast.FunctionDef) or node.name == stage]
+def _statements(stage: str) -> tuple[str, list[ast.stmt]]:
+    """Find the module of a stage, and leave out the other functions there."""
+    for module in STAGES:
+        body = _parsed(module).body
+        if any(isinstance(node, ast.FunctionDef) and node.name == stage for node in body):
+            return module, [node for node in body if not isinstance(node, ast.FunctionDef) or node.name == stage]
+    raise ValueError(f"no stage '{stage}' in {' or '.join(STAGES)}")

@@ -5,6 +5,7 @@ FILES = {
     "series": "measurements of a system: a row for each sample (CSV, Parquet or NetCDF)",
     "vectors": "covariant Lyapunov vectors along orbits of a true system (NetCDF); without them no error is resolved",
     "orbits": "noiseless orbits of a true system, for training and validation (NetCDF)",
+    "like": "the orbits of the system that a twin is observed like (NetCDF)",
     "truth": "what a true system does where learned fields are judged (NetCDF); to score, one for each forecast",
     "observations": "noisy orbits, and the coordinates they are learned in (NetCDF); of several cells, a list",
     "neighbors": "the neighbors of every observed state, or of the anchors among them (NetCDF)",

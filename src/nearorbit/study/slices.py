@@ -19,6 +19,12 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
 
 
+def _seen(s: Any, system: str, data: str) -> dict[str, Any]:
+    """How the orbits of a system are observed; a twin has components of its own, of which as many are seen."""
+    seen = {name: value for name, value in s.data[data].items() if name in (*SEEN, "shared")}
+    return seen | ({"components": len(seen["components"])} if system in s.twins and "components" in seen else {})
+
+
 def _first(s: Any) -> dict[str, str]:
     """The labels of the first cell of a study."""
     return {"system": next(iter(s.systems)), "data": next(iter(s.data)), "method": next(iter(s.methods))}
@@ -53,15 +59,6 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         lambda s, system: _label_and_system(s, system) | _without(s.evaluation["exponents"], "accuracy"),
     ),
     "measure": (CELL[:1], _label_and_system),
-    "cut": (
-        CELL[:2],
-        lambda s, system, data: {
-            **_label_and_system(s, system),
-            "seeds": s.seeds,
-            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
-        },
-    ),
-    "hold_out": (CELL[:2], lambda s, system, data: {"evaluation": _without(s.evaluation, "exponents")}),
     "covariant_vectors": (
         CELL[:1],
         lambda s, system: _label_and_system(s, system) | {"states": ALONG * s.evaluation["points"]},
@@ -76,20 +73,40 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             "beyond": s.evaluation.get("beyond"),
         },
     ),
+    "cut": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "seeds": s.seeds,
+            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
+        },
+    ),
+    "twin": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "window": s.evaluation["window"],
+            "beyond": s.evaluation.get("beyond"),
+        },
+    ),
     "truth": (
         CELL[:2],
         lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
     ),
     "partial_truth": (
         CELL[:2],
-        lambda s, system, data: {**_label_and_system(s, system), "evaluation": s.evaluation},
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "evaluation": _without(s.evaluation, "exponents"),
+        },
     ),
+    "hold_out": (CELL[:2], lambda s, system, data: {"evaluation": _without(s.evaluation, "exponents")}),
     "observe": (
         CELL[:2],
         lambda s, system, data: {
             "label": system,
             "noise": s.data[data]["noise"],
-            "data": {name: value for name, value in s.data[data].items() if name in (*SEEN, "shared")},
+            "data": _seen(s, system, data),
         },
     ),
     "neighbors": (
@@ -153,3 +170,15 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
     "partial": ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures}),
 }
+
+
+def runs(study: Any, stage: str, *labels: str) -> bool:
+    """Tell whether a stage runs for some labels: several take a true field, and others stand in for these without."""
+    measured, fieldless = labels[:1] and labels[0] in study.measured, labels[:2] in study.fieldless
+    twin = bool(labels) and labels[0] in study.twins
+    simulates = dict.fromkeys(("exponents", "covariant_vectors"), not measured)
+    simulates |= {"orbits": not measured and not twin, "twin": twin}
+    records = dict.fromkeys(("measure", "cut", "hold_out"), measured)
+    knows = dict.fromkeys(("truth", "supervise", "propagate"), not fieldless)
+    only = simulates | records | knows | {"partial_truth": fieldless and not measured}
+    return bool(only.get(stage, True))

@@ -8,7 +8,8 @@ loop, :mod:`nearorbit.training.loop`. A method receives the observed states of s
 How long segments are may differ from line to line of a study, whatever the method (:func:`completed`); a batch has as
 many samples all the same. So may whether observed states are smoothed through the network while it learns
 (:mod:`nearorbit.training.mending`). Where a loss is a sum of two, a line may ask for their gradients to be joined
-otherwise than by adding them (:class:`Penalized`).
+otherwise than by adding them (:class:`Penalized`). It is one module since what a method is, is what a study that asks
+for it has to have.
 
 Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method; where
 they are not, the method says so.
@@ -19,6 +20,7 @@ by the same optimizer, and are gone when the training ends: what is judged is al
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
+from itertools import product
 from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
@@ -171,6 +173,8 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
             yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {study.told(name)}"
         if (reason := getattr(method, "evenly", "")) and is_irregular(data):
             yield f"{place}: samples of data.{name} are missing or moved: {reason}; leave out one of the two"
+    for system, data in product(study.measured, study.data):
+        yield from _recorded_misfits(study, place, method, system, data)
     for name, need in needs.items():
         if need.privilege and study.fieldless:
             yield from _unknown_misfits(study, f"{place}: it needs '{name}' ({need.privilege})", "the method")
@@ -179,6 +183,21 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
         yield from _smoothing_misfits(study, place, needs)
     if (label := place.partition(".")[2]) in study.networks_of:
         yield from _network_misfits(study, place, label)
+
+
+def _recorded_misfits(study: Any, place: str, method: Method, system: str, data: str) -> Iterator[str]:
+    """Tell what a method asks in vain of the recordings of a measured system."""
+    where, line = f"systems.{system}", study.data[data]
+    try:
+        measured = study.entry("systems", system)
+        regular = measured.is_regular(line)
+    except ValueError:
+        return  # said elsewhere
+    for name in ("segment", "follow", "window"):
+        if asked := getattr(method, name, None):
+            yield from measured.too_short(asked, f"{place}.{name}", where, data, line)
+    if (reason := getattr(method, "evenly", "")) and not regular:
+        yield f"{place}: samples of {where} are at unequal intervals: {reason}; leave out one of the two"
 
 
 def _unknown_misfits(study: Any, lacking: str, what: str) -> Iterator[str]:

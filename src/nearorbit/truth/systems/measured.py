@@ -6,19 +6,18 @@ its power spectrum. There is no Lyapunov time, and what is scored in Lyapunov ti
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from nearorbit.study.catalogue import MEASURED, StudyError
+from nearorbit.study.catalogue import MEASURED
 from nearorbit.study.sampling import CUT, GAP, longest_run, span
 from nearorbit.study.selection import UNEVEN
 from nearorbit.truth.columns import Columns
-from nearorbit.truth.series import Parts, Series, parts, read, told
+from nearorbit.truth.series import Series, parts, read, told
 from nearorbit.truth.systems.base import System, bounded
 
 
@@ -95,49 +94,46 @@ class Measured(System):
             return
         for label, data in study.data.items():
             try:
-                pieces = parts(self.series, data)
+                parts(self.series, data)
             except ValueError as error:
                 yield f"{place}, data.{label}: {error}"
                 continue
-            yield from self._short(study, place, label, pieces)
-            yield from self._uneven(study, place, label, pieces)
+            yield from self.too_short(study.training["segment"], "training.segment", place, label, data)
+            if study.training["batch"] == "all" and not self.is_regular(data):
+                yield f"training.batch: {CUT} or leave out {place}"
+            for name, selection in study.neighbors.items():
+                if selection.get("behind") and not self.is_regular(data):
+                    yield f"neighbors.{name}.behind: it is not for {place}: {UNEVEN}"
 
-    def _short(self, study: Any, place: str, label: str, pieces: Parts) -> Iterator[str]:
-        """Tell which pieces are too short to learn from, or to validate with."""
-        data, segments = study.data[label], [study.training["segment"]]
-        segments += [length for m in study.built("methods") for length in _lengths(m)]
-        for name, asked in (("train", max(segments)), ("validation", 1)):
-            gap = data.get("gap", GAP) if not self.series.regular else np.inf
-            rows = {p: longest_run(p.of(self.series.ticks), gap) - span(data) for p in pieces[name]}
-            short = [f"{self.series.names[p.recording]} ({row})" for p, row in rows.items() if row <= asked]
-            what = f"samples in a row for {'a segment' if name == 'train' else 'validation'} of data.{label}"
-            said = f"{place}: recordings {', '.join(short[:10])} have fewer than the {asked + 1} {what}"
-            way = "lower training.segment or the method's own, take a larger gap, or change held_out or validation"
-            if len(short) == len(rows):
-                yield f"{said}; {way}"
-            elif short:
-                print(f"warning: {said}: {len(short)} of {len(rows)} are not used; {way}", file=sys.stderr)
+    def too_short(self, asked: int, setting: str, place: str, label: str, data: Mapping[str, Any]) -> Iterator[str]:
+        """Tell that no recording has as many samples in a row to train on as a segment; if some have, warn of the rest.
 
-    def _uneven(self, study: Any, place: str, label: str, pieces: Parts) -> Iterator[str]:
-        """Tell what cannot do with samples that are not at equal intervals, or recordings of unequal length."""
+        Arguments:
+            asked: How many samples have to follow one.
+            setting: The place that asks for them, e.g. ``"training.segment"``.
+            place: The place of the system in the study.
+            label: The label of the data.
+            data: Their line.
+        """
+        gap = np.inf if self.series.regular else data.get("gap", GAP)
+        rows = {p: longest_run(p.of(self.series.ticks), gap) - span(data) for p in parts(self.series, data)["train"]}
+        short = [f"{self.series.names[p.recording]} ({row})" for p, row in rows.items() if row <= asked]
+        said = (
+            f"{setting}: {asked} samples have to follow one without a gap, and recordings of {place}, data.{label}, "
+            f"have too few in a row: {', '.join(short[:10])}{', ...' if len(short) > 10 else ''}"
+        )
+        way = "ask for fewer, take a larger gap, or hold out less"
+        if len(short) == len(rows):
+            yield f"{said}; {way}"
+        elif short:
+            print(f"warning: {said}; these {len(short)} of {len(rows)} are not learned from; {way}", file=sys.stderr)
+
+    def is_regular(self, data: Mapping[str, Any]) -> bool:
+        """Tell whether what is learned from and validates is at equal intervals, complete and equally long."""
+        pieces = parts(self.series, data)
         equal = all(len({len(piece) for piece in pieces[name]}) == 1 for name in ("train", "validation"))
-        if self.series.regular and equal:
-            return
-        if study.training["batch"] == "all":
-            yield f"training.batch: {CUT} or leave out {place}"
-        for name in study.methods:
-            with suppress(StudyError):
-                if reason := getattr(study.entry("methods", name), "evenly", ""):
-                    yield f"methods.{name}: samples of {place} are at unequal intervals: {reason}; leave one out"
-        for name, selection in study.neighbors.items():
-            if selection.get("behind"):
-                yield f"neighbors.{name}: it is not for {place}: {UNEVEN}"
+        return self.series.regular and equal and "resample" not in data
 
     def __call__(self, x: Any, xp: Any = np) -> Any:
         """Refuse: there is no field."""
         raise ValueError(f"{self.parameters['file']} has recordings, and no equations are known")
-
-
-def _lengths(method: Any) -> list[int]:
-    """How many samples a method asks for in a row, by its own settings."""
-    return [getattr(method, name, None) or 0 for name in ("segment", "follow", "window")]

@@ -1,0 +1,86 @@
+"""The stages of a whole study: what cells have left is collected, and shown; and what a study will take.
+
+They are as those of a cell, :mod:`nearorbit.stages`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nearorbit.study.catalogue import build
+from nearorbit.study.door import Folder, Output, Settings
+from nearorbit.study.files import read
+
+
+def growth(growth: Output, *, methods: Settings, reference: Settings, axes: Settings, rounds: int, device: str):
+    """Measure how the cost of a gradient step grows with the sizes of the problem."""
+    from nearorbit.training import cost
+
+    cost.growth(methods, reference=reference, axes=axes, rounds=rounds, device=device).to_csv(growth, index=False)
+
+
+def landscape(
+    model: Path, observations: Path, landscape: Output, *, cell: Settings, training: Settings,
+    couplings: Sequence[float], segments: Sequence[int], rollouts: int, reach: float, points: int,
+):  # fmt: skip
+    """Compute the trajectory error around trained weights, along two directions, coupled to the data and free."""
+    from nearorbit.dynamics.models import load
+    from nearorbit.training import landscape as around
+
+    observed, grid = read(observations, kind="observations"), dict[str, Any](couplings=couplings, segments=segments)
+    field = load(model, equations=lambda line: build("systems", "known", line)).field
+    table = around.landscape(field, observed, training=training, rollouts=rollouts, reach=reach, points=points, **grid)
+    table.assign(**cell, seed=int(observed["seed"][0])).to_csv(landscape, index=False)
+
+
+def estimate(*, content: Settings):
+    """Tell how many jobs a study has, and what they will take, from a pilot of it on this machine."""
+    from nearorbit.report import estimate as pilot
+    from nearorbit.study.study import parse
+
+    study = parse(content)
+    print("a pilot: every system for a horizon, every method for a few steps; it takes minutes", flush=True)
+    print(pilot.told(study, pilot.estimate(study)))
+
+
+def collect_truth(folder: Path, truth: Output, *, study: Settings):
+    """Collect the dimension, period, motion and exponents of all true systems of a study."""
+    from nearorbit.evaluation.scores import Results, collect_truth
+
+    collect_truth(Results.of(folder, study)).to_csv(truth, index=False)
+
+
+def collect(folder: Path, scores: Output, exponents: Output, costs: Output, *, study: Settings):
+    """Collect the scores, learned exponents and costs of a whole study."""
+    from nearorbit.evaluation.scores import Results, collect_costs, collect_exponents, collect_scores
+
+    results = Results.of(folder, study)
+    collect_scores(results).to_csv(scores, index=False)
+    collect_exponents(results).to_csv(exponents, index=False)
+    collect_costs(results).to_csv(costs, index=False)
+
+
+def tables(folder: Path, into: Folder, *, tables: Settings, study: Settings):
+    """Make the tables of a study, each as CSV, Markdown and LaTeX."""
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report.tables.base import save_all
+
+    save_all(Results.of(folder, study), into, tables)
+
+
+def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
+    """Draw the figures of a study, each as PDF and PNG."""
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report.figures.base import save_all
+
+    save_all(Results.of(folder, study), into, figures)
+
+
+def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
+    """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report import unfinished
+
+    results = Results.of(folder, study, partial)
+    note = unfinished.save(results, folder, partial, tables=tables, figures=figures)
+    print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")
