@@ -73,20 +73,20 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             "beyond": s.evaluation.get("beyond"),
         },
     ),
-    "cut": (
-        CELL[:2],
-        lambda s, system, data: {
-            **_label_and_system(s, system),
-            "seeds": s.seeds,
-            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
-        },
-    ),
     "twin": (
         CELL[:2],
         lambda s, system, data: {
             **_label_and_system(s, system),
             "window": s.evaluation["window"],
             "beyond": s.evaluation.get("beyond"),
+        },
+    ),
+    "cut": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
+            "seeds": s.seeds,
+            "data": {name: value for name, value in s.data[data].items() if name in (*RECORDED, "gap")},
         },
     ),
     "truth": (

@@ -57,7 +57,7 @@ class Verdict:
         ) if rows else None  # fmt: skip
         cells = pd.DataFrame(list(rows.values()), index, columns=list(PRINTED))
         best = pd.DataFrame(False, cells.index, cells.columns)
-        best["rank"] = [(rows["rank"] == 1).any() for _, rows in groups]
+        best["rank"] = [((rows["rank"] == 1) & (rows["failed"] == 0)).any() for _, rows in groups]
         return Table("verdict", CAPTION, records, cells, best)
 
     def _rows(self, results: Results, cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -108,13 +108,14 @@ def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str
     mean, half = interval(spectrum, stderr, np.nan_to_num(wrong))
     failed = int((status(forecast) != "ok").sum())
     verdict = concluded(known["series"]["character"], mean[0], half[0], forecasts=beats(*times))
+    verdict = "failed" if failed and verdict != "nothing" else verdict
     distances = ("divergence", "divergence_floor", "hellinger", "hellinger_floor")
     return {
         "method": method, "kind": "method", "seeds": forecast.sizes["seed"], "failed": failed,
         **{f"{name}_time": each.mean() / period
            for name, each in zip(("valid", "persistence", "climatology"), times, strict=True)},
         **{name: float(unseen[name].mean()) for name in distances},
-        "exponents": mean, "half": half, "off": wrong, "verdict": "failed" if failed else verdict,
+        "exponents": mean, "half": half, "off": wrong, "verdict": verdict,
     }  # fmt: skip
 
 
@@ -156,9 +157,7 @@ def _text(rows: pd.DataFrame, shown: int) -> dict[str, str]:
     if first["kind"] == "series":
         told = f"p = {first['p_value']:.2g}, lost {number(first['lost'], digits=2)}"
         return dict.fromkeys(PRINTED, "") | {"exponents": f"{first['character']} ({told})", "verdict": words}
-    spectrum = [
-        f"{number(e)} ± {number(h, digits=2)}" for e, h in zip(rows["exponent"], rows["half_width"], strict=True)
-    ]
+    spectrum = [_exponent(*pair) for pair in zip(rows["exponent"], rows["half_width"], strict=True)]
     text = ", ".join(spectrum[:shown]) + (", …" if len(spectrum) > shown else "")
     if first["kind"] == "fit":
         return dict.fromkeys(PRINTED, MISSING) | {"exponents": text}
@@ -171,6 +170,10 @@ def _text(rows: pd.DataFrame, shown: int) -> dict[str, str]:
         "agree": f"{first['agree']:.0f}/{first['others']:.0f}" if np.isfinite(first["agree"]) else MISSING,
         "verdict": words,
     }
+
+
+def _exponent(value: float, half: float) -> str:
+    return f"{number(value)} ± {number(half, digits=2)}" if np.isfinite(half) else number(value)
 
 
 def entries() -> dict[str, Any]:
