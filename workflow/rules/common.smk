@@ -57,7 +57,7 @@ def found_before():
     installed = sorted(file.name for folder in sys.path for file in Path(folder).glob("*.dist-info"))
     shipped = (Path(folder, name) for folder, _, names in os.walk(ROOT, followlinks=True) for name in names)
     sources = sorted(file for file in shipped if file.suffix in (".py", ".csv"))
-    measured = [Path(study.systems[system].get("file", "")) for system in study.measured]
+    measured = [places.located(str(study.systems[system].get("file"))) for system in study.measured]
     files = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in measured if file.is_file()]
     stands_on = key(config, [sys.version, *installed, *map(str, sources), *files], sources)
     with suppress(OSError, ValueError, LookupError, TypeError):  # not there, or torn
@@ -134,7 +134,7 @@ def judged(pattern, systems=study.systems):
 
 def measured_file(wildcards):
     """Name the file of a measured system."""
-    return study.systems[wildcards.system]["file"]
+    return str(places.located(study.systems[wildcards.system]["file"]))
 
 
 def recorded(wildcards):

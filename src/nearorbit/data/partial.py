@@ -39,6 +39,7 @@ def partial(
     Raises:
         StudyError: If there is no such component, or orbits are too short.
     """
+    observed = observed.drop_vars(["integration_error", "substeps"], errors="ignore")  # of a field of whole states
     known = [str(name) for name in observed["component"].to_numpy()]
     components = known[:components] if isinstance(components, int) else components
     if missing := [name for name in components or () if name not in known]:

@@ -67,6 +67,12 @@ def source(name: str) -> Path | None:
     return place if place.suffix in (".py", ".pt", ".pth", ".onnx") else None
 
 
+def located(file: str) -> Path:
+    """Find a file that a study names: in the folder in which it is run, or among what is shipped."""
+    path = Path(file)
+    return SHIPPED / file if not path.exists() and (SHIPPED / file).exists() else path
+
+
 def reserved(axis: str) -> set[str]:
     """Collect the names of files and folders beside the labels of an axis, in results/ and among the logs."""
     names = RESULTS[axis][1] if axis in RESULTS else ()

@@ -8,12 +8,12 @@ its power spectrum. There is no Lyapunov time, and what is scored in Lyapunov ti
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from nearorbit.study.catalogue import MEASURED
+from nearorbit.study.places import located
 from nearorbit.study.sampling import CUT, GAP, longest_run, span
 from nearorbit.study.selection import UNEVEN
 from nearorbit.truth.columns import Columns
@@ -82,7 +82,7 @@ class Measured(System):
         Raises:
             ValueError: If the file is none of measurements.
         """
-        return read(Path(self.parameters["file"]), self.columns)
+        return read(located(self.parameters["file"]), self.columns)
 
     def misfits(self, study: Any, place: str) -> Iterator[str]:
         """Tell what its file lacks, and what is asked of it in vain; of recordings that are of no use, a warning."""
