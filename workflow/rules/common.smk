@@ -143,6 +143,11 @@ def recorded(wildcards):
     return {"orbits": f"{folder}/orbits.nc"} if wildcards.system in study.measured else {}
 
 
+def twinned(name):
+    """Make the input function of a file of the system that a twin is like."""
+    return lambda wildcards: f"{FOLDER}/{study.twins[wildcards.system]}/{wildcards.data}/{name}"
+
+
 def truth_inputs(wildcards):
     """Find what a field is held against: the truth, and its covariant vectors where they are those of the data."""
     folder, cell = f"results/{wildcards.study}/{wildcards.system}", (wildcards.system, wildcards.data)

@@ -107,8 +107,8 @@ rule truth_table:
 rule twin:
     input:
         exponents="results/{study}/{system}/exponents.nc",
-        like=lambda wildcards: f"results/{wildcards.study}/{study.twins[wildcards.system]}/{wildcards.data}/orbits.nc",
-        structure=lambda wildcards: f"results/{wildcards.study}/{study.twins[wildcards.system]}/{wildcards.data}/structure.nc",
+        like=twinned("orbits.nc"),
+        structure=twinned("structure.nc"),
     output:
         orbits="results/{study}/{system}/{data}/orbits.nc",
     log:
