@@ -56,11 +56,6 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
     ]
 
 
-def twin_of(system: str) -> str:
-    """Name the twin of a system, a known one that is observed as it was."""
-    return f"{system}_twin"
-
-
 def source(name: str) -> Path | None:
     """Tell the file that a field lies in which is brought under this name; None of an installed module of Python."""
     place = Path(name.rpartition(":")[0] or name)

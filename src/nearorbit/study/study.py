@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from nearorbit.study import catalogue, sampling
-from nearorbit.study.catalogue import MEASURED, TRUTH, StudyError, build, hint, quotes, refuse
+from nearorbit.study.catalogue import MEASURED, TRUTH, StudyError, build, hint, refuse
 from nearorbit.study.checks import misfits
-from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES, source, twin_of
+from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES, source
 from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
+from nearorbit.study.twins import with_twins
 
 OBSERVED = ("noise", "smooth", "missing", "jitter", "components", "delay")  # what is told of the data
 
@@ -228,32 +229,10 @@ def parse(config: Any, *, where: str = "study") -> Study:
     sections = {key: _normalized(key, section) for key, section in config.items()}
     first = next(iter(sections["networks"]))
     chosen = {label: spec.pop("network", first) for label, spec in sections["methods"].items()}
-    sections["systems"], twins = _with_twins(sections["systems"], where)
+    sections["systems"], twins = with_twins(sections["systems"], where)
     study = Study(**sections, networks_of=chosen, twins=twins, where=where)
     refuse([f"{where}: {problem}" for problem in misfits(study)])
     return study
-
-
-def _with_twins(systems: Mapping[str, dict[str, Any]], where: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Make systems of the twins that lines ask for, each after the system that it is like, and tell which are."""
-    made: dict[str, Any] = {}
-    twins: dict[str, str] = {}
-    for label, spec in systems.items():
-        twin, name = spec.pop("twin", None), twin_of(label)
-        made[label] = spec
-        if twin is None:
-            continue
-        if name in systems:
-            raise StudyError(
-                f"{where}: systems.{label}.twin: it would be called '{name}', as another system is; rename that"
-            )
-        if not isinstance(twin, str | Mapping):
-            raise StudyError(
-                f"{where}: systems.{label}.twin: expected a known system or its line, not {twin!r}{quotes(twin)}"
-            )
-        made[name] = {"system": twin} if isinstance(twin, str) else {"system": name, **twin}
-        twins[name] = label
-    return made, twins
 
 
 def _normalized(key: str, section: Any) -> Any:

@@ -11,7 +11,7 @@ import pandas as pd
 from nearorbit.evaluation.scores import CELL, Results, status
 from nearorbit.evaluation.verdicts import WORDS, agreement, beats, concluded, interval, off
 from nearorbit.report.tables.base import MISSING, Table, headers, number
-from nearorbit.study.places import twin_of
+from nearorbit.study.twins import twin_of
 
 SERIES = "the series"
 COLUMNS = (*CELL, "kind", "rank", "valid_time", "persistence_time", "climatology_time", "divergence",
