@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from repository import REPOSITORY, SMOKE, copy, planned, snakemake
 
 from nearorbit.study.places import RESULTS
 
+DELAY = {"dimension": 2, "lag": 4}
 METHODS = {"baseline", "homotopy", "jacobian", "neighborhood"}
 
 
@@ -418,3 +420,31 @@ def test_a_stage_that_fails_fails_its_job_at_once(broken, targets):
     assert done.returncode != 0
     assert set(re.findall(r"Error in rule (\w+):", said)) == set(targets), said[-5000:]
     assert "Waiting at most" not in said and "MissingOutputException" not in said, said[-5000:]
+
+
+def test_what_is_learned_from_a_file_is_learned_again_when_it_changes(tmp_path):
+    folder, config = copy(tmp_path), yaml.safe_load((REPOSITORY / SMOKE).read_text())
+    times = 0.1 * np.arange(400)
+    table = pd.DataFrame({"t": times, "x": np.sin(times), "y": np.cos(times) * np.sin(0.3 * times)})
+    table.to_csv(folder / "series.csv", index=False)
+    line = {"system": "measured", "file": "series.csv", "time": "t", "components": ["x", "y"]}
+    data = {"raw": {"noise": 0.0, "held_out": 0.2}, "x": {"noise": 0.0, "components": ["x"], "delay": DELAY}}
+    methods = {"baseline": {}}
+    study = {**config, "systems": {"series": line}, "data": data, "methods": methods, "figures": {}, "tables": {}}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    made = [f"results/smoke/series/{data}/{file}" for data in ("raw", "x") for file in ("truth.nc", "estimators.nc")]
+    made += ["results/smoke/series/raw/baseline/forecast.nc"]
+    done = snakemake(folder, *made, "--configfile", "study.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "systems.series: 400 samples, at equal intervals of 0.1" in done.stderr
+    assert "series: 2 delays, 4 samples apart" in (folder / "results/smoke/logs/series/x/observations.log").read_text()
+    assert not planned(folder, *made, study="study.yaml")
+    (folder / "series.csv").touch()
+    assert not planned(folder, *made, study="study.yaml"), "what counts is content"
+    table.assign(x=table["x"] * 1.01).to_csv(folder / "series.csv", index=False)
+    jobs = planned(folder, *made, study="study.yaml")
+    assert rules(jobs) == {"measure", "cut", "observe", "hold_out", "estimators", "train", "forecast"}
+    (folder / "series.csv").write_text("t,x,y\n0,1,2\n1,oops,3\n")
+    done = snakemake(folder, *made, "--configfile", "study.yaml")
+    assert done.returncode != 0 and "systems.series: series.csv: line 3: 'x' is 'oops', no number" in done.stderr
+    assert all((folder / file).exists() for file in made), "nothing is deleted"

@@ -1,42 +1,15 @@
 """Recordings as orbits: a regular file gives what a simulation gives, an irregular one its times."""
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
-from lorenz63 import PERIOD, STEP, orbit
+from lorenz63 import PERIOD, STEP
+from recorded import COMPONENTS, cut, file_of, measured, pieces
 
 from nearorbit.data.observations import observe
-from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import Clock
 from nearorbit.truth import recordings
-
-COMPONENTS = ["x", "y", "z"]
-START = np.array([1.0, 1.0, 25.0])
-
-
-def file_of(path, *states, times=None):
-    tables = [
-        pd.DataFrame(s, columns=COMPONENTS).assign(t=STEP * np.arange(len(s)) if times is None else times[k], k=k)
-        for k, s in enumerate(states)
-    ]
-    pd.concat(tables).to_csv(path, index=False)
-    return path
-
-
-def measured(path, **settings):
-    line = {"system": "measured", "file": str(path), "time": "t", "orbit": "k", "components": COMPONENTS, **settings}
-    return catalogue.build("systems", "series", line)
-
-
-def cut(system, seeds=1, **data):
-    known = recordings.attractor(system, label="series")
-    return recordings.orbits(system, known, label="series", seeds=seeds, data=data), known
-
-
-def pieces(*lengths):
-    return [orbit(orbit(START + number, 300)[-1], length) for number, length in enumerate(lengths)]
 
 
 def test_a_regular_file_gives_what_a_simulation_gives_to_the_bit(tmp_path):

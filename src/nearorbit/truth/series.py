@@ -10,7 +10,7 @@ what is held out goes on where the training orbit ends::
 Whole recordings may validate, or be held out, instead.
 
 Times are *even* if none is further than a thousandth of an interval from a multiple of it: then they are those
-multiples, and samples k intervals after the first.
+multiples, counted from the first sample. An interval is one that most samples are apart.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +27,7 @@ from nearorbit.truth.columns import KINDS, Columns, rows_of
 
 LARGEST = 2**30  # bytes of a file, which is read whole
 EVEN = 1e-3  # of an interval
+MOST = 1.5  # intervals, of which the median one has fewer on a grid: what is coarser is the clock's resolution
 CONSTANT = 1e-10  # of the largest modulus of a component: what varies less is rounding
 
 
@@ -53,9 +54,12 @@ class Series:
         longest = max(self.times, key=len)
         mean = (longest[-1] - longest[0]) / (len(longest) - 1)
         tried = intervals[0], mean, intervals.min(), np.median(intervals)
-        off = [max(np.abs(self._ticks(times, h) - np.rint(self._ticks(times, h))).max() for times in self.times)
-               for h in tried]  # fmt: skip
+        off = [max(map(np.max, self._off(h))) if tried[-1] < MOST * h else np.inf for h in tried]
         return float(tried[int(np.argmin(off))] if min(off) <= EVEN else tried[-1])
+
+    def _off(self, step: float) -> Iterator[np.ndarray]:
+        """How far the times of each recording are from multiples of a step."""
+        return (np.abs(ticks - np.rint(ticks)) for ticks in (self._ticks(times, step) for times in self.times))
 
     @cached_property
     def ticks(self) -> tuple[np.ndarray, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.sampling import ENDLESS
 from nearorbit.training.budget import Training
 from nearorbit.training.needs.base import Draw, Need, Source
 
@@ -57,7 +58,7 @@ class Windows(Need):
                 yield f"{place}.window: {method.window} is too long for the orbits of data.{name}, {study.told(name)}"
         settings = Training(**study.training)
         length = getattr(method, "segment", None) or settings.segment
-        shapes = [{name: data[name] for name in ("orbits", "samples")} for data in study.data.values()]
+        shapes = [{name: data.get(name, ENDLESS) for name in ("orbits", "samples")} for data in study.data.values()]
         if any(settings.segments(length, **shape) < 2 for shape in shapes):
             yield f"{place}: it needs two windows or more in a step; raise training.batch"
 

@@ -1,0 +1,142 @@
+"""A study of measured systems, and of states that are seen in part: what is refused before any job."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_study import DEFAULT
+
+from nearorbit.study.catalogue import StudyError
+from nearorbit.study.slices import SLICES, runs
+from nearorbit.study.study import parse
+
+RAW = {"noise": 0.0, "held_out": 0.2}
+
+
+def recording(samples, start=0.0):
+    times = start + 0.1 * np.arange(samples)
+    return pd.DataFrame({"t": times, "angle": np.sin(times), "velocity": np.cos(times)})
+
+
+def config(folder, *lengths, data=None, **changes):
+    table = pd.concat([recording(n).assign(trial=k) for k, n in enumerate(lengths)])
+    table.to_csv(folder / "a.csv", index=False)
+    line = {"system": "measured", "file": str(folder / "a.csv"), "time": "t", "components": ["angle", "velocity"]}
+    line |= {"orbit": "trial"}
+    study = {**DEFAULT, "systems": {"pendulum": line}, "data": {"raw": data or RAW}, "methods": {"baseline": {}}}
+    return {**study, **changes}
+
+
+def complaint(content) -> str:
+    with pytest.raises(StudyError) as caught:
+        parse(content).check_catalogues()
+    return str(caught.value)
+
+
+def test_a_measured_system_is_a_line_of_a_study(tmp_path, capsys):
+    study = parse(config(tmp_path, 500))
+    study.check_catalogues()
+    assert study.measured == ("pendulum",) and study.fieldless == {("pendulum", "raw")}
+    assert "systems.pendulum: 500 samples, at equal intervals of 0.1" in capsys.readouterr().err
+
+
+def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
+    mixed = config(tmp_path, 500)
+    mixed["systems"] = {**mixed["systems"], "Lorenz": {}}
+    assert "data.raw: missing orbits, samples, transient" in complaint(mixed)
+    assert "data.raw.samples: all systems of this study are measured" in complaint(
+        config(tmp_path, 500, data={**RAW, "samples": 100})
+    )
+    assert "data.clean.held_out: no system of this study is measured; leave this out" in complaint(
+        {**DEFAULT, "data": {"clean": {**DEFAULT["data"]["clean"], "held_out": 0.2}}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"file": "none.csv"}, "systems.pendulum: none.csv: no such file"),
+        ({"components": ["angle", "velocty"]}, "no column 'velocty'; did you mean 'velocity'?"),
+        ({"components": "angle"}, "'components' has to be a list of columns"),
+        ({"components": ["angle", "t"]}, "the column 't' is named twice"),
+        ({"period": -1.0}, "'period' has to be a finite number above 0"),
+        ({"orbit": None}, "sort the rows by time, or name the column that tells recordings apart (orbit)"),
+    ],
+)
+def test_a_line_that_is_wrong_is_told_with_its_place(tmp_path, line, message):
+    content = config(tmp_path, 400, 100)
+    content["systems"]["pendulum"] |= line
+    assert message in complaint(content)
+
+
+def test_recordings_too_short_for_a_segment_are_told_by_name_and_number(tmp_path, capsys):
+    content = config(tmp_path, 400, 12, 8)
+    content["methods"] = {"long": {"method": "baseline", "segment": 20}}
+    parse(content).check_catalogues()
+    said = capsys.readouterr().err
+    assert "methods.long.segment: 20 samples have to follow one without a gap" in said
+    assert "have too few in a row: 1 (8), 2 (5); these 2 of 3 are not learned from" in said
+    content["methods"]["long"]["segment"] = 300
+    assert "methods.long.segment: 300 samples have to follow one" in complaint(content)
+
+
+@pytest.mark.parametrize("method", ["jacobian", "lyapunov", "propagator", "random_jacobian"])
+def test_methods_that_need_a_truth_are_refused_by_name_with_the_reason(tmp_path, method):
+    content = config(tmp_path, 400, methods={method: {}})
+    assert f"methods.{method}: it needs '" in complaint(content)
+    assert "systems.pendulum is measured: no truth is known; leave out the method, or the system" in complaint(content)
+    delayed = {**DEFAULT["data"]["clean"], "delay": {"dimension": 3, "lag": 4}}
+    said = complaint({**DEFAULT, "data": {"delayed": delayed}, "methods": {method: {}}})
+    assert "data.delayed show states in part (components, delay): no true field is known of these" in said
+
+
+def test_networks_that_build_upon_equations_are_refused(tmp_path):
+    content = config(tmp_path, 400, networks={"nearly": {"network": "known"}})
+    assert "network nearly builds upon the true equations, and systems.pendulum is measured" in complaint(content)
+
+
+def test_unequal_recordings_are_not_for_batches_of_all_nor_for_what_looks_behind(tmp_path):
+    content = config(tmp_path, 400, 300)
+    content["training"] = {**content["training"], "batch": "all"}
+    content["neighbors"] = {"nearest": {"count": 5, "theiler": 0.5, "behind": 2}}
+    said = complaint(content)
+    assert "training.batch: 'all' are the segments" in said and "neighbors.nearest.behind: it is not for" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"components": ["angel"]}, "data.raw.components: systems.pendulum has no 'angel'; did you mean 'angle'?"),
+        ({"delay": {"dimension": 2}}, "data.raw.delay: missing lag"),
+        (
+            {"delay": {"dimension": 2, "lag": "otto"}},
+            "data.raw.delay.lag: 'otto' is not a whole number or the text auto",
+        ),
+        ({"held_out": 1.5}, "1.5"),
+        ({"held_out": [7]}, "systems.pendulum, data.raw: held_out: no recording '7'; there are 0"),
+        ({"delay": {"dimension": 40, "lag": 40}}, "have too few in a row: 0 (-"),
+    ],
+)
+def test_data_that_are_wrong_are_told_with_their_place(tmp_path, data, message):
+    assert message in complaint(config(tmp_path, 400, data={**RAW, **data}))
+
+
+def test_stages_that_take_a_true_field_do_not_run_without(tmp_path):
+    content = config(tmp_path, 400)
+    content["systems"] = {**content["systems"], "Lorenz": {}}
+    clean = {**DEFAULT["data"]["clean"], "held_out": 0.2}
+    content["data"] = {"clean": clean, "x": {**clean, "delay": {"dimension": 3, "lag": 4}}}
+    study = parse(content)
+    cells = {"measured": ("pendulum", "clean"), "partial": ("Lorenz", "x"), "whole": ("Lorenz", "clean")}
+    stages = {
+        name: {s for s, (axes, _) in SLICES.items() if 0 < len(axes) < 3 and runs(study, s, *labels[: len(axes)])}
+        for name, labels in cells.items()
+    }
+    always = {"observe", "estimators", "score"}
+    true = {"exponents", "covariant_vectors", "orbits"}
+    assert stages["measured"] == always | {"measure", "cut", "hold_out"}
+    assert stages["partial"] == always | true | {"partial_truth"}
+    assert stages["whole"] == always | true | {"truth", "supervise", "propagate"}
+    assert ["truth" in {c["method"] for c in study.settings("score", system)["cells"]} for system in study.systems] == [
+        False,
+        True,
+    ]
