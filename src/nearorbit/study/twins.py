@@ -7,7 +7,9 @@ judged like any other, and of which the truth is known (:mod:`nearorbit.truth.tw
 from collections.abc import Mapping
 from typing import Any
 
-from nearorbit.study.catalogue import StudyError, quotes
+from nearorbit.study.catalogue import MEASURED, NEAREST, StudyError, quotes
+
+AUTO = "auto"  # the nearest known system, nearorbit.truth.systems.nearest
 
 
 def twin_of(system: str) -> str:
@@ -32,6 +34,12 @@ def with_twins(systems: Mapping[str, dict[str, Any]], where: str) -> tuple[dict[
             raise StudyError(
                 f"{where}: systems.{label}.twin: expected a known system or its line, not {twin!r}{quotes(twin)}"
             )
+        if twin == AUTO:
+            if spec["system"] != MEASURED:
+                raise StudyError(
+                    f"{where}: systems.{label}.twin: '{AUTO}' is of a measured system; name one of the catalogue"
+                )
+            twin = {**spec, "system": NEAREST}
         made[name] = {"system": twin} if isinstance(twin, str) else {"system": name, **twin}
         twins[name] = label
     return made, twins

@@ -76,14 +76,14 @@ def twin(
             times = np.pad(times, ((0, 0), (0, 0), (0, samples - times.shape[2])), constant_values=np.nan)
             made[f"{prefix}instants"] = dimensions, step * times, {"units": "system time"}
             made[f"{prefix}sampled"] = (*dimensions, "component"), _sampled(system, orbits, times, step)
-    train = made["train"][1]
+    train, evaluate = made["train"][1], compiled(system)
     if "instants" in like:
         made["gap"] = (), (gap := step * float(like["gap"] / like["step"])), {"units": "system time"}
         states = thinned(train)
         ends = advanced(system, states, np.full(len(states), gap))[0]
-        errors = errors_over(lambda x: compiled(system)(x)[0], states, ends, deviation, gap)
+        errors = errors_over(lambda x: evaluate(x)[0], states, ends, deviation, gap)
     else:
-        errors = step_errors(lambda x: compiled(system)(x)[0], train, deviation, step)
+        errors = step_errors(lambda x: evaluate(x)[0], train, deviation, step)
     made["integration_error"] = ("seed", "substeps"), np.tile(errors, (len(train), 1)), {"units": "deviations"}
     noise = float(np.sqrt(np.square(structure["noise"]).mean()))
     return xr.Dataset(

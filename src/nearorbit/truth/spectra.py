@@ -1,0 +1,80 @@
+r"""Power spectra: the period of a motion, and how alike two motions are.
+
+The *period* is that of the peak of the power spectrum, averaged over the standardized components. A *signature* is the share of the power, averaged over the standardized components, that lies in each quarter of an
+octave, from a sixteenth of the peak's frequency to sixteen times it. The distance of two is that of Hellinger,
+:math:`1 - \sum_b \sqrt{p_b q_b}`. The signatures of the catalogue are in ``systems/signatures.csv``, which
+``workflow/series/signatures.py`` makes anew.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nearorbit.truth.series import Series
+
+FILE = Path(__file__).parent / "systems" / "signatures.csv"
+EDGES = 2.0 ** np.arange(-4, 4.01, 0.25)  # of bins, in frequencies of the peak
+LONGEST = 32  # periods of which the spectrum of a signature is taken; those of these are averaged
+SEGMENTS = 8  # of the longest recording, of which a power spectrum is the mean, if they have LEAST samples
+LEAST = 256
+
+
+def peak_period(states: np.ndarray, *, rate: float, segment: int) -> float:
+    """Find the period at the peak of the power spectrum, averaged over the standardized components.
+
+    Arguments:
+        states: An orbit at equal intervals, with shape (T, D).
+        rate: The samples in a unit of time.
+        segment: The samples of the pieces that the spectrum is averaged over.
+    """
+    from scipy.signal import welch  # here, because its import takes half a second
+
+    frequency, power = welch(states / states.std(0), fs=rate, nperseg=segment, axis=0)
+    return float(1 / frequency[1 + np.argmax(power[1:].mean(1))])
+
+
+def evened(series: Series) -> np.ndarray:
+    """Read the longest recording at equal intervals, by linear interpolation, with shape (T, D)."""
+    ticks, states = max(zip(series.ticks, series.states, strict=True), key=lambda recording: len(recording[0]))
+    grid = np.arange(int(ticks[-1]) + 1)
+    return np.stack([np.interp(grid, ticks, component) for component in states.T], 1)
+
+
+def period(series: Series) -> float:
+    """Find the period of a series, in the unit of its times."""
+    even = evened(series)
+    segment = min(len(even), max(LEAST, len(even) // SEGMENTS))
+    return peak_period(even, rate=1 / series.step, segment=segment)
+
+
+def signature(states: np.ndarray, *, per_period: float) -> np.ndarray:
+    """Compute the signature of a motion.
+
+    Arguments:
+        states: States at equal intervals, with shape (T, D).
+        per_period: How many of them a period has.
+
+    Returns:
+        The shares of the power in the bins between EDGES, which sum to 1.
+    """
+    from scipy.signal import welch
+
+    standardized = (states - states.mean(0)) / states.std(0)
+    length = min(len(states), round(LONGEST * per_period))
+    frequency, power = welch(standardized, fs=per_period, nperseg=length, axis=0)
+    shares, _ = np.histogram(frequency, EDGES, weights=power.mean(1))
+    return shares / shares.sum()
+
+
+def nearest(found: np.ndarray, *, dimension: int) -> list[str]:
+    """List the systems of the catalogue from near to far, those of another dimension last.
+
+    Arguments:
+        found: The signature of a series.
+        dimension: The number of its components. A single one may be of a system of any dimension from three on.
+    """
+    known = pd.read_csv(FILE, index_col="system")
+    distance = 1 - np.sqrt(known.drop(columns="dimension").to_numpy() * found).sum(1)
+    other = known["dimension"].to_numpy() != dimension if dimension > 1 else known["dimension"].to_numpy() < 3
+    return known.index[np.lexsort([distance, other])].tolist()
