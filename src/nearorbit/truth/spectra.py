@@ -1,9 +1,9 @@
 r"""Power spectra: the period of a motion, and how alike two motions are.
 
-The *period* is that of the peak of the power spectrum, averaged over the standardized components. A *signature* is the share of the power, averaged over the standardized components, that lies in each quarter of an
-octave, from a sixteenth of the peak's frequency to sixteen times it. The distance of two is that of Hellinger,
-:math:`1 - \sum_b \sqrt{p_b q_b}`. The signatures of the catalogue are in ``systems/signatures.csv``, which
-``workflow/series/signatures.py`` makes anew.
+The *period* is that of the peak of the power spectrum, averaged over the standardized components. A *signature* is the
+share of that power that lies in each quarter of an octave, from a sixteenth of the frequency of the period to sixteen
+times it. The distance of two is that of Hellinger, squared: :math:`1 - \sum_b \sqrt{p_b q_b}`. The signatures of the
+catalogue are in ``systems/signatures.csv``, which ``workflow/series/signatures.py`` makes anew.
 """
 
 from pathlib import Path

@@ -4,11 +4,10 @@ Of the systems of the catalogue with as many components, it is the one whose pow
 of the peak's, most alike (:mod:`nearorbit.truth.spectra`).
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from nearorbit.study.catalogue import MEASURED, NEAREST, build
-from nearorbit.truth.spectra import evened, nearest, period, signature
+from nearorbit.truth import spectra
 from nearorbit.truth.systems.base import System
 
 
@@ -17,14 +16,29 @@ def entries() -> dict[str, Callable[..., System]]:
     return {NEAREST: like}
 
 
-def like(*, file: str, **line: Any) -> System:
-    """Find the known system nearest to a measured one.
+def like(
+    *,
+    file: str,
+    time: str,
+    components: Sequence[str],
+    orbit: str | None = None,
+    period: float | None = None,
+    units: str = "system units",
+) -> System:
+    """Find the known system nearest to a measured one, whose settings these are.
 
     Arguments:
         file: The file of recordings, of which the longest counts.
-        line: The other settings of a measured system, :func:`nearorbit.truth.systems.measured.measured`.
+        time: The column of times.
+        components: The columns of components.
+        orbit: The column that tells recordings apart.
+        period: The period, in the unit of the times; the peak of the power spectrum if None.
+        units: What the components are measured in; not used.
     """
-    measured = build("systems", MEASURED, {"file": file, **line})
+    line = {"file": file, "time": time, "components": components, "orbit": orbit, "period": period, "units": units}
+    measured = build("systems", MEASURED, line)
     series = measured.series
-    found = signature(evened(series), per_period=(measured.period or period(series)) / series.step)
-    return build("systems", nearest(found, dimension=measured.dimension)[0], {})
+    found = spectra.signature(
+        spectra.evened(series), per_period=(measured.period or spectra.period(series)) / series.step
+    )
+    return build("systems", spectra.nearest(found, dimension=measured.dimension)[0], {})
