@@ -102,9 +102,9 @@ def test_of_a_short_series_it_is_not_told_what_is_lost():
 
 def test_what_repeats_is_forecast_without_an_error_and_noise_no_better_than_by_its_mean():
     line = np.tile(np.random.default_rng(0).standard_normal((25, 2)), (20, 1))
-    np.testing.assert_allclose(prediction_error(line, ahead=50, window=5), 0, atol=1e-9)
+    np.testing.assert_allclose(prediction_error(line, leads=np.arange(1, 51), window=5), 0, atol=1e-9)
     noise = np.random.default_rng(0).standard_normal((2000, 2))
-    np.testing.assert_allclose(prediction_error(noise, ahead=5, window=5), (1 + 1 / 8) ** 0.5, rtol=0.03)
+    np.testing.assert_allclose(prediction_error(noise, leads=np.arange(1, 6), window=5), (1 + 1 / 8) ** 0.5, rtol=0.03)
 
 
 def test_a_series_that_is_even_is_read_as_it_is():

@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from lorenz63 import STEP, Lorenz, jacobian, observations
 
+from nearorbit.data.delays import Delays
+from nearorbit.data.structure import recordings
 from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
-from nearorbit.evaluation.unseen import VALID, unseen
+from nearorbit.evaluation.unseen import VALID, unseen, with_held_out
 
 EVALUATION = {"starts": 30, "longest": 12, "exponents": {"transient": 10}}
 IRREGULAR = {"missing": 0.3, "jitter": 0.5}
@@ -72,3 +75,62 @@ def test_valid_times_end_where_the_error_first_exceeds_the_threshold():
     first = table["error"].isel(seed=0).to_numpy() > VALID
     median = table["valid_time"].isel(seed=0).median().item() / STEP
     assert abs(median - (1 + first.argmax())) <= 2
+
+
+def recorded(samples=900, learned=700, gap=None):
+    """A measured system: what was learned from, and its recording, the end of which was held out."""
+    table = observations(samples=samples, seeds=2, noise=0.01)
+    states = table["train"].to_numpy()[0, 0]
+    orbits = xr.Dataset(
+        {
+            "recorded": (("recording", "moment", "component"), states[None]),
+            "recorded_instants": (("recording", "moment"), STEP * np.arange(samples)[None]),
+            "learned": ("recording", [learned]),
+            "step": STEP,
+            "period": table["period"],
+        },
+        coords={"component": ["x", "y", "z"]},
+    )
+    table = table.isel(time=slice(0, learned)).assign_coords(component=["x", "y", "z"])
+    return table, orbits if gap is None else orbits.assign(gap=gap * STEP)
+
+
+def test_what_was_held_out_of_recordings_takes_the_place_of_validation_orbits():
+    table, orbits = recorded()
+    held = with_held_out(table, orbits)
+    for member in range(2):
+        ((states, times),) = recordings(held, "validation", member)
+        np.testing.assert_array_equal(states, orbits["recorded"][0, 700:])
+        np.testing.assert_allclose(times, np.arange(200), atol=1e-9)
+        ((states, times),) = recordings(held, "train", member)
+        np.testing.assert_array_equal(states, table["train"][member, 0])
+        np.testing.assert_allclose(times, np.arange(700), atol=1e-9)
+    found = unseen(field_of(Lorenz()), table, orbits, evaluation=EVALUATION)
+    assert found.sizes["lead"] == 99 and found["valid_time"].mean() > 1.5
+
+
+def test_held_out_samples_that_fill_up_are_left_out_and_a_recording_may_be_whole():
+    table, orbits = recorded(gap=3)
+    short = orbits.assign(learned=("recording", [0]))
+    short["recorded_instants"] = short["recorded_instants"].where(short["moment"] < 300)
+    both = xr.concat([orbits, short], "recording", data_vars="minimal")
+    lengths = [len(times) for _, times in recordings(with_held_out(table, both), "validation", 0)]
+    assert lengths == [200, 300]
+
+
+def test_held_out_samples_are_seen_with_the_delays_of_the_others():
+    table, orbits = recorded(gap=3)
+    delays = Delays((0,), dimension=3, lag=4)
+    seen = xr.Dataset(
+        {
+            "train": (("seed", "orbit", "time", "component"), delays(table["train"].to_numpy())),
+            "step": STEP,
+            "period": table["period"],
+        },
+        coords={"seed": [0, 1]},
+        attrs=delays.attributes,
+    )
+    ((states, _),) = recordings(with_held_out(seen, orbits), "validation", 0)
+    assert states.shape == (192, 3)
+    np.testing.assert_array_equal(states[:, 0], orbits["recorded"][0, 708:, 0])
+    assert np.abs(states[:, 2] - orbits["recorded"][0, 700:892, 0].to_numpy()).max() < 1, "the spline of the past"

@@ -30,6 +30,8 @@ References:
     | Testing for nonlinearity in time series: the method of surrogate data (Theiler et al., Physica D 1992)
 """
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -42,6 +44,7 @@ from nearorbit.study.clock import PREFIXES, Clock
 from nearorbit.study.seeds import generator
 
 NEIGHBORS = 8
+LEADS = 16  # that are looked at in a period
 FAR = 10  # periods, of which the last is far ahead
 LEAST = 4  # periods, below which it cannot be told what is lost
 LONGEST = 4096  # samples that are looked at
@@ -80,23 +83,24 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
     step, period = float(observations["step"]), float(observations["period"])
     states, times = longest(observations, "train", 0)
     series = evened(states, times)
+    series = series[piece := joined(series)]  # like its surrogates, which need ends that are alike
     scale = np.where(series.std(0) > 0, series.std(0), 1.0)
     turn = max(1, round(period / step))
     ahead = max(1, min(FAR * turn, len(series) // SHARE))
     window = int(np.ceil(theiler * period / step))
-    settings = {"ahead": ahead, "window": min(window, len(series) // SHARE)}
+    leads = np.arange(1, ahead + 1, max(1, turn // LEADS))
+    settings: dict[str, Any] = {"leads": leads, "window": min(window, len(series) // SHARE)}
     try:
         level = noise(states, times)
         error = prediction_error(series / scale, **settings)
-        piece = joined(series)
-        made = randomized(series[piece], surrogates, generator("surrogates", label))
-        seen = times[(times >= (begin := piece.indices(len(series))[0])) & (times <= begin + made.shape[1] - 1)] - begin
+        made, begin = randomized(series, surrogates, generator("surrogates", label)), piece.start or 0
+        seen = times[(times >= begin) & (times <= begin + len(series) - 1)] - begin
         others = [prediction_error(_seen(one, seen) / scale, **settings) for one in made]
     except (StudyError, ValueError) as failure:
         raise StudyError(
             f"systems.{label}: nothing can be told of orbits of {len(states)} samples: {failure}"
         ) from None
-    first, last = slice(0, min(turn, ahead)), slice(max(0, ahead - turn), ahead)
+    first, last = leads <= turn, leads > ahead - turn
     near, those = np.square(error[first]).mean(), np.square(np.array(others)[:, first]).mean(1)
     far = np.square(error[last]).mean()
     table = xr.Dataset(
@@ -111,7 +115,7 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
             "level": 1 / (1 + surrogates),
             "samples": len(states),
         },
-        coords={"lead": step * np.arange(1, ahead + 1), "component": observations["component"]},
+        coords={"lead": step * leads, "component": observations["component"]},
         attrs=dict(observations.attrs),
     )
     return table.assign_attrs(character=character(table))
@@ -160,21 +164,21 @@ def _seen(series: np.ndarray, times: np.ndarray) -> np.ndarray:
     return evened(np.stack([np.interp(times, moments, line) for line in series.T], -1), times)
 
 
-def prediction_error(series: np.ndarray, *, ahead: int, window: int) -> np.ndarray:
+def prediction_error(series: np.ndarray, *, leads: np.ndarray, window: int) -> np.ndarray:
     """Compute the error e(h) of forecasts from nearest neighbors.
 
     Arguments:
         series: States at equal intervals, in standardized components, with shape (T, D).
-        ahead: The longest lead, in samples.
+        leads: How far ahead, in samples, ascending, with shape (L,).
         window: The Theiler window, in samples.
 
     Returns:
-        The error at the leads from 1 on, relative to that of the mean, with shape (ahead).
+        The error, relative to that of the mean, with shape (L,).
 
     Raises:
         StudyError: If a state has fewer than eight neighbors.
     """
-    index, _ = nearest(series[None], count=NEIGHBORS, window=window, ahead=ahead)
+    index, _ = nearest(series[None], count=NEIGHBORS, window=window, ahead=int(leads[-1]))
     here = np.flatnonzero(index[:, 0] >= 0)
-    error = [np.square(series[here + h] - series[index[here] + h].mean(1)).sum(-1).mean() for h in range(1, ahead + 1)]
+    error = [np.square(series[here + h] - series[index[here] + h].mean(1)).sum(-1).mean() for h in leads]
     return np.sqrt(np.array(error) / series.var(0).sum())

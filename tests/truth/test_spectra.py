@@ -1,0 +1,62 @@
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from lorenz63 import orbit
+from repository import REPOSITORY
+
+from nearorbit.study.catalogue import StudyError, build
+from nearorbit.study.study import parse
+from nearorbit.truth.spectra import EDGES, FILE, nearest, signature
+
+STEP, PERIOD = 0.02, 0.75
+
+
+def series(samples=4000):
+    return orbit(orbit(np.array([1.0, 1.0, 25.0]), 500)[-1], samples, step=STEP)
+
+
+def test_a_sine_has_its_power_where_its_period_is():
+    time = np.arange(4000) / 40
+    shares = signature(np.stack([np.sin(2 * np.pi * time), np.cos(2 * np.pi * time)], 1), per_period=40)
+    assert shares.sum() == pytest.approx(1) and shares[(EDGES[:-1] >= 0.8) & (EDGES[1:] <= 1.25)].sum() > 0.99
+
+
+def test_a_signature_knows_no_units_of_time_or_states():
+    states = series()
+    np.testing.assert_allclose(
+        signature(states, per_period=37.5), signature(1e3 * states[:, ::-1] + 5, per_period=37.5), rtol=1e-9
+    )
+
+
+def test_signatures_of_the_catalogue_are_shares():
+    table = pd.read_csv(FILE, index_col="system")
+    assert len(table) > 80 and {"Lorenz", "Rossler"} <= set(table.index)
+    np.testing.assert_allclose(table.drop(columns="dimension").sum(axis=1), 1, atol=1e-3)
+
+
+def test_a_noisy_series_finds_its_own_system_or_one_of_its_family(tmp_path):
+    states = series()
+    states += 0.05 * states.std(0) * np.random.default_rng(0).standard_normal(states.shape)
+    near = nearest(signature(states, per_period=PERIOD / STEP), dimension=3)[:5]
+    assert "Lorenz" in near, near
+    table = pd.DataFrame(states, columns=["x", "y", "z"]).assign(t=STEP * np.arange(len(states)))
+    table.to_csv(file := tmp_path / "series.csv", index=False)
+    line = {"file": str(file), "time": "t", "components": ["x", "y", "z"], "period": PERIOD}
+    assert build("systems", "nearest", line).name == near[0]
+
+
+def test_systems_of_another_dimension_come_last():
+    table = pd.read_csv(FILE, index_col="system")["dimension"]
+    found = table[nearest(np.full(len(EDGES) - 1, 1 / (len(EDGES) - 1)), dimension=4)].to_numpy()
+    assert (found[: (table == 4).sum()] == 4).all()
+
+
+def test_auto_is_the_nearest_system_of_a_measured_one_alone():
+    content = yaml.safe_load((REPOSITORY / "workflow/studies/measured.yaml").read_text())
+    line = content["systems"]["series"]
+    content["systems"]["series"] = {**line, "twin": "auto"}
+    assert parse(content).systems["series_twin"] == {**line, "system": "nearest"}
+    content["systems"] = {"Lorenz": {"twin": "auto"}}
+    with pytest.raises(StudyError, match=r"systems.Lorenz.twin: 'auto' is for measured systems"):
+        parse(content)
