@@ -18,15 +18,13 @@ def series(samples=4000):
 
 def test_a_sine_has_its_power_where_its_period_is():
     time = np.arange(4000) / 40
-    shares = signature(np.stack([np.sin(2 * np.pi * time), np.cos(2 * np.pi * time)], 1), per_period=40)
+    shares = signature(np.stack([np.sin(2 * np.pi * time), np.cos(2 * np.pi * time)], 1))
     assert shares.sum() == pytest.approx(1) and shares[(EDGES[:-1] >= 0.8) & (EDGES[1:] <= 1.25)].sum() > 0.99
 
 
 def test_a_signature_knows_no_units_of_time_or_states():
     states = series()
-    np.testing.assert_allclose(
-        signature(states, per_period=37.5), signature(1e3 * states[:, ::-1] + 5, per_period=37.5), rtol=1e-9
-    )
+    np.testing.assert_allclose(signature(states), signature(1e3 * states[:, ::-1] + 5), rtol=1e-9)
 
 
 def test_signatures_of_the_catalogue_are_shares():
@@ -38,7 +36,7 @@ def test_signatures_of_the_catalogue_are_shares():
 def test_a_noisy_series_finds_its_own_system_or_one_of_its_family(tmp_path):
     states = series()
     states += 0.05 * states.std(0) * np.random.default_rng(0).standard_normal(states.shape)
-    near = nearest(signature(states, per_period=PERIOD / STEP), dimension=3)[:5]
+    near = nearest(signature(states), dimension=3)[:5]
     assert "Lorenz" in near, near
     table = pd.DataFrame(states, columns=["x", "y", "z"]).assign(t=STEP * np.arange(len(states)))
     table.to_csv(file := tmp_path / "series.csv", index=False)

@@ -2,7 +2,7 @@
 
     python workflow/series/signatures.py
 
-Of every system that needs no settings and knows its period: 256 periods of an orbit, of 40 samples each, after as many
+Of every system that needs no settings and knows its period: 128 periods of an orbit, of 40 samples each, after as many
 that are left out. It takes minutes.
 """
 
@@ -13,7 +13,7 @@ from nearorbit.study.catalogue import StudyError, build, names
 from nearorbit.truth.integrators import orbits_of
 from nearorbit.truth.spectra import EDGES, FILE, signature
 
-PERIODS, SAMPLES = 256, 40
+PERIODS, SAMPLES = 128, 40
 STILL = 1e-6  # of the largest modulus of a component: what varies less is at rest
 
 
@@ -30,7 +30,7 @@ def main() -> None:
         times = system.period / SAMPLES * np.arange(2 * PERIODS * SAMPLES)
         states = orbits_of(system)(system.start[None], times)[0, PERIODS * SAMPLES :]
         if np.isfinite(states).all() and (states.std(0) > STILL * np.abs(states).max(0)).all():
-            rows[name] = [system.dimension, *signature(states, per_period=SAMPLES).round(5)]
+            rows[name] = [system.dimension, *signature(states).round(5)]
     columns = ["dimension", *(f"{edge:.3g}" for edge in EDGES[:-1])]
     pd.DataFrame.from_dict(rows, "index", columns=columns).rename_axis("system").to_csv(FILE)
 

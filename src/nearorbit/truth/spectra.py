@@ -1,9 +1,10 @@
 r"""Power spectra: the period of a motion, and how alike two motions are.
 
 The *period* is that of the peak of the power spectrum, averaged over the standardized components. A *signature* is the
-share of that power that lies in each quarter of an octave, from a sixteenth of the frequency of the period to sixteen
-times it. The distance of two is that of Hellinger, squared: :math:`1 - \sum_b \sqrt{p_b q_b}`. The signatures of the
-catalogue are in ``systems/signatures.csv``, which ``workflow/series/signatures.py`` makes anew.
+share of that power that lies in each quarter of an octave, from a sixteenth to sixteen times the mean frequency: the
+geometric mean, which knows no units of time, and is surer than a peak. The distance of two is that of Hellinger,
+squared: :math:`1 - \sum_b \sqrt{p_b q_b}`. The signatures of the catalogue are in ``systems/signatures.csv``, which
+``workflow/series/signatures.py`` makes anew.
 """
 
 from pathlib import Path
@@ -14,8 +15,7 @@ import pandas as pd
 from nearorbit.truth.series import Series
 
 FILE = Path(__file__).parent / "systems" / "signatures.csv"
-EDGES = 2.0 ** np.arange(-4, 4.01, 0.25)  # of bins, in frequencies of the peak
-LONGEST = 32  # periods of which the spectrum of a signature is taken; those of these are averaged
+EDGES = 2.0 ** np.arange(-4, 4.01, 0.25)  # of bins, in mean frequencies
 SEGMENTS = 8  # of the longest recording, of which a power spectrum is the mean, if they have LEAST samples
 LEAST = 256
 
@@ -44,16 +44,19 @@ def evened(series: Series) -> np.ndarray:
 def period(series: Series) -> float:
     """Find the period of a series, in the unit of its times."""
     even = evened(series)
-    segment = min(len(even), max(LEAST, len(even) // SEGMENTS))
-    return peak_period(even, rate=1 / series.step, segment=segment)
+    return peak_period(even, rate=1 / series.step, segment=_segment(len(even)))
 
 
-def signature(states: np.ndarray, *, per_period: float) -> np.ndarray:
+def _segment(samples: int) -> int:
+    """The samples of the pieces that a spectrum is averaged over."""
+    return min(samples, max(LEAST, samples // SEGMENTS))
+
+
+def signature(states: np.ndarray) -> np.ndarray:
     """Compute the signature of a motion.
 
     Arguments:
-        states: States at equal intervals, with shape (T, D).
-        per_period: How many of them a period has.
+        states: States at equal intervals, with shape (T, D); of whatever interval, if it is short against the motion.
 
     Returns:
         The shares of the power in the bins between EDGES, which sum to 1.
@@ -61,9 +64,10 @@ def signature(states: np.ndarray, *, per_period: float) -> np.ndarray:
     from scipy.signal import welch
 
     standardized = (states - states.mean(0)) / states.std(0)
-    length = min(len(states), round(LONGEST * per_period))
-    frequency, power = welch(standardized, fs=per_period, nperseg=length, axis=0)
-    shares, _ = np.histogram(frequency, EDGES, weights=power.mean(1))
+    frequency, power = welch(standardized, nperseg=_segment(len(states)), axis=0)
+    frequency, power = frequency[1:], power[1:].mean(1)
+    middle = np.exp(power @ np.log(frequency) / power.sum())
+    shares, _ = np.histogram(frequency / middle, EDGES, weights=power)
     return shares / shares.sum()
 
 

@@ -1,7 +1,7 @@
 """The known system that moves most like a measured one: what ``twin: auto`` stands for.
 
 Of the systems of the catalogue with as many components, it is the one whose power is spread over frequencies, in units
-of the peak's, most alike (:mod:`nearorbit.truth.spectra`).
+of the mean one, most alike (:mod:`nearorbit.truth.spectra`).
 """
 
 from collections.abc import Callable, Sequence
@@ -32,13 +32,10 @@ def like(
         time: The column of times.
         components: The columns of components.
         orbit: The column that tells recordings apart.
-        period: The period, in the unit of the times; the peak of the power spectrum if None.
-        units: What the components are measured in; not used.
+        period: The period, in the unit of the times; not used, and neither are units.
+        units: What the components are measured in.
     """
     line = {"file": file, "time": time, "components": components, "orbit": orbit, "period": period, "units": units}
     measured = build("systems", MEASURED, line)
-    series = measured.series
-    found = spectra.signature(
-        spectra.evened(series), per_period=(measured.period or spectra.period(series)) / series.step
-    )
+    found = spectra.signature(spectra.evened(measured.series))
     return build("systems", spectra.nearest(found, dimension=measured.dimension)[0], {})
