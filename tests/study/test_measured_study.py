@@ -54,6 +54,10 @@ def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        (
+            {},
+            "systems.pendulum: system 'measured' lacks file, time, components; it takes file, time, components, orbit",
+        ),
         ({"file": "none.csv"}, "systems.pendulum: none.csv: no such file"),
         ({"components": ["angle", "velocty"]}, "no column 'velocty'; did you mean 'velocity'?"),
         ({"components": "angle"}, "'components' has to be a list of columns"),
@@ -64,7 +68,7 @@ def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
 )
 def test_a_line_that_is_wrong_is_told_with_its_place(tmp_path, line, message):
     content = config(tmp_path, 400, 100)
-    content["systems"]["pendulum"] |= line
+    content["systems"]["pendulum"] = {"system": "measured"} | (line and {**content["systems"]["pendulum"], **line})
     assert message in complaint(content)
 
 
@@ -77,6 +81,17 @@ def test_recordings_too_short_for_a_segment_are_told_by_name_and_number(tmp_path
     assert "have too few in a row: 1 (8), 2 (5); these 2 of 3 are not learned from" in said
     content["methods"]["long"]["segment"] = 300
     assert "methods.long.segment: 300 samples have to follow one" in complaint(content)
+
+
+def test_validation_too_short_for_the_horizon_is_told(tmp_path):
+    content = config(tmp_path, 60, 50)
+    table = pd.read_csv(tmp_path / "a.csv")
+    table[table.index % 5 > 0].to_csv(tmp_path / "a.csv", index=False)
+    content["data"]["raw"] = {**RAW, "gap": 1.5}
+    content["training"] = {**content["training"], "segment": 3, "horizon": 25}
+    assert "training.horizon: 5 samples have to follow one without a gap, and what validates of systems.pendulum" in (
+        complaint(content)
+    )
 
 
 @pytest.mark.parametrize("method", ["jacobian", "lyapunov", "propagator", "random_jacobian"])

@@ -71,7 +71,7 @@ class Delays:
 
     def __call__(self, states: np.ndarray) -> np.ndarray:
         """Delay orbits at equal intervals, with shape (*, T, D); returns shape (*, T - span, m * seen)."""
-        seen, samples = states[..., list(self.seen)], states.shape[-2] - self.span
+        seen, samples = states[..., list(self.seen)], max(0, states.shape[-2] - self.span)
         ends = [self.span - self.lag * number for number in range(self.dimension)]
         return np.concatenate([seen[..., end : end + samples, :] for end in ends], -1)
 

@@ -17,10 +17,10 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.data.delays import Delays
+from nearorbit.study.catalogue import StudyError
 from nearorbit.study.sampling import breaks
 
-# The least that forecasts, and runs of the attractor, are a part of: there have to be several.
-PARTS = 2
+PARTS = 2  # of the longest run that was held out: the longest forecasts and runs of the attractor
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,9 @@ def held_out(orbits: xr.Dataset, observations: xr.Dataset, *, evaluation: Mappin
         evaluation: The settings of the evaluation, as for a truth: forecasts are as long as its ``longest``, in
             periods, but no longer than half of the longest run that was held out, and so are runs of the attractor.
 
+    Raises:
+        StudyError: If hardly anything was held out.
+
     Returns:
         The variables of a truth, and ``observed``, the windows once more; the attribute ``motion`` is ``unknown``.
     """
@@ -61,7 +64,11 @@ def held_out(orbits: xr.Dataset, observations: xr.Dataset, *, evaluation: Mappin
     seeds, names = orbits.sizes["seed"], observations["component"].to_numpy()
     tracks = [_seen(track, observations) for track in _tracks(orbits)]
     runs = [run for track in tracks for run in track.runs()]
-    longest = max(len(run) for run in runs)
+    if (longest := max(map(len, runs), default=0)) < PARTS:
+        raise StudyError(
+            "data.*.held_out: no two samples follow one another without a gap in what is held out; hold out more, or "
+            "take a larger gap"
+        )
     lead = min(1 + max(1, int(evaluation["longest"] * period / step)), max(PARTS, longest // PARTS))
     sample = min(evaluation["samples"], max(PARTS, longest // PARTS))
     forecasts = _pieces(runs, lead, evaluation["starts"])
@@ -129,7 +136,7 @@ def _seen(track: Track, observations: xr.Dataset) -> Track:
     """A recording as it is observed, with the delays of what is learned from."""
     if (delays := Delays.of(observations)) is None:
         return track
-    unknown = np.full((delays.span, observations.sizes["component"]), np.nan)
+    unknown = np.full((min(delays.span, len(track.states)), observations.sizes["component"]), np.nan)
     return Track(np.concatenate([unknown, delays(track.states)]), track.last)
 
 

@@ -135,11 +135,10 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
     if factory is None:
         near = hint(name, names(package)) + quotes(name)
         raise StudyError(f"{where}: no {kind} '{name}'{near} ({_listing(package)} lists all)")
-    allowed = {
-        p.name: p.annotation
-        for p in inspect.signature(factory).parameters.values()
-        if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
-    }
+    parameters = [
+        p for p in inspect.signature(factory).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    allowed = {p.name: p.annotation for p in parameters}
     for key, value in settings.items():
         if key not in allowed:
             known = f"it takes {', '.join(allowed)}" if allowed else "it takes no settings"
@@ -147,6 +146,8 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
         if expected := _mismatch(value, allowed[key]):
             way = quotes(value) if KINDS[str][0] in expected else ""
             raise StudyError(f"{where}: {kind} '{name}': '{key}' has to be {expected}, not {value!r}{way}")
+    if missing := [p.name for p in parameters if p.default is p.empty and p.name not in settings]:
+        raise StudyError(f"{where}: {kind} '{name}' lacks {', '.join(missing)}; it takes {', '.join(allowed)}")
     try:
         return factory(**settings)
     except Exception as error:  # whatever the settings of a study lead to, they are what is wrong

@@ -7,7 +7,7 @@ torch they give tensors that carry gradients, and with arrays of symbols they gi
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -19,8 +19,6 @@ from nearorbit.study.catalogue import hint
 class System:
     """The equations of a true system; subclasses define :meth:`__call__`.
 
-    One of which there are recordings alone has no field: ``has_field`` says so.
-
     Arguments:
         name: Its name in the catalogue.
         components: The names of its components; their number is the dimension D.
@@ -29,8 +27,6 @@ class System:
         period: The dominant period, in units of system time; None where it has to be estimated.
         smooth: Whether the equations are smooth, so that a Taylor method converges.
     """
-
-    has_field: ClassVar[bool] = True
 
     name: str
     components: tuple[str, ...]
@@ -113,6 +109,6 @@ def attributes(system: System) -> dict[str, Any]:
     return {
         "system": system.name,
         "parameters": json.dumps(parameters),
-        "units": "system units",
+        "units": system.parameters.get("units", "system units"),
         "nearorbit": __version__,
     }

@@ -8,7 +8,7 @@ its power spectrum. There is no Lyapunov time, and what is scored in Lyapunov ti
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from nearorbit.study.places import located
 from nearorbit.study.sampling import CUT, GAP, longest_run, span
 from nearorbit.study.selection import UNEVEN
 from nearorbit.truth.columns import Columns
-from nearorbit.truth.series import Series, parts, read, told
+from nearorbit.truth.series import Piece, Series, parts, read, told
 from nearorbit.truth.systems.base import System, bounded
 
 
@@ -71,8 +71,6 @@ class Measured(System):
         columns: Which columns of its file are read.
     """
 
-    has_field: ClassVar[bool] = False
-
     columns: Columns = field(kw_only=True)
 
     @property
@@ -99,6 +97,7 @@ class Measured(System):
                 yield f"{place}, data.{label}: {error}"
                 continue
             yield from self.too_short(study.training["segment"], "training.segment", place, label, data)
+            yield from self._unvalidated(study.training["horizon"], place, label, data)
             if study.training["batch"] == "all" and not self.is_regular(data):
                 yield f"training.batch: {CUT} or leave out {place}"
             for name, selection in study.neighbors.items():
@@ -115,8 +114,7 @@ class Measured(System):
             label: The label of the data.
             data: Their line.
         """
-        gap = np.inf if self.series.regular else data.get("gap", GAP)
-        rows = {p: longest_run(p.of(self.series.ticks), gap) - span(data) for p in parts(self.series, data)["train"]}
+        rows = self._rows("train", data)
         short = [f"{self.series.names[p.recording]} ({row})" for p, row in rows.items() if row <= asked]
         said = (
             f"{setting}: {asked} samples have to follow one without a gap, and recordings of {place}, data.{label}, "
@@ -127,6 +125,22 @@ class Measured(System):
             yield f"{said}; {way}"
         elif short:
             print(f"warning: {said}; these {len(short)} of {len(rows)} are not learned from; {way}", file=sys.stderr)
+
+    def _unvalidated(self, horizon: int, place: str, label: str, data: Mapping[str, Any]) -> Iterator[str]:
+        """Tell that no recording has as many samples in a row to validate with as the horizon, or the longest has."""
+        rows = self._rows("validation", data)
+        asked, most = min(horizon, max(map(len, rows)) - span(data) - 1), max(rows.values())
+        if most <= max(asked, 1):
+            yield (
+                f"training.horizon: {asked} samples have to follow one without a gap, and what validates of {place}, "
+                f"data.{label}, has at most {most} in a row; ask for fewer, take a larger gap, or a larger validation"
+            )
+
+    def _rows(self, part: str, data: Mapping[str, Any]) -> dict[Piece, int]:
+        """How many samples the pieces for a part have in a row, without a gap and with their delays."""
+        gap = np.inf if self.series.regular else data.get("gap", GAP)
+        pieces = parts(self.series, data)[part]
+        return {piece: longest_run(piece.of(self.series.ticks), gap) - span(data) for piece in pieces}
 
     def is_regular(self, data: Mapping[str, Any]) -> bool:
         """Tell whether what is learned from and validates is at equal intervals, complete and equally long."""
