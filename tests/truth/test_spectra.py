@@ -9,7 +9,7 @@ from nearorbit.study.catalogue import StudyError, build
 from nearorbit.study.study import parse
 from nearorbit.truth.spectra import EDGES, FILE, nearest, signature
 
-STEP, PERIOD = 0.02, 0.75
+STEP = 0.02
 
 
 def series(samples=4000):
@@ -33,15 +33,20 @@ def test_signatures_of_the_catalogue_are_shares():
     np.testing.assert_allclose(table.drop(columns="dimension").sum(axis=1), 1, atol=1e-3)
 
 
-def test_a_noisy_series_finds_its_own_system_or_one_of_its_family(tmp_path):
+@pytest.mark.parametrize("name", ["Lorenz", "Rossler", "LorenzStenflo"])
+def test_the_signature_of_a_system_is_nearest_to_itself(name):
+    row = pd.read_csv(FILE, index_col="system").loc[name]
+    assert nearest(row.drop("dimension").to_numpy(), dimension=int(row["dimension"]))[0] == name
+
+
+def test_a_noisy_series_has_the_twin_of_a_clean_one_by_its_line_of_a_study(tmp_path):
     states = series()
+    near = nearest(signature(states), dimension=3)
+    assert near.index("Lorenz") < len(near) / 4, near
     states += 0.05 * states.std(0) * np.random.default_rng(0).standard_normal(states.shape)
-    near = nearest(signature(states), dimension=3)[:5]
-    assert "Lorenz" in near, near
     table = pd.DataFrame(states, columns=["x", "y", "z"]).assign(t=STEP * np.arange(len(states)))
     table.to_csv(file := tmp_path / "series.csv", index=False)
-    line = {"file": str(file), "time": "t", "components": ["x", "y", "z"], "period": PERIOD}
-    assert build("systems", "nearest", line).name == near[0]
+    assert build("systems", "nearest", {"file": str(file), "time": "t", "components": ["x", "y", "z"]}).name == near[0]
 
 
 def test_systems_of_another_dimension_come_last():

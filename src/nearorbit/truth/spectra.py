@@ -2,9 +2,9 @@ r"""Power spectra: the period of a motion, and how alike two motions are.
 
 The *period* is that of the peak of the power spectrum, averaged over the standardized components. A *signature* is the
 share of that power that lies in each quarter of an octave, from a sixteenth to sixteen times the mean frequency: the
-geometric mean, which knows no units of time, and is surer than a peak. The distance of two is that of Hellinger,
-squared: :math:`1 - \sum_b \sqrt{p_b q_b}`. The signatures of the catalogue are in ``systems/signatures.csv``, which
-``workflow/series/signatures.py`` makes anew.
+geometric mean, which knows no units of time, and is surer than a peak. The distance of two is how far power has to be
+moved to make the one of the other, in quarters of an octave (Wasserstein's). The signatures of the catalogue are in
+``systems/signatures.csv``, which ``workflow/series/signatures.py`` makes anew.
 """
 
 from pathlib import Path
@@ -79,6 +79,6 @@ def nearest(found: np.ndarray, *, dimension: int) -> list[str]:
         dimension: The number of its components. A single one may be of a system of any dimension from three on.
     """
     known = pd.read_csv(FILE, index_col="system")
-    distance = 1 - np.sqrt(known.drop(columns="dimension").to_numpy() * found).sum(1)
+    distance = np.abs(np.cumsum(known.drop(columns="dimension").to_numpy() - found, 1)).sum(1)
     other = known["dimension"].to_numpy() != dimension if dimension > 1 else known["dimension"].to_numpy() < 3
     return known.index[np.lexsort([distance, other])].tolist()
