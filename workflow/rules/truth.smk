@@ -3,6 +3,8 @@
 
 
 rule exponents:
+    input:
+        lambda wildcards: study.systems[wildcards.system].get("file", []),  # of a system that is nearest to a series
     output:
         exponents="results/{study}/{system}/exponents.nc",
     log:
