@@ -14,6 +14,7 @@ from nearorbit.report.tables.overview import over_systems
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
 from nearorbit.report.tables.relative import ratios
 from nearorbit.report.tables.signed_rank import compared, holm
+from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, entries, names
 from nearorbit.study.places import STUDIES as SHIPPED
 
@@ -482,6 +483,11 @@ def test_a_twin_widens_the_intervals_by_what_methods_are_off_on_it(tmp_path):
     off = synthetic.forecast("Lorenz", "clean", "baseline")["exponents"][:, 0] - SPECTRA["Lorenz"][0]
     assert np.isnan(before.off) and after.off == pytest.approx((off**2).mean().item() ** 0.5)
     assert after.half_width == pytest.approx(np.hypot(before.half_width, 2 * after.off))
+    truth = files.read(folder / "Lorenz_twin" / "exponents.nc", kind="exponents")
+    files.write(truth.isel(exponent=slice(0, 2)), folder / "Lorenz_twin" / "exponents.nc", kind="exponents")
+    short = build("tables", "verdict", {}).table(Results(folder, systems, DATA, tuple(GIVEN))).records
+    offs = short.query("system == 'Lorenz' and data == 'clean' and method == 'baseline'")["off"]
+    assert list(offs.isna()) == [False, False, True], "a twin of fewer exponents"
     twin = table.query("system == 'Lorenz_twin' and kind == 'method'")
     assert twin["off"].isna().all(), "a twin has no twin"
 

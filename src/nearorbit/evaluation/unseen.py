@@ -29,6 +29,7 @@ from nearorbit.dynamics.fields import Field, Transformed
 from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.metrics.spectral_hellinger import spectral_hellinger
 from nearorbit.evaluation.metrics.state_space_divergence import mixture_divergence
+from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
 from nearorbit.study.seeds import generator
 
@@ -93,7 +94,9 @@ def unseen(
 
 
 def with_held_out(observations: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
-    """Put what was held out of recordings in the place of validation orbits, seen as the others are.
+    """Put what was held out of recordings in the place of validation orbits, with the delays of the others.
+
+    The past of these is read off their smoothing splines, at equal intervals, too.
 
     Arguments:
         observations: The observed orbits of a measured system.
@@ -146,6 +149,9 @@ def _reference(observations: xr.Dataset) -> xr.Dataset:
 def _forecasts(observations: xr.Dataset, starts: int, periods: float) -> list[dict[str, Any]]:
     """Plan the forecasts of each seed.
 
+    Raises:
+        StudyError: If a recording that is held out has a single sample.
+
     Returns:
         For each seed its ``start`` (B, D), the ``samples`` (B, N, D) that follow, NaN beyond the last, their ``times``
         (B, N) since the start, in sample intervals, and the ``longest`` lead, as many for all seeds.
@@ -163,7 +169,8 @@ def _forecasts(observations: xr.Dataset, starts: int, periods: float) -> list[di
         ]
         for orbits in each
     ]
-    count = min([starts, *(len(these) for these in found)])
+    if not (count := min([starts, *(len(these) for these in found)])):
+        raise StudyError("unseen: too few samples in a recording were held out to forecast any; hold out more")
     chosen = [[these[i * len(these) // count] for i in range(count)] for these in found]
     return [_plan(these, lead) for these in chosen]
 

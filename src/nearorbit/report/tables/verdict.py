@@ -124,7 +124,8 @@ def _off_on_twin(results: Results, system: str, data: str, method: str, count: i
     twin, wrong = twin_of(system), np.full(count, np.nan)
     learned, true = results.open("forecast.nc", twin, data, method), results.open("exponents.nc", twin)
     if learned is not None and true is not None:
-        both = (table["exponents"].transpose(..., "exponent").to_numpy()[..., :count] for table in (learned, true))
+        known = min(count, *(table.sizes["exponent"] for table in (learned, true)))  # delays have more than a system
+        both = (table["exponents"].transpose(..., "exponent").to_numpy()[..., :known] for table in (learned, true))
         found = off(*both) * float(true["period"])
         wrong[: len(found)] = found
     return wrong
