@@ -66,14 +66,15 @@ def orbits(
 
 
 def twin(
-    exponents: Path, like: Path, structure: Path, orbits: Output,
+    exponents: Path, like: Path, structure: Path, observations: Path, orbits: Output,
     *, label: str, system: Settings, window: float, beyond: int | None = None,
 ):  # fmt: skip
     """Simulate orbits of a known system that are to be observed as those of another one were."""
     from nearorbit.truth.twins import twin as simulate
 
     built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
-    given = read(like, kind="orbits"), read(structure, kind="structure")
+    paths = {"orbits": like, "structure": structure, "observations": observations}
+    given = [read(path, kind=kind) for kind, path in paths.items()]
     write(simulate(built, spectrum, *given, label=label, window=window, beyond=beyond), orbits, kind="orbits")
 
 

@@ -35,7 +35,10 @@ def other(**irregular):
 
 
 def simulated(exponents, like):
-    return twin(Lorenz(), exponents, like, SERIES, label="a_twin", window=2)
+    speed = Lorenz()(exponents["states"].to_numpy()) / exponents["deviation"].to_numpy()
+    rate = float((speed**2).sum(-1).mean() ** 0.5) * STEP / float(like["step"])  # as far from sample to sample
+    observed = xr.Dataset({"rate": ("seed", [rate, rate])}, {"component": list("xyz")})
+    return twin(Lorenz(), exponents, like, SERIES, observed, label="a_twin", window=2)
 
 
 def test_a_twin_of_regular_orbits_is_sampled_as_they_are(exponents, tmp_path):
@@ -89,6 +92,7 @@ def test_the_noise_of_a_series_comes_back_from_its_twin(exponents):
     like = orbits(seeds=1, count=1, samples=1200)
     seen = observe(like, exponents, label="a", noise=0.05)
     told = structure(seen, label="a", theiler=0.5, surrogates=1)
-    made = twin(Lorenz(), exponents, like, told, label="a_twin", window=1)
+    made = twin(Lorenz(), exponents, like, told, seen, label="a_twin", window=1)
+    assert float(made["step"]) == pytest.approx(STEP, rel=0.1), "the rate of noisy samples"
     again = structure(observe(made, exponents, label="a_twin"), label="a_twin", theiler=0.5, surrogates=1)
     np.testing.assert_allclose(again["noise"], told["noise"], rtol=0.25)

@@ -111,6 +111,7 @@ rule twin:
         exponents="results/{study}/{system}/exponents.nc",
         like=twinned("orbits.nc"),
         structure=twinned("structure.nc"),
+        observations=twinned("observations.nc"),
     output:
         orbits="results/{study}/{system}/{data}/orbits.nc",
     log:
@@ -124,7 +125,7 @@ rule twin:
         settings=settings("twin"),
     shell:
         "python -m nearorbit twin --settings {params.settings:q} --exponents {input.exponents} --like {input.like}"
-        " --structure {input.structure} --orbits {output.orbits} 2>&1 | tee {log}"
+        " --structure {input.structure} --observations {input.observations} --orbits {output.orbits} 2>&1 | tee {log}"
 
 
 rule measure:

@@ -1,7 +1,8 @@
 r"""Twins: a known system in the place of a measured one, observed as that was.
 
-With as many samples, at the same times but for one factor, the ratio of the periods; with the same gaps, and as much
-noise, relative to the deviations, as is estimated of the series. What a method learns of the twin can be held against
+With as many samples, at the same times but for one factor, by which both move as far from sample to sample, relative to
+the deviations (a period is what somebody calls one); with the same gaps, and as much noise, relative to the deviations,
+as is estimated of the series. What a method learns of the twin can be held against
 the truth, and tells what to think of what it learns of the series: the recipe of data assimilation's identical twin
 experiments, where the truth is drawn and not known.
 
@@ -30,6 +31,7 @@ def twin(
     exponents: xr.Dataset,
     like: xr.Dataset,
     structure: xr.Dataset,
+    observations: xr.Dataset,
     *,
     label: str,
     window: float,
@@ -43,6 +45,7 @@ def twin(
         like: The orbits of the other one: recordings, or simulated ones.
         structure: What there is to learn of it, from :func:`nearorbit.data.structure.structure`, of which the ``noise``
             is read.
+        observations: What was observed of it, of which the ``rate`` is read.
         label: The label of the twin in the study, which names its random numbers.
         window: The length of ``continuation``, in periods.
         beyond: The number of its samples, if it is not to be as long as a window.
@@ -59,7 +62,7 @@ def twin(
             f"systems.{label}: '{system.name}' comes to rest at a fixed point and is no twin; take another"
         )
     period = float(exponents["period"])
-    step = period * float(like["step"] / like["period"])
+    step = float(like["step"]) * _rate(observations) / _own_rate(system, exponents)
     after, deviation = beyond or round(window * period / step), exponents["deviation"].to_numpy()
     made: dict[str, Any] = {}
     for name, prefix in PREFIXES.items():
@@ -93,6 +96,17 @@ def twin(
         coords={"seed": like["seed"], "component": list(system.components)},
         attrs=attributes(system),
     )
+
+
+def _rate(observations: xr.Dataset) -> float:
+    """The root mean square speed of a standardized component, per unit of system time."""
+    return float(observations["rate"].mean()) / observations.sizes["component"] ** 0.5
+
+
+def _own_rate(system: System, exponents: xr.Dataset) -> float:
+    """The same of a system on its attractor."""
+    speed = compiled(system)(exponents["states"].to_numpy())[0] / exponents["deviation"].to_numpy()
+    return float(np.sqrt(np.square(speed).mean()))
 
 
 def _times(like: xr.Dataset, name: str) -> np.ndarray:

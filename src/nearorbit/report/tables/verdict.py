@@ -103,7 +103,7 @@ def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str
     if unseen is None or forecast is None:
         return None
     times = [unseen[name].to_numpy() for name in ("valid_time", "persistence_time", "climatology_time")]
-    wrong = _off_on_twin(results, system, data, method, forecast.sizes["exponent"]) / period
+    wrong = _off_on_twin(results, system, data, method, forecast.sizes["exponent"]) / float(unseen["lead"][0])
     spectrum, stderr = (forecast[name].transpose("seed", "exponent").to_numpy() for name in ("exponents", "stderr"))
     mean, half = interval(spectrum, stderr, np.nan_to_num(wrong))
     failed = int((status(forecast) != "ok").sum())
@@ -120,13 +120,14 @@ def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str
 
 
 def _off_on_twin(results: Results, system: str, data: str, method: str, count: int) -> np.ndarray:
-    """What the first exponents are off by on the twin of a system, per period, with shape (D); NaN where none is."""
+    """What the first exponents are off by on the twin of a system, per sample, with shape (D); NaN where none is."""
     twin, wrong = twin_of(system), np.full(count, np.nan)
-    learned, true = results.open("forecast.nc", twin, data, method), results.open("exponents.nc", twin)
-    if learned is not None and true is not None:
+    learned, unseen = (results.open(f"{name}.nc", twin, data, method) for name in ("forecast", "unseen"))
+    true = results.open("exponents.nc", twin)
+    if learned is not None and unseen is not None and true is not None:
         known = min(count, *(table.sizes["exponent"] for table in (learned, true)))  # delays have more than a system
         both = (table["exponents"].transpose(..., "exponent").to_numpy()[..., :known] for table in (learned, true))
-        found = off(*both) * float(true["period"])
+        found = off(*both) * float(unseen["lead"][0])
         wrong[: len(found)] = found
     return wrong
 
