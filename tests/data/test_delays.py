@@ -29,7 +29,7 @@ def test_delays_are_what_was_seen_so_many_samples_before():
 def test_the_information_of_a_variable_in_itself_is_its_entropy_and_of_noise_is_none():
     noise = np.random.default_rng(0).standard_normal((20000, 1))
     information = mutual_information([noise], 3)
-    bins = round((20000 / 5) ** (1 / 3))
+    bins = 32
     assert abs(information[0] - np.log(bins)) < 1e-3
     assert (information[1:] < 2 * bins**2 / 20000).all()  # the bias of the histogram alone
 
@@ -41,13 +41,13 @@ def test_runs_are_not_joined():
     assert not np.allclose(mutual_information([np.concatenate(runs[::-1])], 500)[480:], together[-1], atol=1e-6)
 
 
-@pytest.mark.parametrize(("noise", "dimensions"), [(0.0, {3}), (0.02, {3, 4})])
-def test_of_one_component_of_lorenz_three_or_four_delays_are_found(noise, dimensions):
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+def test_of_one_component_of_lorenz_three_delays_are_found(noise):
     x = orbit(orbit(START, 500)[-1], 5000, step=STEP)[:, :1]
     x = x + noise * x.std() * np.random.default_rng(0).standard_normal(x.shape)
     lag = first_minimum(mutual_information([x], round(PERIOD / STEP)), PERIOD / STEP)
-    assert 7 <= lag <= 13  # 0.14 to 0.26; 0.16 to 0.2 in the literature
-    assert least_dimension(false_neighbors([x], lag, window=round(PERIOD / STEP / 2))) in dimensions
+    assert 7 <= lag <= 10  # 0.14 to 0.2; 0.16 to 0.18 in the literature
+    assert least_dimension(false_neighbors([x], lag, window=round(PERIOD / STEP / 2))) == 3
 
 
 def test_of_a_circle_two_delays_are_found():

@@ -28,7 +28,7 @@ import xarray as xr
 MOST = 10  # dimensions that are tried
 STRETCH, SPREAD = 15.0, 2.0
 TOLERANCE = 0.01
-BINS = 32  # of each axis of a histogram, at most
+BINS, PAIRS = 32, 5  # of each axis of a histogram, at most, and the pairs of a bin on average, at least
 QUERIES, LEAST = 2000, 128  # states whose neighbors are looked at, at most, and the states without which none are
 
 
@@ -88,7 +88,7 @@ def mutual_information(runs: Sequence[np.ndarray], longest: int) -> np.ndarray:
         NaN where there are no pairs.
     """
     together = np.concatenate(runs)
-    bins = int(np.clip(round((len(together) / 5) ** (1 / 3)), 4, BINS))
+    bins = int(np.clip(round((len(together) / PAIRS) ** 0.5), 4, BINS))
     edges = np.quantile(together, np.arange(1, bins) / bins, axis=0)
     found = np.full((longest + 1, together.shape[1]), np.nan)
     for component in range(together.shape[1]):
