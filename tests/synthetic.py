@@ -197,6 +197,7 @@ def write_study(
             (folder / system / label).mkdir()
             files.write(truth.assign(step=STEP), folder / system / label / "truth.nc", kind="truth")
             files.write(estimators(truth), folder / system / label / "estimators.nc", kind="estimators")
+            files.write(structure(truth), folder / system / label / "structure.nc", kind="structure")
             for method in results.judged:
                 made = change(forecast(system, label, method), method)
                 write_cell(folder / system / label / method, made, method)
@@ -256,6 +257,7 @@ def write_cell(folder, made, method):
     files.write(made, folder / "forecast.nc", kind="forecast")
     if method == TRUTH:
         return
+    files.write(unseen(method, made.sizes["seed"]), folder / "unseen.nc", kind="unseen")
     history(method, made.sizes["seed"]).to_csv(folder / "history.csv", index=False)
     cost = {"seconds": 12.5, "peak_memory_mib": 410.0, "steps": 1500, "samples_seen": 480_000, "parameters": 8771}
     cost |= {"substeps": 2, "network": "mlp", "device": "cpu", "given": GIVEN[method], "seeds": made.sizes["seed"]}
@@ -270,6 +272,43 @@ def estimators(truth):
     factors = xr.DataArray([1.4, 1.05], dims="estimator", coords={"estimator": names})
     estimated = truth[["jacobian", "exponents", "stderr"]] * factors
     return estimated.assign(fingerprint=truth["seed"] + 0)
+
+
+def structure(truth):
+    """What there is to learn in a series: chaos, and errors of forecasts from its neighbors."""
+    lead = STEP * np.arange(1, 101)
+    told = {"near": 0.3, "far": 1.05, "p_value": 0.05, "lost": 1.1, "level": 0.05, "samples": 1000}
+    error = 1 - np.exp(-lead)
+    return xr.Dataset(
+        {
+            "error": ("lead", error),
+            "surrogate_error": (("surrogate", "lead"), 1 - np.exp(-3 * lead) * np.linspace(0.8, 1, 19)[:, None]),
+            "noise": ("component", np.full(truth.sizes["component"], 0.02)),
+        }
+        | told,
+        coords={"lead": lead},
+        attrs={"character": "irregular"},
+    )
+
+
+def unseen(method, seeds):
+    """What forecasts of observations are worth, valid for the longer the less a field is wrong."""
+    lead = STEP * np.arange(1, 201)
+    valid = np.broadcast_to(2 - 20 * ERRORS[method] + 0.1 * np.linspace(-1, 1, STARTS), (seeds, STARTS))
+    error = np.broadcast_to(ERRORS[method] * np.exp(lead), (seeds, len(lead)))
+    distance = {"divergence": 0.5, "divergence_floor": 0.2, "hellinger": 0.05, "hellinger_floor": 0.02}
+    return xr.Dataset(
+        {
+            "error": (("seed", "lead"), error),
+            "persistence_error": (("seed", "lead"), np.minimum(1.4, 3 * lead) + 0 * error),
+            "climatology_error": (("seed", "lead"), 1 + 0 * error),
+            "valid_time": (("seed", "start"), valid),
+            "persistence_time": (("seed", "start"), 0.1 + 0 * valid),
+            "climatology_time": (("seed", "start"), 0.05 + 0 * valid),
+        }
+        | {name: ("seed", np.full(seeds, value)) for name, value in distance.items()},
+        coords={"lead": lead},
+    )
 
 
 def growth():

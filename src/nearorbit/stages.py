@@ -54,22 +54,28 @@ def covariant_vectors(exponents: Path, vectors: Output, *, label: str, system: S
 
 
 def orbits(
-    exponents: Path,
-    orbits: Output,
-    *,
-    label: str,
-    system: Settings,
-    seeds: int,
-    data: Settings,
-    window: float,
-    beyond: int | None = None,
-):
+    exponents: Path, orbits: Output,
+    *, label: str, system: Settings, seeds: int, data: Settings, window: float, beyond: int | None = None,
+):  # fmt: skip
     """Simulate noiseless orbits for training and validation, fresh ones for every seed unless they share them."""
     from nearorbit.truth import simulation
 
     built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
     simulated = simulation.orbits(built, spectrum, label=label, seeds=seeds, data=data, window=window, beyond=beyond)
     write(simulated, orbits, kind="orbits")
+
+
+def twin(
+    exponents: Path, like: Path, structure: Path, observations: Path, orbits: Output,
+    *, label: str, system: Settings, window: float, beyond: int | None = None,
+):  # fmt: skip
+    """Simulate orbits of a known system that are to be observed as those of another one were."""
+    from nearorbit.truth.twins import twin as simulate
+
+    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
+    paths = {"orbits": like, "structure": structure, "observations": observations}
+    given = [read(path, kind=kind) for kind, path in paths.items()]
+    write(simulate(built, spectrum, *given, label=label, window=window, beyond=beyond), orbits, kind="orbits")
 
 
 def cut(series: Path, exponents: Path, orbits: Output, *, label: str, system: Settings, seeds: int, data: Settings):
@@ -173,24 +179,20 @@ def estimators(observations: Path, truth: Path, estimators: Output, *, theiler: 
     write(found, estimators, kind="estimators")
 
 
+def structure(observations: Path, structure: Output, *, label: str, theiler: float, surrogates: int):
+    """Tell what there is to learn in a series without training: its predictability, and that of its surrogates."""
+    from nearorbit.data.structure import structure as tell
+
+    observed = read(observations, kind="observations")
+    write(tell(observed, label=label, theiler=theiler, surrogates=surrogates), structure, kind="structure")
+
+
 def train(
-    observations: list[Path],
-    model: Outputs,
-    history: Outputs,
-    costs: Outputs,
-    neighbors: Sequence[Path] = (),
-    supervision: Sequence[Path] = (),
-    propagators: Sequence[Path] = (),
-    checkpoint: Scratch | None = None,
-    cells_per_training: Count = 1,
-    siblings: Folders = (),
-    *,
-    label: str,
-    system: Settings,
-    method: Settings,
-    network: Settings,
-    training: Settings,
-):
+    observations: list[Path], model: Outputs, history: Outputs, costs: Outputs, neighbors: Sequence[Path] = (),
+    supervision: Sequence[Path] = (), propagators: Sequence[Path] = (), checkpoint: Scratch | None = None,
+    cells_per_training: Count = 1, siblings: Folders = (),
+    *, label: str, system: Settings, method: Settings, network: Settings, training: Settings,
+):  # fmt: skip
     """Train a network for every seed with one method, all in one stacked ensemble; of one cell, or of several."""
     from nearorbit.dynamics import models
     from nearorbit.training.cells import Cell, Recipe
@@ -239,6 +241,16 @@ def forecast(
         raise StudyError("forecast: give one of --model and --field")
     passed = files.table(history) if history else None
     write(tabulate(learned, passed, true, evaluation=evaluation, vectors=along), forecast, kind="forecast")
+
+
+def unseen(observations: Path, model: Path, unseen: Output, orbits: Path | None = None, *, evaluation: Settings):
+    """Hold a learned field against observations that nothing was learned from; no truth is asked for."""
+    from nearorbit.dynamics import models
+    from nearorbit.evaluation.unseen import unseen as hold
+
+    learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
+    observed, given = read(observations, kind="observations"), read(orbits, kind="orbits") if orbits else None
+    write(hold(learned, observed, given, evaluation=evaluation), unseen, kind="unseen")
 
 
 def score(

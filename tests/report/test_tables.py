@@ -14,6 +14,7 @@ from nearorbit.report.tables.overview import over_systems
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
 from nearorbit.report.tables.relative import ratios
 from nearorbit.report.tables.signed_rank import compared, holm
+from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, entries, names
 from nearorbit.study.places import STUDIES as SHIPPED
 
@@ -453,3 +454,47 @@ def test_kinds_of_data_are_compared_with_one_another():
 def test_p_values_are_corrected_one_after_the_other():
     corrected = holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}))
     assert corrected.to_dict() == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+
+
+def test_the_verdict_ranks_methods_by_forecasts_of_what_nothing_was_learned_from():
+    table = build("tables", "verdict", {}).table(synthetic.study())
+    records = table.records.query("kind == 'method' and index == 1 and data == 'noisy' and system == 'Lorenz'")
+    by_method = records.set_index("method")
+    sound = by_method[by_method["failed"] == 0]
+    assert list(sound.sort_values("rank").index) == [
+        m for m in ("jacobian", "neighborhood", "baseline") if m in sound.index
+    ]
+    failed = by_method[by_method["failed"] > 0]
+    assert (failed["rank"] > len(sound)).all() and (failed["verdict"] == "failed").all()
+    assert (sound["verdict"] == "chaos").all(), sound
+    assert (sound["others"] == len(sound) - 1).all()
+
+
+def test_a_twin_widens_the_intervals_by_what_methods_are_off_on_it(tmp_path):
+    whole = synthetic.study()
+    alone = build("tables", "verdict", {}).table(whole).records
+    folder = tmp_path / "twins"
+    shutil.copytree(whole.folder, folder)
+    shutil.copytree(folder / "Lorenz", folder / "Lorenz_twin")
+    systems = ("Lorenz", "Lorenz_twin", "Lorenz96_N5")
+    table = build("tables", "verdict", {}).table(Results(folder, systems, DATA, tuple(GIVEN))).records
+    cell = "system == 'Lorenz' and data == 'clean' and method == 'baseline' and index == 1"
+    (before,), (after,) = (t.query(cell).itertuples() for t in (alone, table))
+    off = synthetic.forecast("Lorenz", "clean", "baseline")["exponents"][:, 0] - SPECTRA["Lorenz"][0]
+    assert np.isnan(before.off) and after.off == pytest.approx((off**2).mean().item() ** 0.5)
+    assert after.half_width == pytest.approx(np.hypot(before.half_width, 2 * after.off))
+    truth = files.read(folder / "Lorenz_twin" / "exponents.nc", kind="exponents")
+    files.write(truth.isel(exponent=slice(0, 2)), folder / "Lorenz_twin" / "exponents.nc", kind="exponents")
+    short = build("tables", "verdict", {}).table(Results(folder, systems, DATA, tuple(GIVEN))).records
+    offs = short.query("system == 'Lorenz' and data == 'clean' and method == 'baseline'")["off"]
+    assert list(offs.isna()) == [False, False, True], "a twin of fewer exponents"
+    twin = table.query("system == 'Lorenz_twin' and kind == 'method'")
+    assert twin["off"].isna().all(), "a twin has no twin"
+
+
+def test_the_verdict_has_a_row_for_the_series_and_its_local_fits():
+    table = build("tables", "verdict", {"fits": ["linear"]}).table(synthetic.study())
+    kinds = table.records.query("system == 'Lorenz' and data == 'clean'")["kind"].unique()
+    assert list(kinds) == ["series", "method", "fit"]
+    assert table.cells.loc[("Lorenz", "clean", "the series"), "exponents"].startswith("irregular (p = 0.05")
+    assert table.best.loc[("Lorenz", "clean"), "rank"].sum() == 1

@@ -146,7 +146,7 @@ def test_stages_that_take_a_true_field_do_not_run_without(tmp_path):
         name: {s for s, (axes, _) in SLICES.items() if 0 < len(axes) < 3 and runs(study, s, *labels[: len(axes)])}
         for name, labels in cells.items()
     }
-    always = {"observe", "estimators", "score"}
+    always = {"observe", "estimators", "structure", "score"}
     true = {"exponents", "covariant_vectors", "orbits"}
     assert stages["measured"] == always | {"measure", "cut", "hold_out"}
     assert stages["partial"] == always | true | {"partial_truth"}

@@ -21,7 +21,7 @@ from nearorbit.study.digest import imports, source
 from nearorbit.study.files import table
 from nearorbit.study.places import LABELLED, RESULTS, paths, reserved
 from nearorbit.study.schema import read
-from nearorbit.study.slices import SLICES
+from nearorbit.study.slices import SLICES, runs
 from nearorbit.study.study import load, parse
 
 REPOSITORY = Path(__file__).parents[2]
@@ -225,7 +225,7 @@ def test_the_table_of_results_has_all_that_the_workflow_writes():
     for axis, label in zip(("study", "system", "data", "method", ""), (*labels, ""), strict=True):
         above = labels[: labels.index(label)] if label else labels
         beside = {path[len(above)] for path in paths if path[: len(above)] == above and len(path) > len(above)}
-        known = reserved(axis) if axis else {*RESULTS[""][1], "training.log", "forecast.log"}
+        known = reserved(axis) if axis else {*RESULTS[""][1], "training.log", "forecast.log", "unseen.log"}
         assert beside <= {*known, label}, f"{sorted(beside - known)} beside the labels of {axis}"
     assert set(RESULTS["system"][1]) >= {f"{name}.csv" for name in COLLECTORS}
 
@@ -431,7 +431,7 @@ def test_a_study_can_be_handed_on_as_content(file):
     assert parse(json.loads(json.dumps(study.content)), where=study.where) == study
 
 
-FIELDLESS = {"measure", "cut", "partial_truth", "hold_out"}  # they run where there is no true field
+FIELDLESS = {"measure", "cut", "partial_truth", "hold_out", "twin"}  # they run where there is no true field
 
 
 def slices(config) -> dict[str, str]:
@@ -474,7 +474,7 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
         ("networks|mlp|width", 8, {"train"}),
         ("evaluation|points", 8, {"covariant_vectors", "truth"}),
         ("evaluation|exponents|starts", 2, {"exponents", "truth", "forecast"}),
-        ("neighbors|nearest|theiler", 1.0, {"neighbors", "estimators"}),
+        ("neighbors|nearest|theiler", 1.0, {"neighbors", "estimators", "structure"}),
         ("seeds", 4, {"orbits"}),
     ],
 )
@@ -590,3 +590,30 @@ def test_a_regular_kind_of_data_beside_an_irregular_one_is_what_it_was():
         assert alone.settings(stage, "Lorenz", "clean") == beside.settings(stage, "Lorenz", "clean")
     assert "missing" not in json.dumps(alone.settings("orbits", "Lorenz", "clean"))
     assert beside.settings("orbits", "Lorenz", "gappy")["data"]["missing"] == 0.2
+
+
+def test_a_twin_is_a_system_of_its_own_after_the_one_that_it_is_like():
+    twins = {"Lorenz": {"twin": "Rossler"}, "Halvorsen": {"twin": {"system": "lorenz96", "size": 5}}}
+    study = parse(changed("systems", twins))
+    assert list(study.systems) == ["Lorenz", "Lorenz_twin", "Halvorsen", "Halvorsen_twin"]
+    assert study.twins == {"Lorenz_twin": "Lorenz", "Halvorsen_twin": "Halvorsen"}
+    assert study.systems["Lorenz_twin"] == {"system": "Rossler"} and "twin" not in study.systems["Lorenz"]
+    assert study.systems["Halvorsen_twin"] == {"system": "lorenz96", "size": 5}
+    study.check_catalogues()
+    again = parse(study.content)
+    assert (again.systems, again.twins) == (study.systems, study.twins)
+    assert runs(study, "twin", "Lorenz_twin", "clean") and not runs(study, "orbits", "Lorenz_twin", "clean")
+    assert runs(study, "orbits", "Lorenz", "clean") and not runs(study, "twin", "Lorenz", "clean")
+
+
+@pytest.mark.parametrize(
+    ("systems", "words"),
+    [
+        ({"Lorenz": {"twin": "Rossler"}, "Lorenz_twin": {"system": "Rossler"}}, "it would be called 'Lorenz_twin'"),
+        ({"Lorenz": {"twin": 3}}, "expected a known system or its line, not 3"),
+        ({"Lorenz": {"twin": "Rosler"}}, "did you mean 'Rossler'"),
+    ],
+)
+def test_a_twin_that_is_none_is_refused(systems, words):
+    with pytest.raises(StudyError, match=words):
+        parse(changed("systems", systems)).check_catalogues()

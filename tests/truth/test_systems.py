@@ -16,7 +16,7 @@ UNBOUNDED = {name for name, data in metadata().items() if data["unbounded_indice
 REFUSED = DELAYED | UNBOUNDED | {"Torus"}
 KINKED = {"AnishchenkoAstakhov", "BelousovZhabotinsky", "CellularNeuralNetwork", "Chua", "Colpitts", "MacArthur"}
 KINKED |= {"MultiChua", "SanUmSrisuchinwong", "SprottMore"}
-NAMES = sorted(set(catalogue.names("systems")) - REFUSED - {catalogue.MEASURED})
+NAMES = sorted(set(catalogue.names("systems")) - REFUSED - {catalogue.MEASURED, catalogue.NEAREST})
 
 
 def build(name, **settings):

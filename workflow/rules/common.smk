@@ -114,7 +114,6 @@ wildcard_constraints:
     method="|".join(map(re.escape, study.methods)),
 
 
-
 def systems(stage):
     """Make the constraint of the wildcard `system` to those that a stage runs for, with the data that follow in a path."""
     if len(SLICES[stage][0]) == 1:
@@ -136,6 +135,17 @@ def judged(pattern, systems=study.systems):
 def measured_file(wildcards):
     """Name the file of a measured system."""
     return str(places.located(study.systems[wildcards.system]["file"]))
+
+
+def recorded(wildcards):
+    """Find the recordings of a measured system, the end of which is held out."""
+    folder = f"results/{wildcards.study}/{wildcards.system}/{wildcards.data}"
+    return {"orbits": f"{folder}/orbits.nc"} if wildcards.system in study.measured else {}
+
+
+def twinned(name):
+    """Make the input function of a file of the system that a twin is like."""
+    return lambda wildcards: f"{FOLDER}/{study.twins[wildcards.system]}/{wildcards.data}/{name}"
 
 
 def truth_inputs(wildcards):

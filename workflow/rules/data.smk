@@ -52,3 +52,20 @@ rule estimators:
     shell:
         "python -m nearorbit estimators --settings {params.settings:q} --observations {input.observations}"
         " --truth {input.truth} --estimators {output.estimators} 2>&1 | tee {log}"
+
+
+rule structure:
+    input:
+        observations="results/{study}/{system}/{data}/observations.nc",
+    output:
+        structure="results/{study}/{system}/{data}/structure.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/structure.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("structure"),
+        settings=settings("structure"),
+    shell:
+        "python -m nearorbit structure --settings {params.settings:q} --observations {input.observations}"
+        " --structure {output.structure} 2>&1 | tee {log}"

@@ -44,6 +44,27 @@ rule forecast_brought:
         " --forecast {output.forecast} 2>&1 | tee {log}"
 
 
+# Held against observations that nothing was learned from, where a table or figure asks for it.
+rule unseen:
+    input:
+        unpack(recorded),
+        observations="results/{study}/{system}/{data}/observations.nc",
+        model="results/{study}/{system}/{data}/{method}/model.safetensors",
+    output:
+        unseen="results/{study}/{system}/{data}/{method}/unseen.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/{method}/unseen.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("unseen", "networks"),
+        settings=settings("unseen"),
+        given=given,
+    shell:
+        "python -m nearorbit unseen --settings {params.settings:q} {params.given}"
+        " --unseen {output.unseen} 2>&1 | tee {log}"
+
+
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.
 rule score:
     input:

@@ -3,6 +3,8 @@
 
 
 rule exponents:
+    input:
+        lambda wildcards: study.systems[wildcards.system].get("file", []),  # of a system that is nearest to a series
     output:
         exponents="results/{study}/{system}/exponents.nc",
     log:
@@ -102,6 +104,28 @@ rule truth_table:
         "python -m nearorbit truth --settings {params.settings:q}"
         " --orbits {input.orbits} --exponents {input.exponents} --vectors {input.vectors}"
         " --truth {output.truth} --forecast {output.forecast} 2>&1 | tee {log}"
+
+
+rule twin:
+    input:
+        exponents="results/{study}/{system}/exponents.nc",
+        like=twinned("orbits.nc"),
+        structure=twinned("structure.nc"),
+        observations=twinned("observations.nc"),
+    output:
+        orbits="results/{study}/{system}/{data}/orbits.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/orbits.log",
+    wildcard_constraints:
+        system=systems("twin"),
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("twin", "systems"),
+        settings=settings("twin"),
+    shell:
+        "python -m nearorbit twin --settings {params.settings:q} --exponents {input.exponents} --like {input.like}"
+        " --structure {input.structure} --observations {input.observations} --orbits {output.orbits} 2>&1 | tee {log}"
 
 
 rule measure:

@@ -50,7 +50,7 @@ def observe(
     noiseless_start: bool = False,
     smooth: str | None = None,
     shared: bool = False,
-    components: Sequence[str] | None = None,
+    components: Sequence[str] | int | None = None,
     delay: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
     """Observe the training and validation orbits with noise, and smooth them if asked.
@@ -60,14 +60,15 @@ def observe(
             :func:`nearorbit.truth.simulation.orbits`.
         exponents: The statistics of the attractor.
         label: The label of the system, which names the stream of random numbers.
-        noise: The standard deviation of the noise of each component, relative to what ``noise_in`` says.
+        noise: The standard deviation of the noise of each component, relative to what ``noise_in`` says. A twin
+            (:mod:`nearorbit.truth.twins`) brings its own with its orbits, relative to the deviations.
         noise_in: ``deviations``, of the component on the attractor; ``means``, the modulus of its mean along the
             training orbits of the seed; ``units``, those of the system.
         noiseless_start: Whether the first sample of each orbit has no noise.
         smooth: ``spline`` replaces the observed orbits, to train on and for validation, by their cubic smoothing
             splines (:mod:`nearorbit.data.smoothing`). The noise is the same as without.
         shared: Whether all seeds have the noise of seed 0.
-        components: Those that are seen; all if None.
+        components: Those that are seen, or how many, from the first on; all if None.
         delay: The delays with which they are (:mod:`nearorbit.data.partial`), after noise and smoothing; none if None.
 
     Returns:
@@ -90,6 +91,8 @@ def observe(
         raise StudyError(
             f"noise_in is one of {', '.join(NOISE_IN)}, not {noise_in!r}; smooth null or spline, not {smooth!r}"
         )
+    if "noise" in orbits:
+        noise, noise_in, noiseless_start = float(orbits["noise"]), "deviations", False
     kept = [name for name in (*ORBITS, "step", "period", "integration_error", *IRREGULAR) if name in orbits]
     observed = orbits[kept].copy(deep=True)
     for name, prefix in PREFIXES.items():

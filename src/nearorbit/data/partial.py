@@ -21,7 +21,7 @@ AUTO = "auto"
 
 
 def partial(
-    observed: xr.Dataset, *, label: str, components: Sequence[str] | None, delay: Mapping[str, Any] | None
+    observed: xr.Dataset, *, label: str, components: Sequence[str] | int | None, delay: Mapping[str, Any] | None
 ) -> xr.Dataset:
     """Leave of observed orbits some components, with delays.
 
@@ -29,7 +29,7 @@ def partial(
         observed: Orbits ``train``, ``validation`` and ``continuation``, if there is one, as
             :func:`nearorbit.data.observations.observe` makes them; NaN nowhere.
         label: The label of the system, for messages.
-        components: Those that are seen; all if None.
+        components: Those that are seen, or how many, from the first on; all if None.
         delay: The ``dimension`` and the ``lag``, in samples, both a number or ``auto``; none if None.
 
     Returns:
@@ -41,6 +41,7 @@ def partial(
     """
     observed = observed.drop_vars(["integration_error", "substeps"], errors="ignore")  # of a field of whole states
     known = [str(name) for name in observed["component"].to_numpy()]
+    components = known[:components] if isinstance(components, int) else components
     if missing := [name for name in components or () if name not in known]:
         raise StudyError(f"data.*.components: {label} has no '{missing[0]}'; it has {', '.join(known)}")
     delays = Delays(tuple(known.index(name) for name in components or known))

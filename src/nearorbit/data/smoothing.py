@@ -49,7 +49,7 @@ def smoothed(
         raise ValueError(f"a smoothing spline needs at least {SHORT} samples of an orbit, not {samples}")
     intervals = np.ones(samples - 1) if times is None else np.diff(times)
     lines = np.moveaxis(states, -2, 0).reshape(samples, -1)
-    fitted = _validated(lines, intervals) if penalty is None else _fit(lines, intervals, penalty)
+    fitted = _validated(lines, intervals)[:2] if penalty is None else _fit(lines, intervals, penalty)
     fine = _between(*fitted, intervals, refinement)
     return np.moveaxis(fine.reshape(len(fine), *states.shape[:-2], states.shape[-1]), 0, -2)
 
@@ -62,6 +62,29 @@ def slopes(values: np.ndarray, times: np.ndarray) -> np.ndarray:
     from scipy.interpolate import CubicSpline  # here, because its import takes a third of a second
 
     return CubicSpline(times, values, axis=-2, bc_type="natural")(times, 1)
+
+
+def noise(states: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+    r"""Estimate the noise of an orbit from what its smoothing spline leaves, :math:`\hat\sigma^2 = \mathrm{RSS} / (T -
+    \operatorname{tr} A)`, with the map A from the samples to the spline (Craven and Wahba 1979).
+
+    What the spline cannot follow counts as noise: orbits with few samples in a turn have some.
+
+    Arguments:
+        states: Samples of an orbit, with shape (T, D).
+        times: When they were taken, in sample intervals, with shape (T,); equally spaced if None.
+
+    Returns:
+        The standard deviation of the noise of each component, with shape (D,), in the units of the states.
+
+    Raises:
+        ValueError: If there are fewer than five samples.
+    """
+    if len(states) < SHORT:
+        raise ValueError(f"a smoothing spline needs at least {SHORT} samples of an orbit, not {len(states)}")
+    intervals = np.ones(len(states) - 1) if times is None else np.diff(times)
+    fitted, _, freedom = _validated(states, intervals)
+    return np.sqrt(((states - fitted) ** 2).sum(0) / freedom)
 
 
 def evenly(states: np.ndarray, clock: Clock) -> tuple[np.ndarray, Clock]:
@@ -94,16 +117,19 @@ def evenly(states: np.ndarray, clock: Clock) -> tuple[np.ndarray, Clock]:
     return filled[None, ..., 1:], Clock((1, *filled.shape[:2]), filled[None, ..., 0], made[None], np.ones(1))
 
 
-def _validated(lines: np.ndarray, intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit lines with the penalties that cross-validation chooses; see :func:`_fit`."""
-    least, samples = np.full(lines.shape[1], np.inf), len(lines)
+def _validated(lines: np.ndarray, intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fit lines with the penalties that cross-validation chooses; see :func:`_fit`. The last are the numbers of samples
+    that the splines do not use up, (N,)."""
+    least, samples, freedom = np.full(lines.shape[1], np.inf), len(lines), np.empty(lines.shape[1])
     values, curvatures = np.empty_like(lines), np.empty_like(lines)
     for penalty in np.logspace(*DECADES, (DECADES[1] - DECADES[0]) * PER_DECADE + 1):
         fitted, curvature = _fit(lines, intervals, penalty)
-        score = ((lines - fitted) ** 2).sum(0) / (samples - _trace(intervals, penalty)) ** 2
+        unused = samples - _trace(intervals, penalty)
+        score = ((lines - fitted) ** 2).sum(0) / unused**2
         better = score < least
+        freedom[better] = unused
         least[better], values[:, better], curvatures[:, better] = score[better], fitted[:, better], curvature[:, better]
-    return values, curvatures
+    return values, curvatures, freedom
 
 
 def _fit(lines: np.ndarray, intervals: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:

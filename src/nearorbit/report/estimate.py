@@ -20,7 +20,7 @@ from contextlib import redirect_stderr
 from functools import partial
 from io import StringIO
 from itertools import product
-from math import ceil, log
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -30,12 +30,13 @@ import xarray as xr
 from nearorbit.data.local_fits import estimate as estimators
 from nearorbit.data.neighbors import neighbors
 from nearorbit.data.observations import observe
+from nearorbit.data.structure import structure
 from nearorbit.dynamics.fields import CompiledField, Transformed, in_place_of_a_model
-from nearorbit.dynamics.lyapunov import CHAOS
 from nearorbit.dynamics.models import with_equations
 from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.scores import scores
-from nearorbit.report.pace import pace, timed, work
+from nearorbit.evaluation.unseen import unseen
+from nearorbit.report.pace import explored, pace, timed, work
 from nearorbit.study.catalogue import TRUTH, StudyError, build
 from nearorbit.study.places import CELL
 from nearorbit.study.slices import SLICES, runs
@@ -44,7 +45,7 @@ from nearorbit.training.budget import Training
 from nearorbit.training.devices import peak_memory, pick_device
 from nearorbit.training.loop import substeps, train
 from nearorbit.training.methods.base import inputs
-from nearorbit.truth import attractors, simulation
+from nearorbit.truth import simulation
 from nearorbit.truth.covariant_vectors import covariant_vectors
 from nearorbit.truth.integrators import compiled
 from nearorbit.truth.propagators import propagators
@@ -72,7 +73,7 @@ def jobs(study: Study) -> Iterator[Job]:
     }  # fmt: skip
     files: set[str] = set().union(*needed.values())
     wanted = {"supervise": "supervision" in files, "propagate": "propagators" in files}
-    wanted |= {"estimators": "estimators.nc" in read}
+    wanted |= {name: f"{name}.nc" in read for name in ("estimators", "structure", "unseen")}
     axes: dict[str, Any] = dict(zip(CELL, (study.systems, study.data, study.methods), strict=True))
     axes["neighbors"] = sorted({methods[label].neighbors for label, n in needed.items() if "neighbors" in n})
     for stage, (names, _) in SLICES.items():
@@ -103,9 +104,9 @@ def estimate(study: Study) -> pd.DataFrame:
     listed = list(jobs(study))
     with redirect_stderr(StringIO()):  # what a pilot says of a system is preliminary
         for label, system in pilot.systems.items():
-            explored = pilot.explore(label, system)
+            known = pilot.explore(label, system)
             if pilot.stands[system.dimension] == label:
-                pilot.attempt(label, system, *explored, listed)
+                pilot.attempt(label, system, *known, listed)
     for stage, labels in listed:
         dimension = pilot.systems[labels[0]].dimension if labels else 0
         seconds = start + (pilot.seconds(stage, *labels) if labels else 0.0)
@@ -156,7 +157,7 @@ class Pilot:
     def explore(self, label: str, system: System) -> tuple[xr.Dataset, xr.Dataset, Judged]:
         """Simulate a true system; returns its exponents, its orbits and the true field to be judged."""
         settings = partial(_settings, self._study)
-        spectrum, self._timed["exponents", label] = _spectrum(system, settings("exponents", label))
+        spectrum, self._timed["exponents", label] = explored(system, settings("exponents", label))
         asked = settings("covariant_vectors", label)
         _, self._timed["covariant_vectors", label] = timed(covariant_vectors, system, spectrum, **asked)
         simulated: dict[str, tuple[xr.Dataset, float]] = {}
@@ -204,6 +205,8 @@ class Pilot:
             files["propagators"] = tried("propagate", propagators, system, observed)
         if "estimators" in stages:
             tried("estimators", estimators, observed, judged.truth, **settings("estimators", label, first))
+        if "structure" in stages:
+            tried("structure", structure, observed, **settings("structure", label, first))
         tried("score", scores, judged.truth, judged.truth, system=label, data=first, noise=0.0, method=TRUTH)
         self._pace[label, TRUTH] = pace(judged, self._exponents)
         validations: dict[str, float] = {}
@@ -218,8 +221,10 @@ class Pilot:
             (field, coordinates, _, costs), self._trainings[label, name] = self.fitted(fit, validations, network)
             self.device = HOST if costs["device"] == "cpu" else costs["device"]
             self.memory[system.dimension, "train"] = costs["peak_memory_mib"]
+            model = Transformed(field.cpu().double().requires_grad_(False), coordinates.inverse)
+            if "unseen" in stages:
+                tried("unseen", unseen, model, observed, named=(name,), **settings("unseen", label, first, name))
             if (label, network) not in self._pace:
-                model = Transformed(field.cpu().double().requires_grad_(False), coordinates.inverse)
                 self._pace[label, network] = pace(Judged(model, judged.truth), self._exponents)
         self._remember(system, "forecast")
 
@@ -247,23 +252,6 @@ class Pilot:
         validation = validations[network]
         setup = max(0.0, one - step - 2 * validation)
         return result, (setup, steps * step + (1 + ceil(steps / every)) * validation)
-
-
-def _spectrum(system: System, asked: Mapping[str, Any]) -> tuple[xr.Dataset, float]:
-    """Explore an attractor; returns the spectrum of a horizon or two, and the seconds of one that has converged."""
-    found, seconds = timed(attractors.exponents, system, **asked, patience=1)
-    if found["converged"] or not system.smooth:
-        return found, seconds
-    found, again = timed(attractors.exponents, system, **asked, patience=2)
-    leading, stderr = (float(found[name][0]) for name in ("exponents", "stderr"))
-    reached, period = (float(found[name]) for name in ("horizon", "period"))
-    horizon = asked["horizon"] * period
-    needed = reached * (stderr / max(attractors.RELATIVE * abs(leading), attractors.ABSOLUTE / period)) ** 2
-    if leading > 3 * stderr:
-        needed = max(needed, CHAOS / leading)
-    rounds = ceil(log(max(needed, 1.5 * horizon) / horizon) / log(1.5))  # each has half as much again
-    whole = min(1.5**rounds, attractors.PATIENCE) * horizon
-    return found, seconds + again * (whole - horizon) / (reached + asked["transient"] * period)
 
 
 def _settings(study: Study, stage: str, *labels: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""What a forecast costs: the number of its steps, which the truth tells, and the seconds of one, which a network tells.
+"""What a forecast costs: the number of its steps, which the truth tells, and the seconds of one, which a network tells;
+and what the exponents of the truth cost.
 
 A network that has learned nothing is as fast as one that has, but it goes elsewhere, and by other steps. So the steps
 are counted of the true field, with the lengths of :mod:`nearorbit.evaluation.forecast`, and timed of the network.
@@ -6,16 +7,20 @@ are counted of the true field, with the lengths of :mod:`nearorbit.evaluation.fo
 
 import time
 from collections.abc import Callable, Mapping
-from math import ceil
+from math import ceil, log
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from nearorbit.dynamics.fields import aligned
 from nearorbit.dynamics.flow import propagate
+from nearorbit.dynamics.lyapunov import CHAOS
 from nearorbit.evaluation.forecast import ALIGNMENT, LATE
 from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.steps import STEPS, TRIED, find_steps, step_errors
+from nearorbit.truth import attractors
+from nearorbit.truth.systems.base import System
 
 STRETCH = 100  # steps of an integration that are timed
 SEARCHES = 3  # for steps, in a forecast
@@ -82,3 +87,20 @@ def pace(judged: Judged, exponents: Mapping[str, Any]) -> np.ndarray:
 
 def _count(judged: Judged, exponents: Mapping[str, Any]) -> int:
     return max(exponents["starts"], judged.truth.sizes["run"])
+
+
+def explored(system: System, asked: Mapping[str, Any]) -> tuple[xr.Dataset, float]:
+    """Explore an attractor; returns the spectrum of a horizon or two, and the seconds of one that has converged."""
+    found, seconds = timed(attractors.exponents, system, **asked, patience=1)
+    if found["converged"] or not system.smooth:
+        return found, seconds
+    found, again = timed(attractors.exponents, system, **asked, patience=2)
+    leading, stderr = (float(found[name][0]) for name in ("exponents", "stderr"))
+    reached, period = (float(found[name]) for name in ("horizon", "period"))
+    horizon = asked["horizon"] * period
+    needed = reached * (stderr / max(attractors.RELATIVE * abs(leading), attractors.ABSOLUTE / period)) ** 2
+    if leading > 3 * stderr:
+        needed = max(needed, CHAOS / leading)
+    rounds = ceil(log(max(needed, 1.5 * horizon) / horizon) / log(1.5))  # each has half as much again
+    whole = min(1.5**rounds, attractors.PATIENCE) * horizon
+    return found, seconds + again * (whole - horizon) / (reached + asked["transient"] * period)

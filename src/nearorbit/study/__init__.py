@@ -3,5 +3,5 @@
 It knows nothing of systems, networks or methods but their names, and imports no other room. A job sees a slice of the
 study, and its rule a digest of the sources that it runs. Its modules, in the order of imports::
 
-    catalogue seeds door files digest selection sampling clock places glossary schema checks slices study
+    catalogue seeds door files digest selection sampling clock places glossary schema checks slices twins study
 """

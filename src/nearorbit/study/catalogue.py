@@ -26,6 +26,7 @@ CATALOGUES = {  # and the packages that they are
     "figures": "nearorbit.report.figures",
 }
 TRUTH = "truth"  # the label of the true field, which is judged like a method of a study
+NEAREST = "nearest"  # the entry of the known system that moves most like a measured one
 MEASURED = "measured"  # the entry of systems of which there are recordings, and no field
 
 

@@ -39,7 +39,10 @@ def misfits(study: Any) -> Iterator[str]:
                 f"this out, or give the number of segments"
             )
     for label, data in study.data.items():
-        kinds = {"simulated": len(study.measured) < len(study.systems), "measured": bool(study.measured)}
+        kinds = {
+            "simulated": len(study.measured) + len(study.twins) < len(study.systems),
+            "measured": bool(study.measured),
+        }
         if problems := list(sampling.misfits(f"data.{label}", data, **kinds)):
             yield from problems
             continue

@@ -36,7 +36,7 @@ _FORECAST = {
     "diverged": "seed",
     "collapsed": "seed",
 }
-ATTRIBUTES = {"exponents": ("motion",), "truth": ("motion",)}
+ATTRIBUTES = {"exponents": ("motion",), "truth": ("motion",), "structure": ("character",)}
 LAYOUTS = {
     "exponents": {
         "exponents": "exponent",
@@ -85,8 +85,19 @@ LAYOUTS = {
         "stderr": "estimator seed exponent",
         "fingerprint": "seed",
     },
+    "structure": {
+        "error": "lead",
+        "surrogate_error": "surrogate lead",
+        **dict.fromkeys(("near", "far", "p_value", "lost", "level", "samples"), ""),
+        "noise": "component",
+    },
     "truth": {**_FORECAST, "step": "", "period": ""},
     "forecast": _FORECAST,
+    "unseen": {
+        **dict.fromkeys(("error", "persistence_error", "climatology_error"), "seed lead"),
+        **dict.fromkeys(("valid_time", "persistence_time", "climatology_time"), "seed start"),
+        **dict.fromkeys(("divergence", "divergence_floor", "hellinger", "hellinger_floor"), "seed"),
+    },
 }
 
 # And what they hold besides where samples are missing or not at equal intervals.

@@ -24,9 +24,9 @@ RESULTS = {  # what lies where in results/: beside the labels of an axis, the ax
     "data": (CELL[:1], ("exponents.nc", "covariant_vectors.nc", "scores.csv")),
     "method": (
         CELL[:2],
-        ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", *SUPERVISION, "estimators.nc"),
+        ("orbits.nc", "truth.nc", TRUTH, "observations.nc", "neighbors", *SUPERVISION, "estimators.nc", "structure.nc"),
     ),
-    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc")),
+    "": (CELL, ("model.safetensors", "history.csv", "costs.csv", "forecast.nc", "unseen.nc")),
 }
 # The axes below which a file lies; a long table of the study lies below none.
 PLACES = {name: axes for axes, names in reversed(RESULTS.values()) for name in names}

@@ -19,6 +19,12 @@ def _without(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in keys}
 
 
+def _seen(s: Any, system: str, data: str) -> dict[str, Any]:
+    """How the orbits of a system are observed; a twin has components of its own, of which as many are seen."""
+    seen = {name: value for name, value in s.data[data].items() if name in (*SEEN, "shared")}
+    return seen | ({"components": len(seen["components"])} if system in s.twins and "components" in seen else {})
+
+
 def _first(s: Any) -> dict[str, str]:
     """The labels of the first cell of a study."""
     return {"system": next(iter(s.systems)), "data": next(iter(s.data)), "method": next(iter(s.methods))}
@@ -45,6 +51,7 @@ LANDSCAPE = {  # of the error around trained weights; the same whatever the stud
     "points": 21,
 }
 ROUNDS = 3  # of smoothing through networks that are trained: the levels of noise settle in two
+SURROGATES = 99  # of a series: a test at the level of 1 %
 ALONG = 64  # states along orbits, for each of the points at which Jacobians are compared
 # stage: the labels it runs for, and what it sees of a study for these labels
 SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
@@ -63,6 +70,14 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
             **_label_and_system(s, system),
             "seeds": s.seeds,
             "data": _without(s.data[data], "noise", *SEEN, *RECORDED),
+            "window": s.evaluation["window"],
+            "beyond": s.evaluation.get("beyond"),
+        },
+    ),
+    "twin": (
+        CELL[:2],
+        lambda s, system, data: {
+            **_label_and_system(s, system),
             "window": s.evaluation["window"],
             "beyond": s.evaluation.get("beyond"),
         },
@@ -92,7 +107,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         lambda s, system, data: {
             "label": system,
             "noise": s.data[data]["noise"],
-            "data": {name: value for name, value in s.data[data].items() if name in (*SEEN, "shared")},
+            "data": _seen(s, system, data),
         },
     ),
     "neighbors": (
@@ -102,6 +117,14 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "supervise": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "propagate": (CELL[:2], lambda s, system, data: _label_and_system(s, system)),
     "estimators": (CELL[:2], lambda s, system, data: {"theiler": next(iter(s.neighbors.values()))["theiler"]}),
+    "structure": (
+        CELL[:2],
+        lambda s, system, data: {
+            "label": system,
+            "theiler": next(iter(s.neighbors.values()))["theiler"],
+            "surrogates": SURROGATES,
+        },
+    ),
     "train": (
         CELL,
         lambda s, system, data, method: {
@@ -116,6 +139,13 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
         CELL,
         lambda s, system, data, method: {
             "evaluation": {"exponents": s.evaluation["exponents"]},  # the rest has shaped the truth
+        },
+    ),
+    "unseen": (
+        CELL,
+        lambda s, system, data, method: {
+            "evaluation": {name: s.evaluation[name] for name in ("starts", "longest")}
+            | {"exponents": {"transient": s.evaluation["exponents"]["transient"]}}
         },
     ),
     "score": (
@@ -147,7 +177,9 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
 def runs(study: Any, stage: str, *labels: str) -> bool:
     """Tell whether a stage runs for some labels: several take a true field, and others stand in for these without."""
     measured, fieldless = labels[:1] and labels[0] in study.measured, labels[:2] in study.fieldless
-    simulates = dict.fromkeys(("exponents", "covariant_vectors", "orbits"), not measured)
+    twin = bool(labels) and labels[0] in study.twins
+    simulates = dict.fromkeys(("exponents", "covariant_vectors"), not measured)
+    simulates |= {"orbits": not measured and not twin, "twin": twin}
     records = dict.fromkeys(("measure", "cut", "hold_out"), measured)
     knows = dict.fromkeys(("truth", "supervise", "propagate"), not fieldless)
     only = simulates | records | knows | {"partial_truth": fieldless and not measured}

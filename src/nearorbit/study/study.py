@@ -18,6 +18,7 @@ from nearorbit.study.checks import misfits
 from nearorbit.study.places import CATALOGUED, LABELLED, STUDIES, source
 from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
+from nearorbit.study.twins import with_twins
 
 OBSERVED = ("noise", "smooth", "missing", "jitter", "components", "delay")  # what is told of the data
 
@@ -27,7 +28,8 @@ class Study:
     """A checked study; each attribute is the section of the file with that name.
 
     The lines of catalogues have their entry spelt out: ``Lorenz: {}`` has become ``Lorenz: {system: Lorenz}``. Which of
-    the networks a method trains, the first if its line names none, is in ``networks_of``, by its label or name.
+    the networks a method trains, the first if its line names none, is in ``networks_of``, by its label or name. A twin
+    that the line of a system asks for is a system of its own, and stands in ``twins``.
     """
 
     study: str
@@ -43,6 +45,7 @@ class Study:
     tables: Mapping[str, Mapping[str, Any]]
     networks_of: Mapping[str, str]
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that are brought
+    twins: Mapping[str, str] = field(default_factory=dict)  # the system that each of the systems that are twins is like
     where: str = "study"
 
     @property
@@ -80,9 +83,13 @@ class Study:
     @property
     def content(self) -> dict[str, Any]:
         """The content of the file, as :func:`parse` takes it, with nothing left to defaults."""
-        sections = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("networks_of", "where")}
+        sections = {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("networks_of", "twins", "where")
+        }
+        asked = {system: {"twin": self.systems[twin]} for twin, system in self.twins.items()}
+        systems = {s: {**spec, **asked.get(s, {})} for s, spec in self.systems.items() if s not in self.twins}
         methods = {label: {**spec, "network": self.networks_of[label]} for label, spec in self.methods.items()}
-        return {**sections, "methods": methods}
+        return {**sections, "systems": systems, "methods": methods}
 
     def network(self, method: str) -> Mapping[str, Any]:
         """Give the line of the network that a method trains; an entry of the catalogue needs none to be taken as is."""
@@ -93,7 +100,7 @@ class Study:
     def in_a_row(self) -> Mapping[str, tuple[int, int]]:
         """How many samples in a row every seed has of each kind of data, to train on and for validation, in whatever
         system that is simulated; see :func:`nearorbit.study.sampling.in_a_row`."""
-        simulated = [label for label in self.systems if label not in self.measured]
+        simulated = [label for label in self.systems if label not in (*self.measured, *self.twins)]
         return {name: sampling.in_a_row(data, simulated, self.seeds) for name, data in self.data.items()}
 
     def told(self, data: str) -> str:
@@ -222,7 +229,8 @@ def parse(config: Any, *, where: str = "study") -> Study:
     sections = {key: _normalized(key, section) for key, section in config.items()}
     first = next(iter(sections["networks"]))
     chosen = {label: spec.pop("network", first) for label, spec in sections["methods"].items()}
-    study = Study(**sections, networks_of=chosen, where=where)
+    sections["systems"], twins = with_twins(sections["systems"], where)
+    study = Study(**sections, networks_of=chosen, twins=twins, where=where)
     refuse([f"{where}: {problem}" for problem in misfits(study)])
     return study
 

@@ -9,6 +9,7 @@ from nearorbit.dynamics.lyapunov import CHAOS, kaplan_yorke, motion, spectrum
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.seeds import generator
 from nearorbit.truth.integrators import Orbits, compiled, orbits_of, propagator
+from nearorbit.truth.spectra import peak_period
 from nearorbit.truth.systems.base import System, attributes
 
 SAMPLES_PER_PERIOD = 32  # of the reference orbits, for means and spectra
@@ -116,17 +117,3 @@ def dominant_period(system: System, simulate: Orbits) -> float:
         return np.nan  # one that runs away faster and faster: its scale would shrink for ever
     states = simulate(state, np.linspace(0, 1024 * scale, 16 * 1024 + 1))
     return peak_period(states, rate=float(16 / scale), segment=16 * 64)
-
-
-def peak_period(states: np.ndarray, *, rate: float, segment: int) -> float:
-    """Find the period at the peak of the power spectrum, averaged over the standardized components.
-
-    Arguments:
-        states: An orbit at equal intervals, with shape (T, D).
-        rate: The samples in a unit of time.
-        segment: The samples of the pieces that the spectrum is averaged over.
-    """
-    from scipy.signal import welch
-
-    frequency, power = welch(states / states.std(0), fs=rate, nperseg=segment, axis=0)
-    return float(1 / frequency[1 + np.argmax(power[1:].mean(1))])

@@ -20,14 +20,12 @@ import xarray as xr
 from nearorbit.study import sampling
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.seeds import generator
-from nearorbit.truth.attractors import peak_period
 from nearorbit.truth.series import Piece, Series, parts, told
+from nearorbit.truth.spectra import period
 from nearorbit.truth.systems.base import attributes
 from nearorbit.truth.systems.measured import Measured
 
 STATES = 1024  # of the recordings, that stand for the attractor
-SEGMENTS = 8  # of the longest recording, of which a power spectrum is the mean, if they have LEAST samples
-LEAST = 256
 
 
 def attractor(system: Measured, *, label: str) -> xr.Dataset:
@@ -55,21 +53,12 @@ def attractor(system: Measured, *, label: str) -> xr.Dataset:
             **{
                 name: ("component", values) for name, values in (("mean", states.mean(0)), ("deviation", states.std(0)))
             },
-            "period": ((), system.period or _period(series), {"units": "system time"}),
+            "period": ((), system.period or period(series), {"units": "system time"}),
             "states": (("state", "component"), states[:: -(-len(states) // STATES)]),
         },
         coords={"exponent": np.arange(1, system.dimension + 1), "component": list(system.components)},
         attrs=attributes(system) | {"motion": "unknown", "gaps": series.gaps, "recordings": len(series.times)},
     )
-
-
-def _period(series: Series) -> float:
-    """The period at the peak of the power spectrum of the longest recording, read at equal intervals."""
-    ticks, states = max(zip(series.ticks, series.states, strict=True), key=lambda recording: len(recording[0]))
-    grid = np.arange(int(ticks[-1]) + 1)
-    even = np.stack([np.interp(grid, ticks, component) for component in states.T], 1)
-    segment = min(len(grid), max(LEAST, len(grid) // SEGMENTS))
-    return peak_period(even, rate=1 / series.step, segment=segment)
 
 
 def opened(system: Measured, label: str) -> Series:
