@@ -28,6 +28,7 @@ from nearorbit.truth.systems.measured import Measured
 STATES = 1024  # of the recordings, that stand for the attractor
 SEGMENTS = 8  # of the longest recording, of which a power spectrum is the mean, if they have LEAST samples
 LEAST = 256
+BRIDGED = 10  # sample intervals, of which a gap is in a power spectrum at most
 
 
 def attractor(system: Measured, *, label: str) -> xr.Dataset:
@@ -64,8 +65,9 @@ def attractor(system: Measured, *, label: str) -> xr.Dataset:
 
 
 def _period(series: Series) -> float:
-    """The period at the peak of the power spectrum of the longest recording, read at equal intervals."""
+    """The period at the peak of the power spectrum of the longest recording, at equal intervals, gaps cut short."""
     ticks, states = max(zip(series.ticks, series.states, strict=True), key=lambda recording: len(recording[0]))
+    ticks = sampling.shortened(ticks, BRIDGED)
     grid = np.arange(int(ticks[-1]) + 1)
     even = np.stack([np.interp(grid, ticks, component) for component in states.T], 1)
     segment = min(len(grid), max(LEAST, len(grid) // SEGMENTS))
