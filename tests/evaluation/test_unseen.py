@@ -7,7 +7,8 @@ from lorenz63 import STEP, Lorenz, jacobian, observations
 from nearorbit.data.delays import Delays
 from nearorbit.data.structure import recordings
 from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
-from nearorbit.evaluation.unseen import VALID, unseen, with_held_out
+from nearorbit.evaluation.held_out import with_held_out
+from nearorbit.evaluation.unseen import VALID, unseen
 
 EVALUATION = {"starts": 30, "longest": 12, "exponents": {"transient": 10}}
 IRREGULAR = {"missing": 0.3, "jitter": 0.5}

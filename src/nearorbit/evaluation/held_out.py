@@ -7,6 +7,8 @@ windows begin before the end of what was learned from, and go on beyond it.
 
 Times of a truth are at equal intervals. Where samples are not, recordings are read there by piecewise cubics that do
 not overshoot, the last sample that was learned from being on time; what lies in a gap is NaN, and counts nowhere.
+Forecasts across gaps are held against the samples themselves (:mod:`nearorbit.evaluation.unseen`), which
+:func:`with_held_out` puts where validation orbits are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +19,9 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.data.delays import Delays
+from nearorbit.data.partial import partial
 from nearorbit.study.catalogue import StudyError
+from nearorbit.study.clock import PREFIXES
 from nearorbit.study.sampling import breaks, shortened
 
 LONGEST = 10_000  # sample intervals: of a gap more are not written down, nor is any window as long
@@ -109,6 +113,50 @@ def held_out(orbits: xr.Dataset, observations: xr.Dataset, *, evaluation: Mappin
         },
         attrs=orbits.attrs | {"motion": "unknown"},
     )
+
+
+def with_held_out(observations: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
+    """Put what was held out of recordings in the place of validation orbits, with the delays of the others.
+
+    The past of these is read off their smoothing splines, at equal intervals, too.
+
+    Arguments:
+        observations: The observed orbits of a measured system.
+        orbits: The recordings.
+    """
+    seeds, step = observations.sizes["seed"], float(orbits["step"])
+    states = orbits["recorded"].transpose("recording", "moment", "component").to_numpy()
+    instants, learned = orbits["recorded_instants"].to_numpy(), orbits["learned"].to_numpy()
+    counts = np.isfinite(instants).sum(1) - learned
+    chosen = learned[:, None] + np.minimum(np.arange(counts.max()), counts[:, None] - 1)
+    beyond = np.maximum(np.arange(counts.max()) + 1 - counts[:, None], 0)
+    states, times = states[np.arange(len(chosen))[:, None], chosen], np.take_along_axis(instants, chosen, 1)
+    held: dict[str, Any] = {}
+    for name, prefix in PREFIXES.items():
+        dimensions = "seed", f"{prefix}orbit", f"{prefix}time"
+        held[name] = (*dimensions, "component"), np.stack([states] * seeds)
+        held[f"{prefix}instants"] = dimensions, np.stack([times + step * beyond] * seeds)
+        held[f"{prefix}counts"] = dimensions[:2], np.stack([counts] * seeds)
+    kept = orbits.get("gap", xr.DataArray(step))
+    made = xr.Dataset(
+        held | {"gap": kept} | {n: orbits[n] for n in ("step", "period")}, {"component": orbits["component"]}
+    )
+    if (delays := Delays.of(observations)) is not None:
+        names = [str(orbits["component"].to_numpy()[i]) for i in delays.seen]
+        delay = {"dimension": delays.dimension, "lag": delays.lag}
+        made = partial(made, label=observations.attrs.get("system", ""), components=names, delay=delay)
+    held_out = {name: made[name] for name in ("validation", "validation_instants", "validation_counts")}
+    rest = observations.drop_vars(held_out, errors="ignore").drop_dims(
+        ["validation_orbit", "validation_time"], errors="ignore"
+    )
+    if "instants" not in rest:  # a clock has the times of all orbits or of none
+        shape = rest["train"].transpose("seed", "orbit", "time", "component").shape[:3]
+        rest = rest.assign(
+            instants=(("seed", "orbit", "time"), np.broadcast_to(step * np.arange(shape[2]), shape)),
+            counts=(("seed", "orbit"), np.full(shape[:2], shape[2])),
+            gap=kept,
+        )
+    return rest.assign({name: (a.dims, a.to_numpy()) for name, a in held_out.items()})
 
 
 def _tracks(orbits: xr.Dataset) -> Iterator[Track]:

@@ -2,7 +2,7 @@ r"""Twins: a known system in the place of a measured one, observed as that was.
 
 With as many samples, at the same times but for one factor, by which both move as far from sample to sample, relative to
 the deviations (a period is what somebody calls one); with the same gaps, and as much noise, relative to the deviations,
-as is estimated of the series. What a method learns of the twin can be held against
+as is estimated of the noisiest component. What a method learns of the twin can be held against
 the truth, and tells what to think of what it learns of the series: the recipe of data assimilation's identical twin
 experiments, where the truth is drawn and not known.
 
@@ -88,7 +88,7 @@ def twin(
     else:
         errors = step_errors(lambda x: evaluate(x)[0], train, deviation, step)
     made["integration_error"] = ("seed", "substeps"), np.tile(errors, (len(train), 1)), {"units": "deviations"}
-    noise = float(np.sqrt(np.square(structure["noise"]).mean()))
+    noise = float(structure["noise"].max())  # a spline may follow the noise of a component, and leaves none
     return xr.Dataset(
         made
         | {name: ((), value, {"units": "system time"}) for name, value in (("step", step), ("period", period))}
