@@ -68,6 +68,14 @@ def test_at_uneven_times_what_is_held_out_is_read_at_equal_ones_and_unknown_in_g
     assert {tuple(state) for state in truth["attractor"].values.reshape(-1, 3).round(6)} <= there
 
 
+def test_a_night_without_samples_takes_no_room(tmp_path):
+    (states,) = pieces(1000)
+    times = STEP * np.arange(1000) + 1e9 * (np.arange(1000) >= 850)
+    made, known = cut(measured(file_of(tmp_path / "a.csv", states, times=[times])), held_out=0.3)
+    _, truth = table(made, known)
+    assert abs(float(known["period"]) / PERIOD - 1) < 0.2 and np.isfinite(truth["forecasts"]).all()
+
+
 def test_recordings_held_out_as_a_whole_are_beyond(tmp_path):
     made, known = cut(measured(file_of(tmp_path / "a.csv", *pieces(600, 300)), period=PERIOD), held_out=[1])
     _, truth = table(made, known)

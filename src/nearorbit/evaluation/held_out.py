@@ -22,8 +22,9 @@ from nearorbit.data.delays import Delays
 from nearorbit.data.partial import partial
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES
-from nearorbit.study.sampling import breaks
+from nearorbit.study.sampling import breaks, shortened
 
+LONGEST = 10_000  # sample intervals: of a gap more are not written down, nor is any window as long
 PARTS = 2  # of the longest run that was held out: the longest forecasts and runs of the attractor
 
 
@@ -168,7 +169,7 @@ def _tracks(orbits: xr.Dataset) -> Iterator[Track]:
         recorded, orbits["recorded_instants"].to_numpy() / step, orbits["learned"].to_numpy(), strict=True
     ):
         known = np.isfinite(times)
-        states, times, last = states[known], times[known], int(learned) - 1
+        states, times, last = states[known], shortened(times[known], LONGEST), int(learned) - 1
         if "gap" not in orbits or len(times) < 2:
             yield Track(states, last)
             continue

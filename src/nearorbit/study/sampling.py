@@ -99,6 +99,11 @@ def breaks(times: np.ndarray, gap: float | np.ndarray) -> np.ndarray:
     return np.diff(times) > gap * (1 + ROUNDING)
 
 
+def shortened(times: np.ndarray, longest: float) -> np.ndarray:
+    """Shorten the longer intervals of an orbit: a night without samples needs no room; returns shape (T,), from 0."""
+    return np.append(0.0, np.cumsum(np.minimum(np.diff(times), longest)))
+
+
 def in_a_row(data: Mapping[str, Any], labels: Iterable[str], seeds: int) -> tuple[int, int]:
     """Tell how many samples in a row every seed of some systems has, to train on and for validation, without a gap."""
     if "samples" not in data:

@@ -27,7 +27,7 @@ from nearorbit.truth.columns import KINDS, Columns, rows_of
 
 LARGEST = 2**30  # bytes of a file, which is read whole
 EVEN = 1e-3  # of an interval
-MOST = 1.5  # intervals, of which the median one has fewer on a grid: what is coarser is the clock's resolution
+MOST = 1.5  # times that the median interval may be one on a grid, or the other way: no resolution of a clock, no gap
 CONSTANT = 1e-10  # of the largest modulus of a component: what varies less is rounding
 
 
@@ -54,7 +54,7 @@ class Series:
         longest = max(self.times, key=len)
         mean = (longest[-1] - longest[0]) / (len(longest) - 1)
         tried = intervals[0], mean, intervals.min(), np.median(intervals)
-        off = [max(map(np.max, self._off(h))) if tried[-1] < MOST * h else np.inf for h in tried]
+        off = [max(map(np.max, self._off(h))) if h / MOST < tried[-1] < MOST * h else np.inf for h in tried]
         return float(tried[int(np.argmin(off))] if min(off) <= EVEN else tried[-1])
 
     def _off(self, step: float) -> Iterator[np.ndarray]:

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from nearorbit.study.sampling import shortened
 from nearorbit.truth.series import Series
 
 FILE = Path(__file__).parent / "systems" / "signatures.csv"
 EDGES = 2.0 ** np.arange(-4, 4.01, 0.25)  # of bins, in mean frequencies
 SEGMENTS = 8  # of the longest recording, of which a power spectrum is the mean, if they have LEAST samples
 LEAST = 256
+BRIDGED = 10  # sample intervals, of which a gap is in a power spectrum at most
 
 
 def peak_period(states: np.ndarray, *, rate: float, segment: int) -> float:
@@ -35,8 +37,9 @@ def peak_period(states: np.ndarray, *, rate: float, segment: int) -> float:
 
 
 def evened(series: Series) -> np.ndarray:
-    """Read the longest recording at equal intervals, by linear interpolation, with shape (T, D)."""
+    """Read the longest recording at equal intervals, by linear interpolation, gaps cut short, with shape (T, D)."""
     ticks, states = max(zip(series.ticks, series.states, strict=True), key=lambda recording: len(recording[0]))
+    ticks = shortened(ticks, BRIDGED)
     grid = np.arange(int(ticks[-1]) + 1)
     return np.stack([np.interp(grid, ticks, component) for component in states.T], 1)
 
