@@ -41,6 +41,7 @@ from nearorbit.data.surrogates import joined
 from nearorbit.data.surrogates import surrogates as randomized
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
+from nearorbit.study.sampling import shortened
 from nearorbit.study.seeds import generator
 
 NEIGHBORS = 8
@@ -48,6 +49,7 @@ LEADS = 16  # that are looked at in a period
 FAR = 10  # periods, of which the last is far ahead
 LEAST = 4  # periods, below which it cannot be told what is lost
 LONGEST = 4096  # samples that are looked at
+BRIDGED = 10  # sample intervals, that a gap is taken for at most
 SHARE = 4  # a lead is at most this part of the series
 UNPREDICTABLE = 0.95  # of the error of the climatology
 LOST = 0.1  # of what is predicted: less is lost by no chaos
@@ -147,9 +149,9 @@ def recordings(observations: xr.Dataset, name: str, member: int) -> list[tuple[n
 
 
 def longest(observations: xr.Dataset, name: str, member: int) -> tuple[np.ndarray, np.ndarray]:
-    """Take the longest of the :func:`recordings`, as far as it is looked at."""
+    """Take the longest of the :func:`recordings`, as far as it is looked at, with long gaps cut short."""
     states, times = max(recordings(observations, name, member), key=lambda orbit: len(orbit[1]))
-    return states[:LONGEST], times[:LONGEST]
+    return states[:LONGEST], shortened(times[:LONGEST], BRIDGED)
 
 
 def evened(states: np.ndarray, times: np.ndarray) -> np.ndarray:

@@ -116,7 +116,9 @@ def _times(like: xr.Dataset, name: str) -> np.ndarray:
     if "instants" not in like:
         return np.broadcast_to(np.arange(samples, dtype=float), (seeds, orbits, samples))
     times = np.sort(like[f"{PREFIXES[name]}instants"].transpose(*dimensions).to_numpy(), -1)  # NaN last
-    return (times - times[..., :1]) / float(like["step"])
+    longest = 1 + float(like["gap"] / like["step"])  # what is not bridged may as well be short
+    passed = np.cumsum(np.minimum(np.diff(times) / float(like["step"]), longest), -1)
+    return np.append(np.zeros((seeds, orbits, 1)), passed, -1)
 
 
 def _sampled(system: System, orbits: np.ndarray, times: np.ndarray, step: float) -> np.ndarray:
