@@ -349,8 +349,9 @@ def test_a_training_gets_only_the_files_that_its_method_declares(finished):
 
 
 SYSTEMS = "abcdefghijklm"
-# A target for every rule that calls a stage, in three runs. A job whose input has failed does not begin: so each is of
-# another system, and those of the whole study, whose tables read the scores, are for themselves.
+# A target for every rule that calls a stage, in four runs, the last of a study of measured systems. A job whose input has
+# failed does not begin: so each is of another system, and those of the whole study, whose tables read the scores, are
+# for themselves.
 FAILING = [
     {
         "exponents": "results/smoke/a/exponents.nc",
@@ -378,6 +379,15 @@ FAILING = [
         "partial": "partial",
     },
     {"collect": "results/smoke/scores.csv", "landscape": "results/smoke/landscape.pdf"},
+    {
+        "measure": "results/smoke/a/exponents.nc",
+        "cut": "results/smoke/b/noisy/orbits.nc",
+        "hold_out": "results/smoke/c/noisy/truth.nc",
+        "structure": "results/smoke/d/noisy/structure.nc",
+        "unseen": "results/smoke/e/noisy/baseline/unseen.nc",
+        "twin": "results/smoke/f_twin/noisy/orbits.nc",
+        "partial_truth": "results/smoke/g_twin/part/truth.nc",
+    },
 ]
 
 
@@ -391,30 +401,48 @@ def test_there_is_a_target_for_every_rule_that_calls_a_stage():
 
 @pytest.fixture
 def broken(tmp_path) -> Path:
-    """A copy in which every stage fails, with empty files in place of all results of a study of many systems."""
+    """A copy in which every stage fails."""
     folder = copy(tmp_path / "nearorbit")
     (folder / "src/nearorbit/__main__.py").write_text("raise SystemExit('error: it fails')\n")
+    return folder
+
+
+def write_study(folder: Path, *, measured: bool) -> None:
+    """Write a study of many systems, known or measured with twins, and empty files in place of all its results."""
     study = yaml.safe_load((folder / SMOKE).read_text())
-    study |= {"systems": {label: {"system": "Lorenz"} for label in SYSTEMS}, "methods": {"jacobian": {"weight": 0.01}}}
-    study |= {
-        "figures": {"attractors": {}},
-        "tables": {"jacobian_error": {}},
-        "fields": {"mine": {"field": "math:sin"}},
-    }
+    if measured:
+        series = {
+            "system": "measured",
+            "file": "workflow/series/lorenz.csv",
+            "time": "t",
+            "components": ["x", "y", "z"],
+        }
+        study |= {"systems": {label: series | {"twin": "Lorenz"} for label in SYSTEMS}, "methods": {"baseline": {}}}
+        study["data"] = {"noisy": {"noise": 0.0}}
+        study["data"]["part"] = study["data"]["noisy"] | {"components": ["x"], "delay": {"dimension": 3, "lag": 2}}
+        study |= {"figures": {"unseen": {}}, "tables": {"verdict": {}}}
+        systems, methods = [label + twin for label in SYSTEMS for twin in ("", "_twin")], ["baseline"]
+        os.utime(folder / series["file"], (5e8, 5e8))
+    else:
+        study |= {"systems": {s: {"system": "Lorenz"} for s in SYSTEMS}, "methods": {"jacobian": {"weight": 0.01}}}
+        study |= {"figures": {"attractors": {}}, "tables": {"jacobian_error": {}}}
+        study |= {"fields": {"mine": {"field": "math:sin"}}}
+        systems, methods = list(SYSTEMS), ["jacobian", "mine"]
     (folder / SMOKE).write_text(yaml.safe_dump(study, sort_keys=False))
-    folders = {"system": [""], "data": SYSTEMS, "method": [f"{s}/noisy" for s in SYSTEMS]}
-    folders |= {"": [f"{s}/noisy/{method}" for s in SYSTEMS for method in ("jacobian", "mine", "truth")]}
+    data = [f"{system}/{label}" for system in systems for label in study["data"]]
+    folders = {"system": [""], "data": systems, "method": data}
+    folders |= {"": [f"{place}/{method}" for place in data for method in (*methods, "truth")]}
     files = [Path(place, name) for axis, places in folders.items() for place in places for name in RESULTS[axis][1]]
-    files += [Path(s, "noisy/neighbors/nearest.nc") for s in SYSTEMS] + [Path("../performance/growth.csv")]
+    files += [Path(place, "neighbors/nearest.nc") for place in data] + [Path("../performance/growth.csv")]
     for file in (folder / "results/smoke" / file for file in files if file.suffix):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         os.utime(file, (1e9, 1e9))
-    return folder
 
 
-@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores"])
+@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores", "measured"])
 def test_a_stage_that_fails_fails_its_job_at_once(broken, targets):
+    write_study(broken, measured="measure" in targets)
     done = snakemake(broken, "--keep-going", "--force", *targets.values(), "--configfile", SMOKE)
     said = done.stdout + done.stderr
     assert done.returncode != 0

@@ -72,10 +72,9 @@ def twin(
     """Simulate orbits of a known system that are to be observed as those of another one were."""
     from nearorbit.truth.twins import twin as simulate
 
-    built, spectrum = build("systems", label, system), read(exponents, kind="exponents")
-    paths = {"orbits": like, "structure": structure, "observations": observations}
-    given = [read(path, kind=kind) for kind, path in paths.items()]
-    write(simulate(built, spectrum, *given, label=label, window=window, beyond=beyond), orbits, kind="orbits")
+    observed, known = read(observations, kind="observations"), read(structure, kind="structure")
+    given = build("systems", label, system), read(exponents, kind="exponents"), read(like, kind="orbits")
+    write(simulate(*given, known, observed, label=label, window=window, beyond=beyond), orbits, kind="orbits")
 
 
 def cut(series: Path, exponents: Path, orbits: Output, *, label: str, system: Settings, seeds: int, data: Settings):
@@ -248,8 +247,8 @@ def unseen(observations: Path, model: Path, unseen: Output, orbits: Path | None 
     from nearorbit.dynamics import models
     from nearorbit.evaluation.unseen import unseen as hold
 
-    learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
     observed, given = read(observations, kind="observations"), read(orbits, kind="orbits") if orbits else None
+    learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
     write(hold(learned, observed, given, evaluation=evaluation), unseen, kind="unseen")
 
 

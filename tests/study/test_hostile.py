@@ -174,6 +174,9 @@ def test_every_stage_that_reads_observations_refuses_a_gap(tmp_path, capsys):
         "estimators": {"theiler": 0.0},
         "partial_truth": {"label": "Lorenz", "system": {"system": "Lorenz"}, "evaluation": {}},
         "hold_out": {"evaluation": {}},
+        "twin": {"label": "Lorenz", "system": {"system": "Lorenz"}, "window": 1.0, "beyond": None},
+        "structure": {"label": "Lorenz", "theiler": 0.0, "surrogates": 1},
+        "unseen": {"evaluation": {}},
         "train": {"label": "baseline", "system": {}, "method": {}, "network": {}, "training": {}},
         "landscape": {
             "cell": {},
