@@ -349,9 +349,9 @@ def test_a_training_gets_only_the_files_that_its_method_declares(finished):
 
 
 SYSTEMS = "abcdefghijklm"
-# A target for every rule that calls a stage, in four runs, the last of a study of measured systems. A job whose input has
-# failed does not begin: so each is of another system, and those of the whole study, whose tables read the scores, are
-# for themselves.
+# A target for every rule that calls a stage, in four runs, the last of a study of measured systems. A job whose input
+# has failed does not begin: so each is of another system, and those of the whole study, whose tables read the scores,
+# are for themselves.
 FAILING = [
     {
         "exponents": "results/smoke/a/exponents.nc",
