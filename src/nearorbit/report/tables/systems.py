@@ -63,6 +63,8 @@ def _record(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _exponents(rows: pd.DataFrame) -> str:
+    if rows["exponent"].isna().all():  # of a system that is measured
+        return "–"
     text = [f"{number(e)} ± {s:.1g}" for e, s in zip(rows["exponent"], rows["stderr"], strict=True)]
     shown = text if len(text) <= SHOWN else [*text[: SHOWN - 2], "…", text[-1]]
     return ", ".join(shown) + ("" if rows["converged"].all() else " ‡")
