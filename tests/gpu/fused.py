@@ -66,6 +66,22 @@ def _store(p, q, x, kind, j, ok, D: tl.constexpr, K: tl.constexpr):
 
 
 @triton.jit
+def _rows(tile, N, D: tl.constexpr, K1: tl.constexpr, B: tl.constexpr, P: tl.constexpr):
+    """Tell of each row of a tile its kind, 0 for a state, and of which state it is; and what there is of them."""
+    r = tl.arange(0, K1 * B)
+    kind, n = r // B, tile * B + r % B
+    return r, kind, n, (kind == 0)[:, None], (n < N)[:, None] & (tl.arange(0, P) < D)[None, :]
+
+
+@triton.jit
+def _layers(w0, D: tl.constexpr, WIDTH: tl.constexpr):
+    """Find where the weights of each layer begin, each with its biases after it."""
+    w1 = w0 + (D + 1) * WIDTH
+    w2 = w1 + (WIDTH + 1) * WIDTH
+    return w0, w1, w2, w2 + (WIDTH + 1) * WIDTH
+
+
+@triton.jit
 def _forward(
     x_p, u_p, ox_p, ou_p, kept_p, w_p, length, table_p, N, T, SUB,
     D: tl.constexpr, K: tl.constexpr, K1: tl.constexpr, B: tl.constexpr,
@@ -73,13 +89,9 @@ def _forward(
 ):  # fmt: skip
     tile, e = tl.program_id(0), tl.program_id(1)
     R: tl.constexpr = K1 * B
-    r, i, j = tl.arange(0, R), tl.arange(0, W), tl.arange(0, P)
-    kind, n = r // B, tile * B + r % B
-    is_state, ok = (kind == 0)[:, None], (n < N)[:, None] & (j < D)[None, :]
-    w0 = w_p + e * length
-    w1 = w0 + (D + 1) * WIDTH
-    w2 = w1 + (WIDTH + 1) * WIDTH
-    w3 = w2 + (WIDTH + 1) * WIDTH
+    i, j = tl.arange(0, W), tl.arange(0, P)
+    r, kind, n, is_state, ok = _rows(tile, N, D, K1, B, P)
+    w0, w1, w2, w3 = _layers(w_p + e * length, D, WIDTH)
     bias = tl.load(w3 + WIDTH * D + j, j < D, 0.0)[None, :]
     ox, ou = ox_p + (e * N + n) * T * D, ou_p + (e * N + n) * T * K * D
     kept = kept_p + ((e * tl.num_programs(0) + tile) * (T - 1) * SUB * 4) * R * P + r[:, None] * P + j[None, :]
@@ -114,13 +126,9 @@ def _gradients(
 ):  # fmt: skip
     tile, e = tl.program_id(0), tl.program_id(1)
     R: tl.constexpr = K1 * B
-    r, i, j = tl.arange(0, R), tl.arange(0, W), tl.arange(0, P)
-    kind, n = r // B, tile * B + r % B
-    is_state, ok = (kind == 0)[:, None], (n < N)[:, None] & (j < D)[None, :]
-    w0 = w_p + e * length
-    w1 = w0 + (D + 1) * WIDTH
-    w2 = w1 + (WIDTH + 1) * WIDTH
-    w3 = w2 + (WIDTH + 1) * WIDTH
+    i, j = tl.arange(0, W), tl.arange(0, P)
+    r, kind, n, is_state, ok = _rows(tile, N, D, K1, B, P)
+    w0, w1, w2, w3 = _layers(w_p + e * length, D, WIDTH)
     d0, e0 = tl.zeros((P, W), tl.float32), tl.zeros((W,), tl.float32)
     d1, e1 = tl.zeros((W, W), tl.float32), tl.zeros((W,), tl.float32)
     d2, e2 = tl.zeros((W, W), tl.float32), tl.zeros((W,), tl.float32)
