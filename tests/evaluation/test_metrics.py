@@ -180,6 +180,13 @@ def test_a_shift_by_half_a_deviation_is_half_a_deviation_away(truth):
     np.testing.assert_allclose(compute("wasserstein", truth, moved), 0.5)
 
 
+@pytest.mark.parametrize("name", names("metrics"))
+def test_where_a_component_of_the_truth_rests_nothing_is_infinite(name, truth, forecast):
+    # its deviation is zero (or what rounding leaves of it), and nothing can be measured in units of that
+    resting = truth.assign(attractor=truth["attractor"].copy(data=truth["attractor"].values * [1, 1, 0] + [0, 0, 0.1]))
+    assert np.abs(compute(name, resting, forecast).fillna(0)).max() < 1e6, compute(name, resting, forecast).values
+
+
 def test_the_order_of_the_samples_does_not_matter_to_the_distance_of_distributions(truth):
     reversed_ = truth.assign(attractor=truth["attractor"].copy(data=truth["attractor"].values[:, :, ::-1]))
     np.testing.assert_array_equal(compute("wasserstein", truth, reversed_), 0)

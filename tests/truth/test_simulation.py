@@ -216,6 +216,14 @@ def test_the_period_of_other_parameters_is_the_peak_of_their_spectrum():
     assert float(spectrum_of(system, horizon=80)["period"]) == pytest.approx(0.461, rel=0.05)
 
 
+def test_a_period_of_many_turns_is_told(capsys):
+    # With seven sites the power spectrum is red: it peaks at 22, and orbits turn in 1.4.
+    for size, said in ((7, True), (5, False)):
+        system = build("lorenz96", size=size)
+        attractors.exponents(system, label=f"L{size}", starts=2, horizon=20, transient=5, patience=1)
+        assert ("data.*.spacing" in capsys.readouterr().err) == said
+
+
 def test_period_of_a_system_without_one_is_the_peak_of_its_spectrum():
     lorenz96 = build("lorenz96", size=5)
     simulate = integrators.orbits_of(lorenz96)

@@ -16,6 +16,7 @@ SAMPLES_PER_PERIOD = 32  # of the reference orbits, for means and spectra
 NUDGE = 1e-6  # standard deviations: enough for orbits to part, too little to leave a thin basin (SprottJerk)
 PATIENCE = 300  # how many times the horizon a spectrum may take to converge
 RELATIVE, ABSOLUTE = 0.01, 0.001  # standard errors of the leading exponent that are small enough: of it, or a period
+SLOW = 4  # turns in a period, beyond which samples that are counted by it are sparse
 REST = 1e-9  # a spread relative to the largest modulus, at which an orbit has come to rest
 
 
@@ -51,6 +52,11 @@ def exponents(
     if not np.isfinite(states).all():
         raise StudyError(f"systems.{label}: the orbit of '{system.name}' leaves for infinity; check its parameters")
 
+    with np.errstate(all="ignore"):  # at rest nothing turns
+        turn = _turn(system, states)
+    if period > SLOW * turn > 0:
+        print(f"warning: systems.{label}: its period is {period:.3g}, and orbits turn in about {turn:.2g}: samples per "
+              "period are few per turn; give data.*.spacing instead", file=sys.stderr)  # fmt: skip
     first = states[np.arange(starts) * len(states) // starts]
     first = first + NUDGE * states.std(0) * generator("reference", label).standard_normal(first.shape)
     result = spectrum(
@@ -111,9 +117,14 @@ def dominant_period(system: System, simulate: Orbits) -> float:
         if (states.std(0) <= REST * np.abs(states).max()).all():
             return float(scale)
         state = states[-1]
-        scale = 2 * np.pi * np.linalg.norm(states - states.mean(0)) / np.linalg.norm(system(states))
+        scale = _turn(system, states)
         longest = max(longest, scale)
     if not np.isfinite(simulate(system.start, np.linspace(0, 1024 * longest, 1025))).all():
         return np.nan  # one that runs away faster and faster: its scale would shrink for ever
     states = simulate(state, np.linspace(0, 1024 * scale, 16 * 1024 + 1))
     return peak_period(states, rate=float(16 / scale), segment=16 * 64)
+
+
+def _turn(system: System, states: np.ndarray) -> float:
+    """The scale of time of states (T, D), :math:`2 \\pi` rms(x) / rms(f)."""
+    return float(2 * np.pi * np.linalg.norm(states - states.mean(0)) / np.linalg.norm(system(states)))

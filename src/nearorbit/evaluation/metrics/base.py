@@ -24,6 +24,8 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from nearorbit.study.files import LEAST
+
 Compute = Callable[[xr.Dataset, xr.Dataset], xr.DataArray]
 
 NEEDS = {  # what a metric may need, and what that is
@@ -75,8 +77,13 @@ def catalogued(*metrics: Metric) -> dict[str, Metric]:
 
 
 def deviation(truth: xr.Dataset) -> xr.DataArray:
-    """Compute the standard deviation of each component on the true attractor, with shape (seed, component)."""
-    return truth["attractor"].std(("run", "sample"))
+    """Compute the standard deviation of each component on the true attractor, with shape (seed, component).
+
+    It is NaN for one that rests: nothing can be measured in units of what rounding leaves of zero.
+    """
+    samples, over = truth["attractor"], ("run", "sample")
+    varies = samples.max(over) - samples.min(over) > LEAST * abs(samples).max(over)
+    return samples.std(over).where(varies)
 
 
 def spread(truth: xr.Dataset) -> xr.DataArray:

@@ -56,6 +56,7 @@ import xarray as xr
 from scipy.special import expit, ndtri
 
 from nearorbit.evaluation.metrics.base import Metric, catalogued, jackknife
+from nearorbit.study.files import LEAST
 from nearorbit.study.seeds import generator
 
 MIXTURE_FROM = 4  # dimensions
@@ -74,7 +75,8 @@ def state_space_divergence(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataAr
 def _divergence(true: np.ndarray, learned: np.ndarray) -> float:
     """Compute the divergence of two sets of orbits, both with shape (R, T, D)."""
     dimension = true.shape[-1]
-    if not np.isfinite(learned).all() or not np.ptp(true, axis=(0, 1)).all():
+    varies = np.ptp(true, axis=(0, 1)) > LEAST * np.abs(true).max((0, 1))
+    if not np.isfinite(learned).all() or not varies.all():
         return np.nan
     if dimension < MIXTURE_FROM:
         return histogram_divergence(true.reshape(-1, dimension), learned.reshape(-1, dimension))

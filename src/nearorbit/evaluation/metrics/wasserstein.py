@@ -14,7 +14,7 @@ from nearorbit.evaluation.metrics.base import Metric, catalogued, deviation, jac
 
 
 def wasserstein(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray:
-    """Compute the mean distance over the components, with shape (seed); NaN if an orbit diverged."""
+    """Compute the mean distance, with shape (seed); NaN if an orbit diverged or a component of the truth rests."""
     distance = abs(_sorted(forecast) - _sorted(truth)).mean("rank", skipna=False)
     return (distance / deviation(truth)).mean("component", skipna=False)
 

@@ -35,7 +35,8 @@ def extrapolation_error(truth: xr.Dataset, forecast: xr.Dataset) -> xr.DataArray
 
 
 def _window_error(truth: xr.Dataset, forecast: xr.Dataset, region: int) -> xr.DataArray:
-    """Compute the median error over the windows, with shape (seed); NaN if half of them leave."""
+    """Compute the median error over the windows, with shape (seed); NaN if half of them leave, or a component of
+    the truth rests."""
     return over_windows(truth, (forecast["windows"] - truth["windows"]) / deviation(truth), region)
 
 

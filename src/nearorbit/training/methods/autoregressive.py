@@ -13,12 +13,12 @@ from nearorbit.training.methods.base import Batch, member_mean
 class Autoregressive:
     r"""Fit the map from one sample to the next.
 
-    .. math:: L = \big\langle |x_{i+1} - g(x_i)|^2 \big\rangle_i, \qquad g(x) = x + h f_\theta(x),
+    .. math:: L = \big\langle |x_{i+1} - g(x_i)|^2 / D \big\rangle_i, \qquad g(x) = x + h f_\theta(x),
 
     over all samples of the segments, with h the time between the two. The global way to estimate Jacobians from data:
     that of the field is taken for :math:`(\nabla g - I) / h`, which is the network's own. It is off by terms of the
-    order of h, and at the true field the loss is about :math:`h^4 |\ddot{x}|^2 / 4`: what is learned is not the field
-    but the mean rate over an interval. Like all networks here it is judged as a field.
+    order of h, and at the true field the loss is about :math:`h^4 |\ddot{x}|^2 / (4 D)`: what is learned is not the
+    field but the mean rate over an interval. Like all networks here it is judged as a field.
 
     References:
         | When are dynamical systems learned from time series data statistically accurate? (Park, Yang and

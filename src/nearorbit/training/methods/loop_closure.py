@@ -23,8 +23,8 @@ class LoopClosure(Penalized):
     r"""Fit rollouts; fit those of a Jacobian network too, close its loops, and teach it to the network.
 
     .. math::
-        L = L_\text{baseline} + w \, \Big( \big\langle |x_{i+k} - \tilde{x}_{i+k}|^2 \big\rangle
-            + c \, \Big\langle \Big| \oint J_\phi \, dx \Big|^2 \Big\rangle
+        L = L_\text{baseline} + w \, \Big( \big\langle |x_{i+k} - \tilde{x}_{i+k}|^2 / D \big\rangle_{i, k>0}
+            + c \, \Big\langle \Big| \oint J_\phi \, dx \Big|^2 / D \Big\rangle
             + m \, \big\langle \| J_\theta(x_i) - J_\phi(x_i) \|_F^2 / D \big\rangle \Big), \\
         \dot{\tilde{x}} = f_\theta(x_i) + \int_{x_i}^{\tilde{x}} J_\phi \, dx, \qquad \tilde{x}_i = x_i.
 

@@ -17,10 +17,11 @@ class TeacherForcing:
     .. math:: \hat{x}_{i+k+1} = \Phi_h\big((1 - \alpha) \hat{x}_{i+k} + \alpha x_{i+k}\big), \qquad
         L = \Big\langle \sum_k |x_{i+k} - \hat{x}_{i+k}|^2 \Big\rangle_i
 
-    with :math:`\Phi_h` the network's flow from one sample to the next. The gradient through k samples shrinks by
-    :math:`(1 - \alpha)^k`, which holds the growth of chaotic tangents down: it stays bounded where
-    :math:`1 - \alpha` is below the inverse of their growth. :math:`\alpha = 0` is the baseline over long segments, 1
-    fits single samples. The reference also adapts :math:`\alpha` during training; here it is constant.
+    (as a mean over steps and components instead of the sum), with :math:`\Phi_h` the network's flow from one sample to
+    the next. The gradient through k samples shrinks by :math:`(1 - \alpha)^k`, which holds the growth of chaotic
+    tangents down: it stays bounded where :math:`1 - \alpha` is below the inverse of their growth. :math:`\alpha = 0` is
+    the baseline over long segments, 1 fits single samples. The reference also adapts :math:`\alpha` during training;
+    here it is constant.
 
     References:
         | Generalized teacher forcing for learning chaotic dynamics (Hess, Monfared, Brenner and Durstewitz, ICML 2023)
