@@ -17,7 +17,7 @@ from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
 from nearorbit.study.catalogue import StudyError, misfits, names
 from nearorbit.study.digest import digests as digests_of
-from nearorbit.study.digest import imports, source
+from nearorbit.study.digest import imports, looked_up, members, source, whole
 from nearorbit.study.files import table
 from nearorbit.study.places import LABELLED, RESULTS, paths, reserved
 from nearorbit.study.schema import read
@@ -499,6 +499,14 @@ def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypa
     assert changed_by_editing("evaluation.scores") == {"score"}
     assert changed_by_editing("study.files") == set(before)
     assert changed_by_editing("data.local_fits") == set()
+
+
+def test_behind_an_entry_that_builds_others_of_its_catalogue_stands_all_of_it_and_its_table():
+    lorenz96, nearest = (f"nearorbit.truth.systems.{name}" for name in ("lorenz96", "nearest"))
+    assert looked_up("systems", lorenz96) == (lorenz96,)
+    assert {lorenz96, nearest} <= set(looked_up("systems", nearest)) == set(members("systems"))
+    text = whole("nearorbit.truth.spectra")
+    assert text.startswith(source("nearorbit.truth.spectra")) and "\nRossler," in text
 
 
 @pytest.mark.parametrize("line", ["from . import base", "from .base import Method"])
