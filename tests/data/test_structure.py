@@ -95,6 +95,18 @@ def test_one_component_with_delays_is_enough():
     assert table.attrs["character"] == "irregular"
 
 
+def test_chaos_whose_phase_is_coherent_is_not_called_regular():
+    found = solve_ivp(
+        lambda _, s: [-s[1] - s[2], s[0] + 0.2 * s[1], 0.2 + s[2] * (s[0] - 4.6)], (0, 850), [1.0, 2.0, 0.5],
+        t_eval=np.arange(1000, 2833) * 0.3, rtol=1e-8, atol=1e-8,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    x = found.y[0] + 0.05 * found.y[0].std() * rng.standard_normal(found.y.shape[1])
+    delayed = np.stack([x[8:], x[4:-4], x[:-8]], 1)
+    table = structure(observed(delayed, period=5.88, step=0.3), label="a", theiler=0.5, surrogates=SURROGATES)
+    assert table["lost"] < 0.1 and table.attrs["character"] == "irregular", table
+
+
 def test_of_a_short_series_it_is_not_told_what_is_lost():
     table = structure(observations(samples=300, seeds=1), label="a", theiler=0.5, surrogates=SURROGATES)
     assert np.isnan(table["lost"]) and table.attrs["character"] in ("nonlinear", "linear")

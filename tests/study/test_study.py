@@ -241,14 +241,16 @@ def test_a_field_that_is_brought_is_judged_and_not_trained(tmp_path, monkeypatch
     study.check_catalogues()
     assert study.brought("mine", "Lorenz", "noisy") == "mine.py:Lorenz_noisy"
     labels = ["Lorenz", "clean", "mine"]
-    assert study.settings("forecast", *labels) == parse(DEFAULT).settings("forecast", *labels[:2], "baseline")
+    for stage in ("forecast", "unseen"):
+        assert study.settings(stage, *labels) == parse(DEFAULT).settings(stage, *labels[:2], "baseline")
     cells = study.settings("score", "Lorenz")["cells"]
     assert [cell["method"] for cell in cells[:7]] == ["truth", *DEFAULT["methods"], "mine", "installed"]
     with pytest.raises(StudyError, match="methods: no 'mine'"):
         study.settings("train", *labels)
     assert parse(study.content).fields == study.fields
-    read = paths(Path("r"), study, {"forecast.nc", "history.csv"})
-    assert Path("r/Lorenz/clean/mine/forecast.nc") in read and Path("r/Lorenz/clean/mine/history.csv") not in read
+    read = paths(Path("r"), study, {"forecast.nc", "history.csv", "unseen.nc"})
+    assert {Path(f"r/Lorenz/clean/mine/{name}.nc") for name in ("forecast", "unseen")} <= {*read}
+    assert Path("r/Lorenz/clean/truth/unseen.nc") not in read and Path("r/Lorenz/clean/mine/history.csv") not in read
     table = {"relative": {"reference": "mine"}}
     parse(with_fields(mine="mine.py:f") | {"tables": table}).check_catalogues()
 
