@@ -60,6 +60,12 @@ class Delays:
         seen, dimension, lag = (observations.attrs[name] for name in ("seen", "dimension", "lag"))
         return cls(tuple(np.atleast_1d(seen).tolist()), int(dimension), int(lag))
 
+    @staticmethod
+    def now(observations: xr.Dataset) -> int:
+        """Tell how many of the components are seen now, the first ones; the future of the others is known for a lag."""
+        delays = Delays.of(observations)
+        return observations.sizes["component"] if delays is None else len(delays.seen)
+
     @property
     def attributes(self) -> dict[str, Any]:
         """What a file of observations has of it."""
