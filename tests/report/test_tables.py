@@ -490,6 +490,9 @@ def test_a_twin_widens_the_intervals_by_what_methods_are_off_on_it(tmp_path):
     assert list(offs.isna()) == [False, False, True], "a twin of fewer exponents"
     twin = table.query("system == 'Lorenz_twin' and kind == 'method'")
     assert twin["off"].isna().all(), "a twin has no twin"
+    brought = Results(folder, systems, DATA, tuple(GIVEN), fields=("baseline",))
+    offs = build("tables", "verdict", {}).table(brought).records.query(cell)["off"]
+    assert offs.isna().all(), "a field that is brought was learned on no twin"
 
 
 def test_the_verdict_has_a_row_for_the_series_and_its_local_fits():

@@ -120,8 +120,11 @@ def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str
 
 
 def _off_on_twin(results: Results, system: str, data: str, method: str, count: int) -> np.ndarray:
-    """What the first exponents are off by on the twin of a system, per sample, with shape (D); NaN where none is."""
+    """What the first exponents are off by on the twin of a system, per sample, with shape (D); NaN where none is, and
+    of a field that is brought, which no method has made there."""
     twin, wrong = twin_of(system), np.full(count, np.nan)
+    if method in results.fields:
+        return wrong
     learned, unseen = (results.open(f"{name}.nc", twin, data, method) for name in ("forecast", "unseen"))
     true = results.open("exponents.nc", twin)
     if learned is not None and unseen is not None and true is not None:
