@@ -277,7 +277,16 @@ def estimators(truth):
 def structure(truth):
     """What there is to learn in a series: chaos, and errors of forecasts from its neighbors."""
     lead = STEP * np.arange(1, 101)
-    told = {"near": 0.3, "far": 1.05, "p_value": 0.05, "lost": 1.1, "level": 0.05, "samples": 1000}
+    told = {
+        "near": 0.3,
+        "middle": 0.9,
+        "far": 1.05,
+        "p_value": 0.05,
+        "lost": 1.1,
+        "level": 0.05,
+        "samples": 1000,
+        "periods": 50.0,
+    }
     error = 1 - np.exp(-lead)
     return xr.Dataset(
         {

@@ -389,6 +389,7 @@ FAILING = [
         "unseen": "results/smoke/e/noisy/baseline/unseen.nc",
         "twin": "results/smoke/f_twin/noisy/orbits.nc",
         "partial_truth": "results/smoke/g_twin/part/truth.nc",
+        "unseen_brought": "results/smoke/h/noisy/mine/unseen.nc",
     },
 ]
 
@@ -422,8 +423,8 @@ def write_study(folder: Path, *, measured: bool) -> None:
         study |= {"systems": {label: series | {"twin": "Lorenz"} for label in SYSTEMS}, "methods": {"baseline": {}}}
         study["data"] = {"noisy": {"noise": 0.0}}
         study["data"]["part"] = study["data"]["noisy"] | {"components": ["x"], "delay": {"dimension": 3, "lag": 2}}
-        study |= {"figures": {"unseen": {}}, "tables": {"verdict": {}}}
-        systems, methods = [label + twin for label in SYSTEMS for twin in ("", "_twin")], ["baseline"]
+        study |= {"figures": {"unseen": {}}, "tables": {"verdict": {}}, "fields": {"mine": {"field": "math:sin"}}}
+        systems, methods = [label + twin for label in SYSTEMS for twin in ("", "_twin")], ["baseline", "mine"]
         os.utime(folder / series["file"], (5e8, 5e8))
     else:
         study |= {"systems": {s: {"system": "Lorenz"} for s in SYSTEMS}, "methods": {"jacobian": {"weight": 0.01}}}

@@ -228,27 +228,29 @@ def forecast(
     vectors: Path | None = None, *, evaluation: Settings,
 ):  # fmt: skip
     """Tabulate what a learned field does where the truth is known: of a model, or one that is brought."""
-    from nearorbit.dynamics import brought, models
+    from nearorbit.dynamics.models import one_of
     from nearorbit.evaluation.forecast import forecast as tabulate
 
     true, along = read(truth, kind="truth"), read(vectors, kind="covariant_vectors") if vectors else None
-    if model and not field:
-        learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
-    elif field and not model:
-        learned = brought.load(field, true["points"].to_numpy().reshape(-1, true.sizes["component"]))
-    else:
-        raise StudyError("forecast: give one of --model and --field")
+    asked: dict[str, Any] = {"stage": "forecast", "equations": lambda line: build("systems", "known", line)}
+    learned = one_of(model, field, states=true["points"].to_numpy(), **asked)
     passed = files.table(history) if history else None
     write(tabulate(learned, passed, true, evaluation=evaluation, vectors=along), forecast, kind="forecast")
 
 
-def unseen(observations: Path, model: Path, unseen: Output, orbits: Path | None = None, *, evaluation: Settings):
-    """Hold a learned field against observations that nothing was learned from; no truth is asked for."""
-    from nearorbit.dynamics import models
+def unseen(
+    observations: Path, unseen: Output, model: Path | None = None, field: Name | None = None,
+    orbits: Path | None = None, *, evaluation: Settings,
+):  # fmt: skip
+    """Hold a learned field, or one that is brought, against observations that nothing was learned from."""
+    from nearorbit.data.structure import longest
+    from nearorbit.dynamics.models import one_of
     from nearorbit.evaluation.unseen import unseen as hold
 
     observed, given = read(observations, kind="observations"), read(orbits, kind="orbits") if orbits else None
-    learned: Any = models.load(model, equations=lambda line: build("systems", "known", line))
+    tried, _ = longest(observed, "train", 0)
+    asked: dict[str, Any] = {"stage": "unseen", "equations": lambda line: build("systems", "known", line)}
+    learned = one_of(model, field, states=tried, **asked)
     write(hold(learned, observed, given, evaluation=evaluation), unseen, kind="unseen")
 
 

@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 from lorenz63 import PERIOD, observations, orbit, orbits
+from scipy.spatial import cKDTree
 
-from nearorbit.data.delays import Delays, false_neighbors, first_minimum, least_dimension, mutual_information
+from nearorbit.data.delays import (
+    Delays,
+    embedding_dimension,
+    false_neighbors,
+    first_minimum,
+    least_dimension,
+    mutual_information,
+)
 from nearorbit.data.observations import observe
 from nearorbit.data.partial import partial
 from nearorbit.study.catalogue import StudyError
@@ -54,6 +62,33 @@ def test_of_a_circle_two_delays_are_found():
     x = sine(period=40.37)
     lag = first_minimum(mutual_information([x], 40), 40.37)
     assert least_dimension(false_neighbors([x], lag, window=20)) == 2
+
+
+@pytest.mark.parametrize(
+    ("shares", "least", "taken"),
+    [
+        ([0.9, 0.1, 0.001, 0.0, 0.0, 0.0], 3, 5),  # Lorenz' x: more than twice 2.06
+        ([0.9, 0.001, 0.0, 0.0, 0.0, 0.0], 2, 3),  # a cycle: more than twice 1
+        ([0.004, 0.0, 0.0], 1, 1),  # the whole state
+        ([0.9, 0.3, 0.1, 0.0], 4, 5),  # orbits have no 128 states with six more lags
+        ([], 1, 1),
+    ],
+)
+def test_more_delays_are_taken_than_twice_the_dimension_of_the_attractor_if_orbits_are_long_enough(
+    shares, least, taken
+):
+    assert (least_dimension(np.array(shares)), embedding_dimension(np.array(shares))) == (least, taken)
+
+
+def test_the_field_of_lorenz_is_smoother_on_five_delays_of_x_than_on_the_three_that_tell_its_states_apart():
+    x = orbit(orbit(START, 500)[-1], 12000, step=STEP)[:, :1]
+    off = []
+    for dimension in (3, 5):
+        states = Delays((0,), dimension, 8)(x)[:-1]
+        moved = np.diff(x[8 * (dimension - 1) :, 0])
+        distance, near = cKDTree(states).query(states[::20], 2)
+        off.append(np.quantile(np.abs(moved[near[:, 1]] - moved[::20]) / distance[:, 1], 0.9))
+    assert off[1] < 0.6 * off[0], off  # how much more the motion of neighbors differs than they do
 
 
 def test_without_a_minimum_the_lag_is_a_quarter_of_a_period():

@@ -4,6 +4,7 @@ import xarray as xr
 from lorenz63 import PERIOD, STEP, observations, orbit
 from scipy.integrate import solve_ivp
 
+from nearorbit.data.delays import Delays
 from nearorbit.data.structure import evened, longest, prediction_error, structure
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES
@@ -11,9 +12,10 @@ from nearorbit.study.clock import PREFIXES
 SAMPLES, SURROGATES = 1500, 19
 
 
-def observed(states, *, period, step=1.0, times=None):
+def observed(states, *, period, step=1.0, times=None, delays=None):
     """Observations of one orbit, at times in intervals if they are not equal."""
-    made = xr.Dataset({"step": step, "period": period}, {"component": list("xyz")[: states.shape[1]]})
+    made = xr.Dataset({"step": step, "period": period}, {"component": list("xyzuvwr")[: states.shape[1]]})
+    made.attrs = delays.attributes if delays else {}
     for name, prefix in PREFIXES.items():
         dimensions = "seed", f"{prefix}orbit", f"{prefix}time"
         made[name] = (*dimensions, "component"), states[None, None]
@@ -58,9 +60,27 @@ def torus(times, rng):
     return states + 0.02 * rng.standard_normal(states.shape)
 
 
+def white_with_delays(times, rng):
+    x = rng.spawn(1)[0].standard_normal(len(times) + 6)  # a test with 19 surrogates refuses one stream in 20
+    return np.stack([x[6 - 2 * k : len(x) - 2 * k] for k in range(4)], 1)
+
+
+def three_torus(times, rng):
+    """One component with seven delays."""
+    t = 0.3 * np.arange(len(times) + 24)
+    x = sum(np.sin(t * root) for root in (1, 2**0.5, 5**0.5))
+    x = x + 0.02 * x.std() * rng.standard_normal(len(x))
+    return np.stack([x[24 - 4 * k : len(x) - 4 * k] for k in range(7)], 1)
+
+
+DELAYS = {white_with_delays: Delays((0,), 4, 2), three_torus: Delays((0,), 7, 4)}
+
+
 @pytest.mark.parametrize(
     ("made", "character", "uneven"),
     [
+        (three_torus, "regular", False),
+        (white_with_delays, "nothing", False),
         *((white, "nothing", uneven) for uneven in (False, True)),
         *((cycle, "regular", uneven) for uneven in (False, True)),
         *((torus, "regular", uneven) for uneven in (False, True)),
@@ -71,8 +91,8 @@ def test_what_is_not_chaotic_is_not_called_irregular(made, character, uneven):
     rng = np.random.default_rng(1)
     times = irregular(SAMPLES, rng) if uneven else np.arange(float(SAMPLES))
     table = structure(
-        observed(made(times, rng), period=20.0, times=times if uneven else None), label="a", theiler=0.5,
-        surrogates=SURROGATES,
+        observed(made(times, rng), period=20.0, times=times if uneven else None, delays=DELAYS.get(made)), label="a",
+        theiler=0.5, surrogates=SURROGATES,
     )  # fmt: skip
     assert table.attrs["character"] == character, table
 
@@ -93,6 +113,25 @@ def test_one_component_with_delays_is_enough():
     delayed = np.stack([x[8:], x[4:-4], x[:-8]], 1)
     table = structure(observed(delayed, period=PERIOD, step=STEP), label="a", theiler=0.5, surrogates=SURROGATES)
     assert table.attrs["character"] == "irregular"
+
+
+def test_chaos_whose_phase_is_coherent_is_not_called_regular():
+    found = solve_ivp(
+        lambda _, s: [-s[1] - s[2], s[0] + 0.2 * s[1], 0.2 + s[2] * (s[0] - 4.6)], (0, 850), [1.0, 2.0, 0.5],
+        t_eval=np.arange(1000, 2833) * 0.3, rtol=1e-8, atol=1e-8,
+    )  # fmt: skip
+    rng = np.random.default_rng(0)
+    x = found.y[0] + 0.05 * found.y[0].std() * rng.standard_normal(found.y.shape[1])
+    delayed = np.stack([x[8:], x[4:-4], x[:-8]], 1)
+    table = structure(observed(delayed, period=5.88, step=0.3), label="a", theiler=0.5, surrogates=SURROGATES)
+    assert table["lost"] < 0.1 and table.attrs["character"] == "irregular", table
+
+
+def test_where_nothing_is_found_in_less_than_sixteen_periods_the_series_is_short():
+    noise = np.random.default_rng(2).standard_normal((300, 2))
+    for period, character in ((15.0, "nothing"), (40.0, "short")):
+        table = structure(observed(noise, period=period), label="a", theiler=0.5, surrogates=SURROGATES)
+        assert table.attrs["character"] == character, table
 
 
 def test_of_a_short_series_it_is_not_told_what_is_lost():

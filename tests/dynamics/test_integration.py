@@ -7,7 +7,7 @@ from nearorbit.data.fitted_field import fitted_errors
 from nearorbit.dynamics.fields import Transformed, TrueField
 from nearorbit.dynamics.fields import jacobian as jacobian_of
 from nearorbit.dynamics.flow import rollout
-from nearorbit.dynamics.integration import LARGEST, least_steps, step_errors
+from nearorbit.dynamics.integration import LARGEST, doubled_errors, least_steps, step_errors
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
 from nearorbit.training.loop import train
@@ -51,6 +51,17 @@ def test_steps_that_leave_for_infinity_are_not_enough():
 
     found = step_errors(explosive, np.array([[[0.5], [2.0]]]), np.ones(1), 10.0)
     assert np.isinf(found[0])
+
+
+def test_states_from_which_a_fitted_field_leaves_do_not_count_unless_all_do():
+    def quadratic(x):
+        return x * x - x  # to infinity beyond 1
+
+    within = np.linspace(-0.5, 0.9, 50)[:, None]
+    found = doubled_errors(quadratic, within, np.ones(1), 1.0)
+    with_one = doubled_errors(quadratic, np.append(within, [[2.0]], 0), np.ones(1), 1.0)
+    assert np.array_equal(found, with_one) and least_steps(found, 1e-3) < 5
+    assert (doubled_errors(quadratic, np.full((3, 1), 2.0), np.ones(1), 1.0) > 1e3).all()
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])

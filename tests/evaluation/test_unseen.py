@@ -1,14 +1,19 @@
+import json
+
+import brought
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 from lorenz63 import STEP, Lorenz, jacobian, observations
 
+from nearorbit.__main__ import main
 from nearorbit.data.delays import Delays
 from nearorbit.data.structure import recordings
 from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
 from nearorbit.evaluation.held_out import with_held_out
 from nearorbit.evaluation.unseen import VALID, unseen
+from nearorbit.study import files
 
 EVALUATION = {"starts": 30, "longest": 12, "exponents": {"transient": 10}}
 IRREGULAR = {"missing": 0.3, "jitter": 0.5}
@@ -135,3 +140,17 @@ def test_held_out_samples_are_seen_with_the_delays_of_the_others():
     assert states.shape == (192, 3)
     np.testing.assert_array_equal(states[:, 0], orbits["recorded"][0, 708:, 0])
     assert np.abs(states[:, 2] - orbits["recorded"][0, 700:892, 0].to_numpy()).max() < 1, "the spline of the past"
+
+
+def test_a_field_that_is_brought_is_held_against_observations_as_a_model_is(tmp_path):
+    table = observations(noise=0.02, samples=1500)
+    files.write(table, tmp_path / "observations.nc", kind="observations")
+    command = ["unseen", "--settings", json.dumps({"evaluation": EVALUATION})]
+    command += [f"--observations={tmp_path / 'observations.nc'}", f"--unseen={tmp_path / 'unseen.nc'}"]
+    assert main([*command, "--field", f"{brought.python(tmp_path)}:lorenz"]) == 0
+    told, known = (
+        files.read(tmp_path / "unseen.nc", kind="unseen"),
+        unseen(field_of(Lorenz()), table, None, evaluation=EVALUATION),
+    )
+    np.testing.assert_allclose(told["valid_time"], known["valid_time"], atol=STEP)
+    assert main(command) == 2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nearorbit.evaluation.verdicts import WORDS, agreement, beats, concluded, interval, off
+from nearorbit.evaluation.verdicts import WORDS, agreement, beats, concluded, interval, off, strayed
 
 
 def test_another_seed_lies_within_the_interval_in_95_of_100_cases():
@@ -62,3 +62,8 @@ def test_chaos_takes_a_series_that_is_irregular_forecasts_and_an_exponent_above_
     character, leading, half, forecasts, word
 ):
     assert concluded(character, leading, half, forecasts=forecasts) == word and word in WORDS
+
+
+def test_a_seed_has_strayed_if_its_attractor_is_not_that_of_the_recording_or_it_has_none():
+    floor = np.full(4, 0.3)
+    assert strayed(np.array([0.1, 1.2, 7.0, np.nan]), floor).tolist() == [False, False, True, True]

@@ -470,6 +470,21 @@ def test_the_verdict_ranks_methods_by_forecasts_of_what_nothing_was_learned_from
     assert (sound["others"] == len(sound) - 1).all()
 
 
+def test_a_method_with_a_seed_that_strayed_is_behind_all_others(tmp_path):
+    whole = synthetic.study()
+    shutil.copytree(whole.folder, folder := tmp_path / "strayed")
+    before = build("tables", "verdict", {}).table(Results(folder, ("Lorenz",), {"clean": 0.0}, tuple(GIVEN))).records
+    best = before.query("rank == 1")["method"].iloc[0]
+    file = folder / "Lorenz" / "clean" / best / "unseen.nc"
+    unseen = files.read(file, kind="unseen").load()
+    unseen["divergence"][0] = 7.0
+    files.write(unseen, file, kind="unseen")
+    after = build("tables", "verdict", {}).table(Results(folder, ("Lorenz",), {"clean": 0.0}, tuple(GIVEN))).records
+    moved = after[after["method"] == best]
+    assert (moved["failed"] == 1).all() and (moved["verdict"] == "failed").all()
+    assert moved["rank"].iloc[0] > after.query("kind == 'method' and failed == 0")["rank"].max()
+
+
 def test_a_twin_widens_the_intervals_by_what_methods_are_off_on_it(tmp_path):
     whole = synthetic.study()
     alone = build("tables", "verdict", {}).table(whole).records
@@ -490,6 +505,9 @@ def test_a_twin_widens_the_intervals_by_what_methods_are_off_on_it(tmp_path):
     assert list(offs.isna()) == [False, False, True], "a twin of fewer exponents"
     twin = table.query("system == 'Lorenz_twin' and kind == 'method'")
     assert twin["off"].isna().all(), "a twin has no twin"
+    brought = Results(folder, systems, DATA, tuple(GIVEN), fields=("baseline",))
+    offs = build("tables", "verdict", {}).table(brought).records.query(cell)["off"]
+    assert offs.isna().all(), "a field that is brought was learned on no twin"
 
 
 def test_the_verdict_has_a_row_for_the_series_and_its_local_fits():

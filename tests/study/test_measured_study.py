@@ -155,3 +155,12 @@ def test_stages_that_take_a_true_field_do_not_run_without(tmp_path):
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize("twin", ["Lorenz", "auto"])
+def test_a_twin_shows_as_many_components_as_are_seen_whatever_they_are_called(tmp_path, twin):
+    content = config(tmp_path, 500, data={**RAW, "components": ["velocity"], "delay": {"dimension": 3, "lag": 5}})
+    content["systems"]["pendulum"]["twin"] = twin
+    study = parse(content)
+    study.check_catalogues()
+    assert study.settings("observe", "pendulum_twin", "raw")["data"]["components"] == 1

@@ -17,7 +17,7 @@ from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
 from nearorbit.study.catalogue import StudyError, misfits, names
 from nearorbit.study.digest import digests as digests_of
-from nearorbit.study.digest import imports, source
+from nearorbit.study.digest import imports, looked_up, members, source, whole
 from nearorbit.study.files import table
 from nearorbit.study.places import LABELLED, RESULTS, paths, reserved
 from nearorbit.study.schema import read
@@ -241,14 +241,16 @@ def test_a_field_that_is_brought_is_judged_and_not_trained(tmp_path, monkeypatch
     study.check_catalogues()
     assert study.brought("mine", "Lorenz", "noisy") == "mine.py:Lorenz_noisy"
     labels = ["Lorenz", "clean", "mine"]
-    assert study.settings("forecast", *labels) == parse(DEFAULT).settings("forecast", *labels[:2], "baseline")
+    for stage in ("forecast", "unseen"):
+        assert study.settings(stage, *labels) == parse(DEFAULT).settings(stage, *labels[:2], "baseline")
     cells = study.settings("score", "Lorenz")["cells"]
     assert [cell["method"] for cell in cells[:7]] == ["truth", *DEFAULT["methods"], "mine", "installed"]
     with pytest.raises(StudyError, match="methods: no 'mine'"):
         study.settings("train", *labels)
     assert parse(study.content).fields == study.fields
-    read = paths(Path("r"), study, {"forecast.nc", "history.csv"})
-    assert Path("r/Lorenz/clean/mine/forecast.nc") in read and Path("r/Lorenz/clean/mine/history.csv") not in read
+    read = paths(Path("r"), study, {"forecast.nc", "history.csv", "unseen.nc"})
+    assert {Path(f"r/Lorenz/clean/mine/{name}.nc") for name in ("forecast", "unseen")} <= {*read}
+    assert Path("r/Lorenz/clean/truth/unseen.nc") not in read and Path("r/Lorenz/clean/mine/history.csv") not in read
     table = {"relative": {"reference": "mine"}}
     parse(with_fields(mine="mine.py:f") | {"tables": table}).check_catalogues()
 
@@ -499,6 +501,14 @@ def test_the_digest_of_a_training_depends_on_its_method_and_on_no_other(monkeypa
     assert changed_by_editing("evaluation.scores") == {"score"}
     assert changed_by_editing("study.files") == set(before)
     assert changed_by_editing("data.local_fits") == set()
+
+
+def test_behind_an_entry_that_builds_others_of_its_catalogue_stands_all_of_it_and_its_table():
+    lorenz96, nearest = (f"nearorbit.truth.systems.{name}" for name in ("lorenz96", "nearest"))
+    assert looked_up("systems", lorenz96) == (lorenz96,)
+    assert {lorenz96, nearest} <= set(looked_up("systems", nearest)) == set(members("systems"))
+    text = whole("nearorbit.truth.spectra")
+    assert text.startswith(source("nearorbit.truth.spectra")) and "\nRossler," in text
 
 
 @pytest.mark.parametrize("line", ["from . import base", "from .base import Method"])

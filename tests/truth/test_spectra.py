@@ -46,7 +46,8 @@ def test_a_noisy_series_has_the_twin_of_a_clean_one_by_its_line_of_a_study(tmp_p
     states += 0.05 * states.std(0) * np.random.default_rng(0).standard_normal(states.shape)
     table = pd.DataFrame(states, columns=["x", "y", "z"]).assign(t=STEP * np.arange(len(states)))
     table.to_csv(file := tmp_path / "series.csv", index=False)
-    assert build("systems", "nearest", {"file": str(file), "time": "t", "components": ["x", "y", "z"]}).name == near[0]
+    line = {"system": "measured", "file": str(file), "time": "t", "components": ["x", "y", "z"]}
+    assert build("systems", "nearest", {"like": line}).name == near[0]
 
 
 def test_systems_of_another_dimension_come_last():
@@ -59,7 +60,7 @@ def test_auto_is_the_nearest_system_of_a_measured_one_alone():
     content = yaml.safe_load((REPOSITORY / "workflow/studies/measured.yaml").read_text())
     line = content["systems"]["series"]
     content["systems"]["series"] = {**line, "twin": "auto"}
-    assert parse(content).systems["series_twin"] == {**line, "system": "nearest"}
+    assert parse(content).systems["series_twin"] == {"system": "nearest", "like": line}
     content["systems"] = {"Lorenz": {"twin": "auto"}}
     with pytest.raises(StudyError, match=r"systems.Lorenz.twin: 'auto' is for measured systems"):
         parse(content)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 from nearorbit.study import catalogue, places, schema, study as studies
-from nearorbit.study.digest import ROOT, digests, key, members
+from nearorbit.study.digest import ROOT, digests, key, looked_up, members
 from nearorbit.study.slices import SLICES, runs
 from snakemake.settings.types import DeploymentMethod
 
@@ -151,6 +151,12 @@ def recorded(wildcards):
     return {"orbits": f"{folder}/orbits.nc"} if wildcards.system in study.measured else {}
 
 
+def resembled(wildcards):
+    """Name the file of the measured system that a system is the nearest to; of others there is none."""
+    like = study.systems[wildcards.system].get("like", {})
+    return [str(places.located(like["file"]))] if like else []
+
+
 def twinned(name):
     """Make the input function of a file of the system that a twin is like."""
     return lambda wildcards: f"{FOLDER}/{study.twins[wildcards.system]}/{wildcards.data}/{name}"
@@ -220,7 +226,7 @@ def modules(package, wildcards):
         return [home(package, name) for name in declared(wildcards.method)[package]]
     if kind not in wildcards.keys():
         return members(package)
-    return [home(package, getattr(study, package)[wildcards[kind]][kind])]
+    return looked_up(package, home(package, getattr(study, package)[wildcards[kind]][kind]))
 
 
 @told

@@ -65,6 +65,29 @@ rule unseen:
         " --unseen {output.unseen} 2>&1 | tee {log}"
 
 
+rule unseen_brought:
+    input:
+        unpack(recorded),
+        observations="results/{study}/{system}/{data}/observations.nc",
+        source=lambda wildcards: [str(file) for file in [places.source(brought(wildcards))] if file],
+    output:
+        unseen="results/{study}/{system}/{data}/{method}/unseen.nc",
+    log:
+        "results/{study}/logs/{system}/{data}/{method}/unseen.log",
+    wildcard_constraints:
+        method="|".join(map(re.escape, study.fields)) or "(?!)",  # which nothing is
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("unseen"),
+        settings=settings("unseen"),
+        field=brought,
+        given=lambda wildcards, input: given(wildcards, {k: v for k, v in input.items() if k != "source"}),
+    shell:
+        "python -m nearorbit unseen --settings {params.settings:q} --field {params.field:q} {params.given}"
+        " --unseen {output.unseen} 2>&1 | tee {log}"
+
+
 # All cells of a system: a process takes seconds to begin, and a cell tenths of one.
 rule score:
     input:

@@ -4,7 +4,7 @@
 
 rule exponents:
     input:
-        lambda wildcards: study.systems[wildcards.system].get("file", []),  # of a system that is nearest to a series
+        resembled,
     output:
         exponents="results/{study}/{system}/exponents.nc",
     log:

@@ -5,15 +5,21 @@ A state is what is seen now and so many times before, a lag apart,
 .. math:: y(t) = \big(x(t), \; x(t - \tau), \; \dots, \; x(t - (m - 1) \tau)\big)
 
 for all components x that are seen. The lag :math:`\tau` is where x first tells least of what it will be: the first
-minimum of the mutual information of x(t) and x(t + tau) within a period, and where there is none a quarter of it. The
-dimension m is the least in which neighbors are neighbors, and not false ones that a projection brings together:
-neighbors in m dimensions are *false* if x one lag later sets them apart by more than STRETCH times their distance, or
-SPREAD deviations. Noise leaves some in any dimension: m is the first that has no more than TOLERANCE above the least
-share.
+minimum of the mutual information of x(t) and x(t + tau) within a period, and where there is none a quarter of it.
+
+The least dimension :math:`m_0` that tells states apart is that in which neighbors are neighbors, and not false ones
+that a projection brings together: neighbors in m dimensions are *false* if x one lag later sets them apart by more than
+STRETCH times their distance, or SPREAD deviations. Noise leaves some in any dimension: :math:`m_0` is the first that
+has no more than TOLERANCE above the least share. An attractor that does not cross itself there may still be folded so
+sharply that no smooth field of those states moves along it. Almost all delays of more than twice the dimension D of an
+attractor embed it, with its tangents (Sauer, Yorke and Casdagli 1991), and so the dimension that is taken is
+
+.. math:: m = 2 m_0 - 1 > 2 D \quad \text{where} \quad D < m_0 - 1/2 .
 
 References:
     | Detecting strange attractors in turbulence (Takens, 1981)
     | Independent coordinates for strange attractors from mutual information (Fraser and Swinney, 1986)
+    | Embedology (Sauer, Yorke and Casdagli, J. Stat. Phys. 1991)
     | Determining embedding dimension for phase-space reconstruction using a geometrical construction (Kennel, Brown and
       Abarbanel, 1992)
 """
@@ -53,6 +59,12 @@ class Delays:
             return None
         seen, dimension, lag = (observations.attrs[name] for name in ("seen", "dimension", "lag"))
         return cls(tuple(np.atleast_1d(seen).tolist()), int(dimension), int(lag))
+
+    @staticmethod
+    def now(observations: xr.Dataset) -> int:
+        """Tell how many of the components are seen now, the first ones; the future of the others is known for a lag."""
+        delays = Delays.of(observations)
+        return observations.sizes["component"] if delays is None else len(delays.seen)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -154,3 +166,9 @@ def false_neighbors(runs: Sequence[np.ndarray], lag: int, *, window: int) -> np.
 def least_dimension(shares: np.ndarray) -> int:
     """Find the first dimension with hardly more false neighbors than the best one; 1 if nothing is known."""
     return 1 + int(np.argmax(shares <= shares.min() + TOLERANCE)) if len(shares) else 1
+
+
+def embedding_dimension(shares: np.ndarray) -> int:
+    """Find how many delays embed an attractor: 2 m - 1 of the least dimension m that tells its states apart, but no
+    more than orbits are long enough for."""
+    return min(2 * least_dimension(shares) - 1, len(shares) + 1)

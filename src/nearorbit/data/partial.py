@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nearorbit.data.delays import Delays, false_neighbors, first_minimum, least_dimension, mutual_information
+from nearorbit.data.delays import Delays, embedding_dimension, false_neighbors, first_minimum, mutual_information
 from nearorbit.data.smoothing import evenly, slopes, smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
@@ -143,7 +143,7 @@ def _chosen(observed: xr.Dataset, clock: Clock, seen: tuple[int, ...], delay: Ma
         lag = first_minimum(mutual_information(runs, min(round(period), max(map(len, runs)) // 4)), period)
     dimension = delay.get("dimension", AUTO)
     if dimension == AUTO:
-        dimension = least_dimension(false_neighbors(runs, lag, window=round(period / 2)))
+        dimension = embedding_dimension(false_neighbors(runs, lag, window=round(period / 2)))
     return Delays(seen, int(dimension), int(lag))
 
 

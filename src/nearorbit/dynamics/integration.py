@@ -18,6 +18,7 @@ import numpy as np
 from nearorbit.study.catalogue import StudyError
 
 LARGEST = 64  # steps that are tried
+BEYOND = 1.2  # times the extent of the states that a fitted field starts at
 FINE = 1e-7  # deviations: an error that no training needs to be smaller
 STATES = 2**17  # equally spaced in the data, that are tried at most
 
@@ -54,6 +55,9 @@ def errors_over(
 def doubled_errors(field: Derivative, states: np.ndarray, deviation: np.ndarray, step: float) -> np.ndarray:
     """Estimate the errors at a field whose orbits are not known, by twice as many steps.
 
+    A field that is fitted to data may leave them for infinity from states at their edge. Those from which it goes
+    beyond 1.2 times the extent of all states, by however many steps, tell nothing and are left out, unless they all do.
+
     Arguments:
         field: The field, states (N, D) to time derivatives (N, D).
         states: States, with shape (*, D).
@@ -64,6 +68,9 @@ def doubled_errors(field: Derivative, states: np.ndarray, deviation: np.ndarray,
         The errors as :func:`step_errors` gives them.
     """
     states = thinned(states)
+    ends = _advanced(field, states, step, 2 * LARGEST)
+    stays = (np.abs(ends) <= BEYOND * np.abs(states).max(0)).all(-1)
+    states = states[stays | ~stays.any()]
     return _until_fine(lambda n: np.subtract(*(_advanced(field, states, step, k) for k in (n, 2 * n))), deviation)
 
 

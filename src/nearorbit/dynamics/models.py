@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 
+from nearorbit.dynamics import brought
 from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Coordinates, Equations, Transformed
 from nearorbit.study import catalogue
@@ -145,3 +147,25 @@ def load(
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise StudyError(f"{path}: not a model that nearorbit wrote ({error}); {remedy(path, 'training')}") from error
     return Transformed(field.requires_grad_(False), coordinates.inverse)
+
+
+def one_of(
+    model: Path | None, field: str | None, *, states: np.ndarray, equations: Build, stage: str
+) -> Transformed[Any]:
+    """Load a model, or a field that is brought.
+
+    Arguments:
+        model: The file of a model; None if a field is brought.
+        field: What names the field; None if there is a model.
+        states: States at which what is brought is tried, in system units, with shape (*, D).
+        equations: What builds known equations from the line of a study.
+        stage: What asks for it, for the message.
+
+    Raises:
+        StudyError: If it is not one of the two, or cannot be loaded.
+    """
+    if (model is None) == (field is None):
+        raise StudyError(f"{stage}: give one of --model and --field")
+    if model is not None:
+        return load(model, equations=equations)
+    return brought.load(str(field), states.reshape(-1, states.shape[-1]))

@@ -6,8 +6,9 @@ taken; a gap in the data is no end. The error of a forecast is
 .. math:: e(t) = \Big( \sum_i (\hat x_i(t) - z_i(t))^2 \Big/ \sum_i s_i^2 \Big)^{1/2}
 
 with the samples z and the deviations s of the training data, noise included: what no field can forecast, and alike for
-all. It is *valid* until e first exceeds 0.4. Two forecasts that know no dynamics stand beside it: *persistence* stays
-where it began, and the *climatology* is the mean of the training data.
+all. Of states with delays only what is seen now counts: the future of the rest is known for a while. It is *valid*
+until e first exceeds 0.4. Two forecasts that know no dynamics stand beside it: *persistence* stays where it began, and
+the *climatology* is the mean of the training data.
 
 *The attractor* is that of the field's own: an orbit, after a transient, is observed as the held-out recording was, at
 the same times and with as much noise as is estimated of the data, and compared with it half by half, by the divergence
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nearorbit.data.delays import Delays
 from nearorbit.data.smoothing import noise
 from nearorbit.data.structure import evened, longest, recordings
 from nearorbit.dynamics.fields import Field, Transformed
@@ -79,11 +81,12 @@ def unseen(
     rollouts = judged.orbits(start, reach, longest=judged.step / FINER)
     mean, scale = (observations[name].transpose("seed", ...).to_numpy() for name in ("mean", "scale"))
     made: dict[str, list[np.ndarray]] = {}
+    now = Delays.now(observations)
     for plan, followed, m, s in zip(plans, rollouts, mean, scale, strict=True):
         others = np.broadcast_to(plan["start"][:, None], plan["samples"].shape)
         forecasts = {"": _at(followed, plan["times"]), "persistence_": others, "climatology_": m + 0 * others}
         for name, forecast in forecasts.items():
-            error = _errors(forecast, plan, len(leads), spread=float(np.sqrt((s**2).sum())))
+            error = _errors(forecast[..., :now], plan, len(leads), spread=float(np.sqrt((s[:now] ** 2).sum())))
             made.setdefault(f"{name}error", []).append(_medians(error))
             made.setdefault(f"{name}time" if name else "valid_time", []).append(_valid_times(error, judged.step))
     table = {name: (("seed", "start" if name.endswith("time") else "lead"), np.stack(v)) for name, v in made.items()}
@@ -155,8 +158,9 @@ def _at(orbits: np.ndarray, times: np.ndarray) -> np.ndarray:
 
 def _errors(forecast: np.ndarray, plan: Mapping[str, Any], leads: int, *, spread: float) -> np.ndarray:
     """The errors at leads of whole intervals, (B, leads): infinite where a forecast left, NaN without samples."""
-    known = np.isfinite(plan["samples"]).all(-1)
-    squares = np.nan_to_num(((forecast - plan["samples"]) ** 2).sum(-1), nan=np.inf)
+    samples = plan["samples"][..., : forecast.shape[-1]]
+    known = np.isfinite(samples).all(-1)
+    squares = np.nan_to_num(((forecast - samples) ** 2).sum(-1), nan=np.inf)
     lead = np.clip(np.rint(plan["times"]).astype(int) - 1, 0, leads - 1)
     total, count = np.zeros((2, len(known), leads))
     rows = np.broadcast_to(np.arange(len(known))[:, None], known.shape)[known]

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import t as student
 
 CONFIDENCE = 0.975  # on either side
+STRAYED = 1.0  # nats beyond the floor, of an attractor that is not that of the recording
 WORDS = {  # what is concluded, of a series and of a method
     "nothing": "nothing can be learned",
     "linear": "no more than a linear process shows",
@@ -51,6 +52,16 @@ def interval(exponents: np.ndarray, stderr: np.ndarray, off: np.ndarray | float 
 def off(learned: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Compute what exponents (E, D) of seeds are off by from true ones (D): root mean squares, with shape (D)."""
     return np.sqrt(np.square(learned - true).mean(0))
+
+
+def strayed(divergence: np.ndarray, floor: np.ndarray) -> np.ndarray:
+    """Tell which seeds forecast from the data and live elsewhere: their exponents are of another attractor.
+
+    Arguments:
+        divergence: In state space, of their own orbits from the recording, with shape (E); NaN where one leaves.
+        floor: That of one half of the recording from the other, likewise.
+    """
+    return ~(divergence <= floor + STRAYED)
 
 
 def agreement(leading: np.ndarray, half: np.ndarray) -> np.ndarray:

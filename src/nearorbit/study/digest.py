@@ -20,6 +20,8 @@ from nearorbit.study.catalogue import CATALOGUES
 
 ROOT = Path(__file__).parents[1]
 STAGES = ("nearorbit.stages", "nearorbit.whole")
+BUILDS = "nearorbit.study.catalogue.build"  # what an entry imports that is made of others
+BESIDE = (".cpp", ".csv")  # what of a module is no Python, and lies beside it under the same name
 
 
 def digests(stage: str, entries: Iterable[str] = ()) -> list[str]:
@@ -62,6 +64,12 @@ def members(package: str) -> tuple[str, ...]:
     """List the modules of a catalogue, e.g. of ``"metrics"``."""
     home = CATALOGUES[package]
     return tuple(sorted(f"{home}.{file.stem}" for file in ROOT.parent.joinpath(*home.split(".")).glob("*.py")))
+
+
+def looked_up(package: str, module: str) -> tuple[str, ...]:
+    """List the modules that stand behind one of a catalogue: itself, or all, where it builds others of its catalogue by
+    names that only a run tells."""
+    return members(package) if BUILDS in _imported(module) else (module,)
 
 
 @cache
@@ -109,7 +117,7 @@ def source(module: str) -> str:
 
 
 def whole(module: str) -> str:
-    """Read the source of a module, and what of it is in C++, beside it under the same name."""
+    """Read the source of a module, and what of it is in C++ or a table, beside it under the same name."""
     return source(module) + _beside(module)
 
 
@@ -117,8 +125,7 @@ def whole(module: str) -> str:
 def _beside(module: str) -> str:
     file = locate(module)
     assert file is not None, module
-    path = file.with_suffix(".cpp")
-    return path.read_text() if path.exists() else ""
+    return "".join(path.read_text() for suffix in BESIDE if (path := file.with_suffix(suffix)).exists())
 
 
 def _statements(stage: str) -> tuple[str, list[ast.stmt]]:

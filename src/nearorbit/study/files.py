@@ -91,7 +91,7 @@ LAYOUTS = {
     "structure": {
         "error": "lead",
         "surrogate_error": "surrogate lead",
-        **dict.fromkeys(("near", "far", "p_value", "lost", "level", "samples"), ""),
+        **dict.fromkeys(("near", "middle", "far", "p_value", "lost", "level", "samples", "periods"), ""),
         "noise": "component",
     },
     "truth": {**_FORECAST, "step": "", "period": ""},

@@ -32,6 +32,7 @@ RESULTS = {  # what lies where in results/: beside the labels of an axis, the ax
 # The axes below which a file lies; a long table of the study lies below none.
 PLACES = {name: axes for axes, names in reversed(RESULTS.values()) for name in names}
 JUDGED = ("forecast.nc",)  # of the true field, too, as of a method with the label `truth`
+UNTRAINED = (*JUDGED, "unseen.nc")  # of the fields that are brought, too
 CATALOGUED = {"systems": "system", "networks": "network", "methods": "method", "figures": "figure", "tables": "table"}
 LABELLED = {"data": "data", "neighbors": "neighbors"} | CATALOGUED  # sections of labelled lines, and what one is called
 
@@ -47,12 +48,13 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
         reads: The names.
     """
     trained = [label for label in study.methods if label not in study.fields]
-    axes = {"system": study.systems, "data": study.data, "method": trained}
-    judged = {**axes, "method": study.judged}
+    axes = {"system": study.systems, "data": study.data}
+    brought = (*trained, *study.fields)
+    methods = dict.fromkeys(UNTRAINED, brought) | dict.fromkeys(JUDGED, study.judged)
     return [
         folder.joinpath(*labels, name)
         for name in sorted(reads)
-        for labels in product(*((judged if name in JUDGED else axes)[axis] for axis in PLACES.get(name, ())))
+        for labels in product(*({**axes, "method": methods.get(name, trained)}[a] for a in PLACES.get(name, ())))
         if labels[2:] != (TRUTH,) or labels[:2] not in study.fieldless
     ]
 

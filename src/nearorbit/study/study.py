@@ -149,7 +149,11 @@ class Study:
             raise StudyError(f"{stage}: its cell is {'/'.join(axes) or 'empty'}, not '{'/'.join(labels)}'")
         for axis, label in zip(axes, labels, strict=True):
             section = next((s for s, kind in LABELLED.items() if kind == axis), None)
-            untrained = {"score": [TRUTH, *self.fields], "forecast": self.fields}.get(stage, ())
+            untrained = {
+                "score": [TRUTH, *self.fields],
+                "forecast": self.fields,
+                "unseen": self.fields,
+            }.get(stage, ())
             known = [*getattr(self, section or "", ()), *(untrained if axis == "method" else ())]
             if section and label not in known:
                 raise StudyError(

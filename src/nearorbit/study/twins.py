@@ -37,7 +37,7 @@ def with_twins(systems: Mapping[str, dict[str, Any]], where: str) -> tuple[dict[
         if twin == AUTO:
             if spec["system"] != MEASURED:
                 raise StudyError(f"{where}: systems.{label}.twin: '{AUTO}' is for measured systems; name one")
-            twin = {**spec, "system": NEAREST}
+            twin = {"system": NEAREST, "like": spec}
         made[name] = {"system": twin} if isinstance(twin, str) else {"system": name, **twin}
         twins[name] = label
     return made, twins

@@ -1,6 +1,8 @@
 """Columns of numbers, from a file of measurements: CSV, Parquet or NetCDF.
 
 What is empty is NaN. Whatever else is no finite number is refused with its row, which in CSV is a line of the file.
+Times may be dates instead, of which any format is read in Parquet and NetCDF, and ISO 8601 in CSV: they become seconds
+since the first of them.
 """
 
 import re
@@ -16,8 +18,15 @@ import xarray as xr
 
 from nearorbit.study.catalogue import hint
 
-SEPARATORS = ",;\t"  # of the columns of a CSV file
+SEPARATORS = ",;\t"  # of the columns of a CSV file, if not white space
 KINDS = (".csv", ".tsv", ".txt", ".parquet", ".nc")
+DATE = re.compile(r"\s*\d{4}-\d\d-\d\d")
+EMPTY = "leave it empty where nothing was measured"
+WAYS = {  # out of what is no number, by what it looks like
+    r"[-+]?\d*,\d+([eE][-+]?\d+)?": "write decimals with a point",
+    r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?": "write numbers without separators of thousands",
+    r"\d+[-./:]\d+[-./:]\d+.*|\d+:\d+.*": "write dates as 2024-12-31 23:59:59.9, or times as numbers",
+}
 
 
 @dataclass(frozen=True)
@@ -55,31 +64,41 @@ def rows_of(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
     """
     table, first = {".parquet": _parquet, ".nc": _netcdf}.get(path.suffix, _csv)(path, columns)
     where = f"{path}: {'line' if first else 'row'}"
+    table = table.assign(**{columns.time: _seconds(table[columns.time])})
     numbers = {n: _numbers(table[n], f"{where} {{}}: '{n}'", first) for n in [columns.time, *columns.components]}
     return table.assign(**numbers), first
+
+
+def _seconds(times: pd.Series) -> pd.Series:
+    """The seconds since the first of dates, NaN where there is none; other columns as they are."""
+    if pd.api.types.is_string_dtype(times) and (filled := times.dropna()).size and DATE.match(str(filled.iloc[0])):
+        dates = pd.to_datetime(times, format="ISO8601", errors="coerce", utc=True)
+        times = dates if dates.notna().equals(times.notna()) else times
+    if pd.api.types.is_datetime64_any_dtype(times):
+        times = times - times.min()
+    return times.dt.total_seconds() if pd.api.types.is_timedelta64_dtype(times) else times
 
 
 def _numbers(column: pd.Series, place: str, first: int) -> np.ndarray:
     """The numbers of a column, NaN where a field is empty; the place has a blank for the row."""
     if column.dtype.kind in "biuf":
-        values = column.to_numpy(np.float64)
+        values = column.to_numpy(np.float64, na_value=np.nan)
     else:
         values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
         if (texts := np.flatnonzero(np.isnan(values) & column.notna().to_numpy())).size:
             text = str(column.iloc[texts[0]])
-            comma = re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", text)
-            way = "write decimals with a point" if comma else "leave it empty where nothing was measured"
+            way = next((way for form, way in WAYS.items() if re.fullmatch(form, text.strip())), EMPTY)
             raise ValueError(f"{place.format(texts[0] + first)} is {text!r}, no number ({texts.size} such); {way}")
     if (infinite := np.flatnonzero(np.isinf(values))).size:
-        raise ValueError(f"{place.format(infinite[0] + first)} is infinite; leave it empty where nothing was measured")
+        raise ValueError(f"{place.format(infinite[0] + first)} is infinite; {EMPTY}")
     return values
 
 
-def _check_columns(path: Path, known: Sequence[Any], columns: Columns) -> None:
+def _check_columns(path: Path, known: Sequence[Any], columns: Columns, named: str = "") -> None:
     for name in columns.names:
         if name not in known:
             raise ValueError(f"{path}: no column '{name}'{hint(name, map(str, known))}; it has "
-                             f"{', '.join(map(str, list(known)[:20])) or 'none'}")  # fmt: skip
+                             f"{', '.join(map(str, list(known)[:20])) or 'none'}{named}")  # fmt: skip
 
 
 def _csv(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
@@ -87,17 +106,20 @@ def _csv(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
     try:
         with path.open(encoding="utf-8-sig") as file:
             header = file.readline()
-        separator = max(SEPARATORS, key=header.count)
+        separator = max(SEPARATORS, key=header.count) if set(SEPARATORS) & set(header) else r"\s+"
         options: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "skip_blank_lines": False}
-        _check_columns(path, pd.read_csv(path, nrows=0, **options).columns, columns)
+        options |= {"skipinitialspace": True}
+        named = ", by its first line, which has to name the columns"
+        _check_columns(path, pd.read_csv(path, nrows=0, **options).columns, columns, named)
         types = {columns.orbit: str} if columns.orbit else None
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             warnings.simplefilter("ignore", pd.errors.DtypeWarning)
             table = pd.read_csv(path, float_precision="round_trip", index_col=False, dtype=types, **options)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 (byte {error.object[error.start]:#x}); save it as UTF-8, or convert it: "
-                         f"iconv -f latin1 -t utf-8") from None  # fmt: skip
+        byte = error.object[error.start]
+        raise ValueError(f"{path}: not UTF-8 (byte {byte:#x}); save it as UTF-8, or convert it: "
+                         f"iconv -f {'utf-16' if byte >= 0xFE else 'latin1'} -t utf-8") from None  # fmt: skip
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: it is empty; a line of column names and rows of numbers are expected") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
@@ -117,6 +139,8 @@ def _parquet(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
         raise ValueError(f"{path}: pandas needs pyarrow to read Parquet: pip install pyarrow; or give CSV") from None
     except Exception as error:  # whatever pyarrow raises
         raise ValueError(f"{path}: no Parquet file ({_first(error)})") from None
+    if any(table.index.names):
+        table = table.reset_index()
     _check_columns(path, list(table.columns), columns)
     return table[columns.names], 0
 
@@ -124,7 +148,7 @@ def _parquet(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
 def _netcdf(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
     """One row for each point of the dimensions of the variables; those of missing times are left out."""
     try:
-        with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
             _check_columns(path, list(dataset.variables), columns)
             table = dataset[list(columns.names)].to_dataframe().reset_index()
     except (OSError, RuntimeError, KeyError, TypeError) as error:

@@ -124,9 +124,10 @@ def _read(path: Path, columns: Columns, *_: int) -> Series:
     kept = tuple(str(labels[of[0]]) for of in rows)
     gaps = int((~there & ~blank).sum())
     series = Series(kept, tuple(times[of] for of in rows), tuple(components[of] for of in rows), gaps)
-    _check_motion(path, columns, np.concatenate(series.states))
     if all(len(times) < 2 for times in series.times):
-        raise ValueError(f"{path}: no recording has two samples; is '{columns.orbit}' the column of recordings?")
+        asked = f"; is '{columns.orbit}' the column of recordings?" if columns.orbit else ""
+        raise ValueError(f"{path}: no recording has two samples{asked}")
+    _check_motion(path, columns, np.concatenate(series.states))
     return series
 
 
@@ -135,11 +136,10 @@ def _check_order(times: np.ndarray, rows: np.ndarray, where: str, columns: Colum
     if not bad.size:
         return
     row, before, now = rows[bad[0] + 1], *times[bad[0] : bad[0] + 2]
-    if now == before:
-        raise ValueError(
-            f"{where} {row}: '{columns.time}'{of} is {now:g} for the second time (first in {rows[bad[0]]}); keep one"
-        )
     more = "" if columns.orbit else ", or name the column that tells recordings apart (orbit)"
+    if now == before:
+        raise ValueError(f"{where} {row}: '{columns.time}'{of} is {now:g} for the second time (first in "
+                         f"{rows[bad[0]]}); keep one{more}")  # fmt: skip
     raise ValueError(f"{where} {row}: '{columns.time}'{of} is {now:g} after {before:g}; sort the rows by time{more}")
 
 

@@ -4,7 +4,7 @@ The *period* is that of the peak of the power spectrum, averaged over the standa
 share of that power that lies in each quarter of an octave, from a sixteenth to sixteen times the mean frequency: the
 geometric mean, which knows no units of time, and is surer than a peak. The distance of two is how far power has to be
 moved to make the one of the other, in quarters of an octave (Wasserstein's). The signatures of the catalogue are in
-``systems/signatures.csv``, which ``workflow/series/signatures.py`` makes anew.
+``spectra.csv`` beside this module, which ``workflow/series/signatures.py`` makes anew.
 """
 
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 from nearorbit.study.sampling import shortened
 from nearorbit.truth.series import Series
 
-FILE = Path(__file__).parent / "systems" / "signatures.csv"
+FILE = Path(__file__).with_suffix(".csv")
 EDGES = 2.0 ** np.arange(-4, 4.01, 0.25)  # of bins, in mean frequencies
 SEGMENTS = 8  # of the longest recording, of which a power spectrum is the mean, if they have LEAST samples
 LEAST = 256

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results, status
-from nearorbit.evaluation.verdicts import WORDS, agreement, beats, concluded, interval, off
+from nearorbit.evaluation.verdicts import WORDS, agreement, beats, concluded, interval, off, strayed
 from nearorbit.report.tables.base import MISSING, Table, headers, number
 from nearorbit.study.twins import twin_of
 
@@ -19,7 +19,8 @@ COLUMNS = (*CELL, "kind", "rank", "valid_time", "persistence_time", "climatology
            "off", "agree", "others", "p_value", "lost", "character", "verdict")  # fmt: skip
 CAPTION = (
     "What the data say without a truth. Rank: by how long forecasts of observations that nothing was learned from are "
-    "valid (in periods, to an error of 0.4 deviations); a method with a failed seed is behind all others. Divergence: "
+    "valid (in periods, to an error of 0.4 deviations); a method with a failed seed, one that diverged, collapsed or "
+    "has another attractor (1 nat beyond the floor), is behind all others. Divergence: "
     "in state space, of an orbit from the recording, and in parentheses of one half of that from the other. Exponents "
     "per unit of system time, with the interval of another seed (95 %); what a method is off by on a twin, a known "
     "system observed alike, is in the interval. Agree: how many of the other methods have the same leading exponent "
@@ -106,7 +107,8 @@ def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str
     wrong = _off_on_twin(results, system, data, method, forecast.sizes["exponent"]) / float(unseen["lead"][0])
     spectrum, stderr = (forecast[name].transpose("seed", "exponent").to_numpy() for name in ("exponents", "stderr"))
     mean, half = interval(spectrum, stderr, np.nan_to_num(wrong))
-    failed = int((status(forecast) != "ok").sum())
+    elsewhere = strayed(*(unseen[name].to_numpy() for name in ("divergence", "divergence_floor")))
+    failed = int(((status(forecast) != "ok").to_numpy() | elsewhere).sum())
     verdict = concluded(known["series"]["character"], mean[0], half[0], forecasts=beats(*times))
     verdict = "failed" if failed and verdict != "nothing" else verdict
     distances = ("divergence", "divergence_floor", "hellinger", "hellinger_floor")
@@ -120,8 +122,11 @@ def _method(results: Results, cell: dict[str, Any], method: str, known: dict[str
 
 
 def _off_on_twin(results: Results, system: str, data: str, method: str, count: int) -> np.ndarray:
-    """What the first exponents are off by on the twin of a system, per sample, with shape (D); NaN where none is."""
+    """What the first exponents are off by on the twin of a system, per sample, with shape (D); NaN where none is, and
+    of a field that is brought, which no method has made there."""
     twin, wrong = twin_of(system), np.full(count, np.nan)
+    if method in results.fields:
+        return wrong
     learned, unseen = (results.open(f"{name}.nc", twin, data, method) for name in ("forecast", "unseen"))
     true = results.open("exponents.nc", twin)
     if learned is not None and unseen is not None and true is not None:

@@ -68,8 +68,9 @@ class System:
 
 
 def misfits(study: Any, place: str, entry: System) -> Iterator[str]:
-    """Tell what a system asks of the rest of a study in vain; see :meth:`System.misfits`."""
-    for label, data in study.data.items():
+    """Tell what a system asks of the rest of a study in vain; see :meth:`System.misfits`. Of a twin as many components
+    are seen as of what it is like, whatever they are called."""
+    for label, data in () if place.partition(".")[2] in study.twins else study.data.items():
         if missing := [name for name in data.get("components", ()) if name not in entry.components]:
             yield (
                 f"data.{label}.components: {place} has no '{missing[0]}'{hint(missing[0], entry.components)}; it has "
