@@ -3,12 +3,10 @@
 import sys
 from pathlib import Path
 
+from nearorbit import __version__
+
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS))
-import formulas
-import reference
-
-from nearorbit import __version__
 
 project = "nearorbit"
 author = "nearorbit contributors"
@@ -16,6 +14,7 @@ copyright = "nearorbit contributors"
 release = __version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions += ["formulas", "reference"]  # those of this folder
 exclude_patterns = ["_static"]
 root_doc = "index"
 source_suffix = {".rst": "restructuredtext", ".md": "myst-nb"}
@@ -39,11 +38,5 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_copy_source = False
 html_show_sphinx = False
-html_math_renderer = formulas.RENDERER
+html_math_renderer = "mathml"  # of formulas.py
 copybutton_exclude = ".linenos, .gp, .go"
-
-
-def setup(app):
-    """Write the pages that are made of the sources, and render formulas."""
-    formulas.setup(app)
-    reference.setup(app)

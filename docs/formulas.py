@@ -8,7 +8,6 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-RENDERER = "mathml"
 SPELT = {  # what docutils spells otherwise
     r"\\(big|Big|bigg|Bigg)(?![A-Za-z])": r"\\\1l",
     r"\\dots(?![A-Za-z])": r"\\ldots",
@@ -18,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def setup(app: Sphinx) -> None:
     """Register the renderer."""
-    app.add_html_math_renderer(RENDERER, inline_renderers=(_inline, None), block_renderers=(_block, None))
+    app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
 
 
 def _inline(writer, node) -> None:

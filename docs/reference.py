@@ -8,6 +8,10 @@ import importlib
 import inspect
 import pkgutil
 import re
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -52,6 +56,18 @@ def write() -> None:
         path = FOLDER / f"{name}.rst"
         if not path.exists() or path.read_text() != text:  # what is as it was is not read again
             path.write_text(text)
+    if not (picture := FOLDER / "rulegraph.svg").exists():
+        draw_rules(picture)
+
+
+def draw_rules(picture: Path) -> None:
+    """Have the workflow draw its rules, elsewhere, so that nothing is left beside the sources."""
+    clone = FOLDER.parents[1]
+    with tempfile.TemporaryDirectory() as elsewhere:
+        command = [sys.executable, "-m", "snakemake", "--cores", "1", "--quiet", "all", "--directory", elsewhere]
+        command += ["--snakefile", clone / "Snakefile", "--configfile", clone / "config.yaml", "--", "rulegraph"]
+        subprocess.run(command, check=True)
+        shutil.copy(next(Path(elsewhere).glob("results/*/rulegraph.svg")), picture)
 
 
 def all_keys() -> str:
@@ -64,7 +80,9 @@ def all_keys() -> str:
     for key in keys():
         lines += [heading(key.name, "-")] if "." not in key.name else []
         default = [f"   :default: {key.default}"] if key.default else []
-        lines.append("\n".join([f".. confval:: {key.name}", f"   :type: {key.type}", *default, "", f"   {key.meaning}"]))
+        lines.append(
+            "\n".join([f".. confval:: {key.name}", f"   :type: {key.type}", *default, "", f"   {key.meaning}"])
+        )
     return "\n\n".join(lines) + "\n"
 
 

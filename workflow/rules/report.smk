@@ -54,3 +54,31 @@ rule partial:
     shell:
         "python -m nearorbit partial --settings {params.settings:q} --folder {params.folder} --partial {params.folder}/partial"
         " 2>&1 | tee {log}"
+
+
+# The rules of the study as a picture, as another Snakemake finds them: it runs nothing.
+
+STUDIED = [os.path.abspath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
+
+
+localrules:
+    rulegraph,
+
+
+rule rulegraph:
+    input:
+        [workflow.main_snakefile, *Path(workflow.basedir, "workflow/rules").glob("*.smk"), *STUDIED],
+    output:
+        dot=temp(f"{FOLDER}/rulegraph.dot"),
+        picture=f"{FOLDER}/rulegraph.svg",
+    log:
+        f"{FOLDER}/logs/rulegraph.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("rulegraph"),
+        snakefile=workflow.main_snakefile,
+        study=STUDIED,
+    shell:
+        "(snakemake --snakefile {params.snakefile:q} --configfile {params.study:q} --rulegraph dot > {output.dot}"
+        " && python -m nearorbit rulegraph --settings '{{}}' --graph {output.dot} --picture {output.picture}) 2>&1 | tee {log}"

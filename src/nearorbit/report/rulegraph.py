@@ -12,12 +12,9 @@ References:
 import re
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
-from matplotlib import pyplot as plt
-
 Graph = Mapping[str, frozenset[str]]  # of each rule, those that it reads the outputs of
-WIDTH, HEIGHT = 1.45, 0.62  # of the place of a rule, in inches
-BOX = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "0.3", "linewidth": 0.8}
+WIDTH, HEIGHT = 144, 60  # of the place of a rule, in pixels
+BOX = 130, 28
 
 
 def graph(dot: str) -> Graph:
@@ -67,22 +64,36 @@ def layers(rules: Graph) -> Sequence[Sequence[str]]:
     return found
 
 
-def draw(dot: str) -> plt.Figure:
-    """Draw the graph that ``snakemake --rulegraph`` writes, from what reads nothing down to what is asked for."""
+def drawn(dot: str) -> str:
+    """Draw the graph that ``snakemake --rulegraph`` writes, from what reads nothing down to what is asked for.
+
+    Arguments:
+        dot: Its text.
+
+    Returns:
+        The picture, as SVG.
+    """
     rules = reduced(graph(dot))
     rows = layers(rules)
-    width = max(map(len, rows)) * WIDTH
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "rulegraph"}):
-        figure = plt.figure(figsize=(width, len(rows) * HEIGHT))
-    ax = figure.add_axes((0, 0, 1, 1))
-    at = {name: ((i - (len(row) - 1) / 2) * WIDTH, -y * HEIGHT) for y, row in enumerate(rows) for i, name in enumerate(row)}
-    for name, read in rules.items():
-        for source in sorted(read):
-            ax.annotate(
-                "", at[name], at[source], arrowprops={"arrowstyle": "-|>", "color": "0.6", "shrinkA": 9, "shrinkB": 9}
-            )
-    for name, place in at.items():
-        ax.text(*place, name.replace("_", " "), ha="center", va="center", fontsize=9, bbox=BOX)
-    ax.set(xlim=(-width / 2, width / 2), ylim=(HEIGHT / 2 - len(rows) * HEIGHT, HEIGHT / 2))
-    ax.axis("off")
-    return figure
+    width, height = max(map(len, rows)) * WIDTH, len(rows) * HEIGHT
+    at = {
+        name: ((width - len(row) * WIDTH) / 2 + (i + 0.5) * WIDTH, (y + 0.5) * HEIGHT)
+        for y, row in enumerate(rows)
+        for i, name in enumerate(row)
+    }
+    edges = [(at[source], at[name]) for name, read in rules.items() for source in sorted(read)]
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        'font-family="sans-serif" font-size="13" text-anchor="middle">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+    ]
+    for (x, y), (to, below) in edges:
+        y, below = y + BOX[1] / 2, below - BOX[1] / 2
+        bend = (below - y) / 2
+        path = f"M{x} {y} C{x} {y + bend} {to} {below - bend} {to} {below}"
+        lines.append(f'<path d="{path}" fill="none" stroke="#999"/>')
+    for name, (x, y) in at.items():
+        corner = f'x="{x - BOX[0] / 2}" y="{y - BOX[1] / 2}" width="{BOX[0]}" height="{BOX[1]}"'
+        lines.append(f'<rect {corner} rx="6" fill="white" stroke="#444"/>')
+        lines.append(f'<text x="{x}" y="{y + 4.5}">{name}</text>')
+    return "\n".join([*lines, "</svg>"]) + "\n"
