@@ -35,7 +35,7 @@ def _mathml(node, *, as_block: bool) -> str:
     for written, known in SPELT.items():
         text = re.sub(written, known, text)
     if "&" in text and r"\begin" not in text:
-        text = rf"\begin{{align*}}{text}\end{{align*}}"
+        text = rf"\begin{{align}}{text}\end{{align}}"
     try:
         return tex2mathml(text, as_block=as_block)
     except MathError as error:

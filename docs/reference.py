@@ -142,5 +142,10 @@ def heading(text: str, line: str) -> str:
 
 
 def _mended(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Protect what docstrings write plainly and reStructuredText would take for markup: shapes such as (E, *, D)."""
-    lines[:] = [re.sub(r"(?<=[(, \[])\*(?=[,)\]]|\w+\))", r"\\*", line) for line in lines]
+    """Protect what docstrings write plainly and reStructuredText would take for markup: shapes such as (E, *, D), and
+    the end of an item's line that has come to stand at the margin."""
+    for i, line in enumerate(lines):
+        in_item = i > 0 and lines[i - 1].startswith(("- ", "  ")) and any(row.startswith("- ") for row in lines[:i])
+        if in_item and re.match(r"[\w:(]", line) and i + 1 < len(lines) and lines[i + 1].startswith("  "):
+            line = f"  {line}"
+        lines[i] = re.sub(r"(?<=[(, \[])\*(?=[,)\]]|\w+\))", r"\*", line)

@@ -56,6 +56,45 @@ rule partial:
         " 2>&1 | tee {log}"
 
 
+# What is small of a study, to be kept with a paper; and what can be made of that alone: redraw --config from=docs/results/paper
+
+
+localrules:
+    redraw,
+
+
+rule record:
+    input:
+        rules.collect.output,
+        rules.truth.input,
+        over("results/{study}/{system}/{data}/{method}/history.csv"),
+    output:
+        directory(f"{FOLDER}/record"),
+    log:
+        f"{FOLDER}/logs/record.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("record"),
+        settings=settings("record"),
+    shell:
+        f"python -m nearorbit record --settings {{params.settings:q}} --folder {FOLDER} --record {{output}} 2>&1 | tee {{log}}"
+
+
+rule redraw:
+    log:
+        f"{FOLDER}/redrawn/redraw.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("redraw"),
+        kept=RECORD or f"{FOLDER}/record",
+        into=f"{FOLDER}/redrawn",
+    shell:
+        "python -m nearorbit redraw --settings {params.settings:q} --kept {params.kept:q} --into {params.into}"
+        " 2>&1 | tee {log}"
+
+
 # The rules of the study as a picture, as another Snakemake finds them: it runs nothing.
 
 STUDIED = [os.path.abspath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
@@ -69,7 +108,7 @@ rule rulegraph:
     input:
         [workflow.main_snakefile, *Path(workflow.basedir, "workflow/rules").glob("*.smk"), *STUDIED],
     output:
-        dot=temp(f"{FOLDER}/rulegraph.dot"),
+        dot=temp(f"{FOLDER}/logs/rulegraph.dot"),
         picture=f"{FOLDER}/rulegraph.svg",
     log:
         f"{FOLDER}/logs/rulegraph.log",
