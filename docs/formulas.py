@@ -11,6 +11,8 @@ from sphinx.util import logging
 SPELT = {  # what docutils spells otherwise
     r"\\(big|Big|bigg|Bigg)(?![A-Za-z])": r"\\\1l",
     r"\\dots(?![A-Za-z])": r"\\ldots",
+    # An accent with an index, which would come to stand below it.
+    r"(\\(?:hat|bar|tilde|dot|ddot)\s*(?:\{[^{}]*\}|\\[A-Za-z]+|[A-Za-z]))(?=[_^])": r"{{}\1}",
 }
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ def _mathml(node, *, as_block: bool) -> str:
     for written, known in SPELT.items():
         text = re.sub(written, known, text)
     if "&" in text and r"\begin" not in text:
-        text = rf"\begin{{align}}{text}\end{{align}}"
+        text = rf"\begin{{aligned}}{text}\end{{aligned}}"
     try:
         return tex2mathml(text, as_block=as_block)
     except MathError as error:

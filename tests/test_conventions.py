@@ -1,4 +1,4 @@
-"""What a stranger expects of a repository: one version, a citation that tools read, a README of a page, described keys."""
+"""What a stranger expects: one version, a citation that tools read, a README of a page, and described keys."""
 
 import re
 import sys
