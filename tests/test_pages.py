@@ -42,7 +42,7 @@ LEFT_OUT = {  # the beginnings of commands that are read here, and why they are 
     ".venv/bin/pytest": "starts these tests; .ci/run",
     "pytest": "starts tests",
     "snakemake --cores 2 report": "tests of the report make it",
-    "snakemake --cores 1 redraw --config from=docs/results": "tests of records make it; records are no part of the copy",
+    "snakemake --cores 1 redraw": "tests of records make it; this copy has none",
     "snakemake --cores 1 performance": "measures for minutes, whatever the study; test_workflow.py plans it",
     "snakemake --cores 1 landscape": "computes for a minute; test_workflow.py plans it",
     "snakemake --rulegraph": "is what a rule calls",
