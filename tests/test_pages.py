@@ -45,10 +45,8 @@ LEFT_OUT = {  # the beginnings of commands that are read here, and why they are 
     "snakemake --cores 1 redraw": "tests of records make it; this copy has none",
     "snakemake --cores 1 performance": "measures for minutes, whatever the study; test_workflow.py plans it",
     "snakemake --cores 1 landscape": "computes for a minute; test_workflow.py plans it",
-    "snakemake --rulegraph": "is what a rule calls",
     "snakemake ...": "stands for the command that started a study",
     "snakemake --cores 1 --force FILE": "FILE is for the message to name; test_workflow.py types it",
-    "python -m nearorbit STAGE": "STAGE stands for any; test_doors.py",
     "python docs/fill.py": "test_documentation.py",
 }
 HERE = {  # what the smoke study has in the place of what pages speak of
