@@ -106,7 +106,9 @@ localrules:
 
 rule rulegraph:
     input:
-        [workflow.main_snakefile, *Path(workflow.basedir, "workflow/rules").glob("*.smk"), *STUDIED],
+        *Path(workflow.basedir, "workflow/rules").glob("*.smk"),
+        snakefile=workflow.main_snakefile,
+        study=STUDIED,
     output:
         dot=temp(f"{FOLDER}/logs/rulegraph.dot"),
         picture=f"{FOLDER}/rulegraph.svg",
@@ -116,8 +118,6 @@ rule rulegraph:
         ENVIRONMENT
     params:
         **sources("rulegraph"),
-        snakefile=workflow.main_snakefile,
-        study=STUDIED,
     shell:
-        "(snakemake --snakefile {params.snakefile:q} --configfile {params.study:q} --rulegraph dot > {output.dot}"
+        "(snakemake --snakefile {input.snakefile:q} --configfile {input.study:q} --rulegraph dot > {output.dot}"
         " && python -m nearorbit rulegraph --settings '{{}}' --graph {output.dot} --picture {output.picture}) 2>&1 | tee {log}"
