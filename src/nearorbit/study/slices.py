@@ -168,9 +168,9 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "estimate": ((), lambda s: {"content": s.content}),
     "collect_truth": ((), lambda s: {"study": s.axes}),
     "collect": ((), lambda s: {"study": s.axes}),
-    "rulegraph": ((), lambda s: {}),
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
+    "rulegraph": ((), lambda s: {}),
     **dict.fromkeys(
         ("partial", "redraw"), ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures})
     ),
