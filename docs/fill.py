@@ -6,13 +6,18 @@ A table stands in a page between two comments, the first of which says what it i
     <!-- end -->
 
 That is the table ``relative`` of the catalogue, with these settings, of the records in ``docs/results/methods``; it has
-to read nothing but the long tables of a study. ``gpu`` is made from ``docs/results/gpu/gpu.json``. What stands between
-the comments is replaced; a test holds that every page has what this makes.
+to read nothing but the long tables of a study. ``gpu`` is made from ``docs/results/gpu/gpu.json``, ``index of studies``
+from the first comments in ``workflow/studies``: their first sentence, and what they say that a study took, and ``index
+of keys`` from the schema of a study. What stands between the comments is replaced; a test holds that every page has
+what this makes.
 """
 
+import itertools
 import json
 import re
 from pathlib import Path
+
+from keys import keys
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables.base import Table
@@ -20,7 +25,7 @@ from nearorbit.study.catalogue import TRUTH, build
 
 DOCS = Path(__file__).parent
 RECORDS = DOCS / "results"
-PAGES = sorted(path for path in (DOCS.parent / "README.md", *DOCS.rglob("*.md")))
+PAGES = sorted((DOCS.parent / "README.md", DOCS.parent / "config/README.md", *DOCS.rglob("*.md")))
 PLACE = re.compile(r"(<!-- table: (\w+) of (\w+)(?: ({[^\n]*}))? -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 STEPS = {  # the columns of the table of steps on a GPU: batch, segment and seeds
     "64 segments of 5, one seed": (64, 5, 1),
@@ -39,6 +44,8 @@ def made(name: str, study: str, settings: dict) -> str:
     """Make a table of a study, as Markdown."""
     if name == "gpu":
         return gpu(json.loads((RECORDS / study / "gpu.json").read_text()))
+    if name == "index":
+        return INDICES[study]()
     return markdown(build("tables", name, settings, where=f"table: {name} of {study}").table(results(study)))
 
 
@@ -67,10 +74,30 @@ def gpu(report: dict) -> str:
     return lines(["one whole step, Lorenz, ms", *(name.strip() for name in STEPS)], rows, numbers=len(STEPS))
 
 
+def studies() -> str:
+    """Write what each study answers, the first sentence of its file, and the line ``Took:`` of its first comment."""
+    rows = []
+    for path in sorted((DOCS.parent / "workflow/studies").glob("*.yaml")):
+        comment = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+        told, _, took = " ".join(line.removeprefix("#").strip() for line in comment).partition(" Took: ")
+        answers = re.split(r"(?<=[.?!]) (?=[A-Z\d])", told)[0]
+        rows.append([f"`{path.name}`", answers, took.rstrip(".") or "–"])
+    return lines(["study", "what it answers", "how long it took"], rows)
+
+
+def described() -> str:
+    """Write what each key of a study means."""
+    rows = [[f"`{key.name}`", key.meaning, key.type, key.default] for key in keys()]
+    return lines(["key", "meaning", "type", "default"], [[cell.replace("|", r"\|") for cell in row] for row in rows])
+
+
 def lines(header: list[str], rows: list[list[str]], numbers: int = 0) -> str:
     """Write the lines of a table, of which the last columns may be numbers."""
     dashes = ["---"] * (len(header) - numbers) + ["---:"] * numbers
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, dashes, *rows))
+
+
+INDICES = {"studies": studies, "keys": described}
 
 
 if __name__ == "__main__":

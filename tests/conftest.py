@@ -10,7 +10,7 @@ from repository import finished
 from nearorbit.__main__ import THREADS
 
 os.environ |= dict.fromkeys(THREADS, "1")
-LONG = ("test_workflow.py", "test_training.py", "test_wheel.py", "test_readme.py", "test_run.py")  # minutes each
+LONG = ("test_workflow.py", "test_training.py", "test_wheel.py", "test_pages.py", "test_run.py")  # minutes each
 
 
 def pytest_configure(config):

@@ -1,7 +1,7 @@
 """What may go wrong on a machine, done on purpose to the smoke study: each time it ends with the same scores.
 
-What a user has to type after each fault is what these tests type; the README lists it. The faults of a cluster (a lost
-node, a job killed inside Slurm) are in tests/cluster.
+What a user has to type after each fault is what these tests type; docs/faults.md lists it. The faults of a cluster (a
+lost node, a job killed inside Slurm) are in tests/cluster.
 """
 
 import os

@@ -377,6 +377,7 @@ FAILING = [
         "surface": "results/smoke/landscape.csv",
         "estimate": "estimate",
         "partial": "partial",
+        "rulegraph": "rulegraph",
         "redraw": "redraw",
     },
     {"collect": "results/smoke/scores.csv", "landscape": "results/smoke/landscape.pdf"},

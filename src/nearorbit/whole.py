@@ -94,6 +94,13 @@ def figures(folder: Path, into: Folder, *, figures: Settings, study: Settings):
     save_all(Results.of(folder, study), into, figures)
 
 
+def rulegraph(graph: Path, picture: Output):
+    """Draw the rules of a study, as Snakemake writes their graph."""
+    from nearorbit.report.rulegraph import drawn
+
+    picture.write_text(drawn(graph.read_text()))
+
+
 def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
     """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
     from nearorbit.evaluation.scores import Results

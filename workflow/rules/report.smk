@@ -93,3 +93,31 @@ rule redraw:
     shell:
         "python -m nearorbit redraw --settings {params.settings:q} --kept {params.kept:q} --into {params.into}"
         " 2>&1 | tee {log}"
+
+
+# The rules of the study as a picture, as another Snakemake finds them: it runs nothing.
+
+STUDIED = [os.path.abspath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
+
+
+localrules:
+    rulegraph,
+
+
+rule rulegraph:
+    input:
+        *Path(workflow.basedir, "workflow/rules").glob("*.smk"),
+        snakefile=workflow.main_snakefile,
+        study=STUDIED,
+    output:
+        dot=temp(f"{FOLDER}/logs/rulegraph.dot"),
+        picture=f"{FOLDER}/rulegraph.svg",
+    log:
+        f"{FOLDER}/logs/rulegraph.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("rulegraph"),
+    shell:
+        "(snakemake --snakefile {input.snakefile:q} --configfile {input.study:q} --rulegraph dot > {output.dot}"
+        " && python -m nearorbit rulegraph --settings '{{}}' --graph {output.dot} --picture {output.picture}) 2>&1 | tee {log}"

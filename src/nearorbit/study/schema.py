@@ -118,7 +118,7 @@ def _explain(error: Any) -> Iterator[str]:
             missing = [key for key in error.validator_value if key not in error.instance]
             yield f"{at}missing {', '.join(missing)}; a study states every value, see config.yaml"
         case "pattern":
-            yield f"{at}{error.instance!r} is not {error.schema['description']}"
+            yield f"{at}{error.instance!r} is not {error.schema['title']}"
         case "type":
             finite = not isinstance(error.instance, float) or math.isfinite(error.instance)
             expected = error.validator_value if finite else "number"

@@ -170,6 +170,7 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "collect": ((), lambda s: {"study": s.axes}),
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
+    "rulegraph": ((), lambda s: {}),
     **dict.fromkeys(
         ("partial", "redraw"), ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures})
     ),
