@@ -13,7 +13,12 @@ PUBLISHED = SHIPPED / "workflow" / "published"  # what others have published, a 
 SNAKEFILE = SHIPPED / "Snakefile"
 CELL = ("system", "data", "method")
 LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
-LANDSCAPE = ("landscape.csv", "landscape.pdf", "landscape.png")  # of the first cell of a study, when they are asked for
+LANDSCAPE = (
+    "landscape.csv",
+    "landscape.pdf",
+    "landscape.png",
+    "landscape.txt",
+)  # of the first cell of a study, when they are asked for
 SUPERVISION = ("supervision.nc", "propagators.nc")  # the truth along observations, for methods that are given it
 RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
     "study": ((), ("README.md", "performance", "compiled")),

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results, status
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import WIDTH, colors, panels
 
 IMAGE_FROM = 5  # dimensions
@@ -49,6 +50,14 @@ class Attractors:
         for ax, (method, color) in zip(axes[0], palette.items(), strict=True):
             ax.set_title(method, color=color)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            f"True and learned attractors, data {self.data or next(iter(results.data), '')}, seed "
+            f"{self.seed}. "
+            f"{told(results)}"
+        )
 
     def _panel(self, ax: plt.Axes, truth: xr.Dataset, table: xr.Dataset, color: Any) -> None:
         true, orbits = (t["attractor"].isel(seed=self.seed).to_numpy() for t in (truth, table))

@@ -1,14 +1,15 @@
-"""What every figure shares: its interface, one style, one color per method, and one way to a file.
+"""What every figure shares: its interface, one style, one mark per method, and one way to a file.
 
-A figure is an entry of this package: a frozen dataclass of its settings with one method, :meth:`Figure.draw`. A stage
-builds it from its line in the study, draws and saves::
+A figure is an entry of this package: a frozen dataclass of its settings with two methods, :meth:`Figure.draw` and
+:meth:`Figure.caption`. A stage builds it from its line in the study, draws and saves, with the caption beside it::
 
     figure = catalogue.build("figures", "forecasts", {"start": 3})
-    save(figure.draw(results), Path("forecasts.pdf"), Path("forecasts.png"))
+    save(figure.draw(results), Path("forecasts.pdf"), Path("forecasts.txt"), caption=figure.caption(results))
 
-The truth is black in every figure, and a method has the color of its place in the study. The colors are those of Okabe
-and Ito, which the color-blind can tell apart. A dagger is a seed that diverged or collapsed, a hollow dot or a double
-dagger a spectrum that has not converged.
+The truth is black in every figure, and a method has the mark of its place in the study
+(:mod:`nearorbit.report.marks`). A dagger is a seed that diverged or collapsed, a hollow dot or a double dagger a
+spectrum that has not converged. Every axis of numbers has a label with its unit in brackets, ``[1]`` where it has none.
+A page is seven inches by nine: of a study that has no room on it a figure shows the first, and its caption says so.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,12 +28,12 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.metrics.base import Compute
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.marks import marks
 from nearorbit.report.tables import base as tables
 from nearorbit.study.catalogue import TRUTH, build
 from nearorbit.study.files import replacing_all
 
 WIDTH = 7.0  # inches, a page
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -73,12 +74,18 @@ class Figure(Protocol):
         """Draw the figure; a cell whose files are missing leaves a gap."""
         ...
 
+    def caption(self, results: Results) -> str:
+        """Say what is drawn, of which data and how many seeds, and what the marks mean.
+
+        It is made of the settings and of the labels of the study alone, with
+        :func:`nearorbit.report.captions.told`; no file of results is read for it.
+        """
+        ...
+
 
 def colors(results: Results) -> dict[str, Any]:
     """Assign a color to the truth and to each method of a study."""
-    many = len(results.methods) > len(COLORS)
-    chosen = sns.husl_palette(len(results.methods), l=0.55) if many else COLORS
-    return {TRUTH: "black"} | dict(zip(results.methods, chosen, strict=False))
+    return {label: mark.color for label, mark in marks(results).items()}
 
 
 def panels(rows: int, columns: int, *, height: float, width: float = WIDTH, **options: Any) -> tuple[plt.Figure, Any]:
@@ -158,25 +165,35 @@ def by_cell(results: Results, quantity: Compute) -> pd.DataFrame:
 
 
 def save_all(results: Results, into: Path, figures: Mapping[str, Any], *, note: str = "") -> None:
-    """Draw the figures of a study, each as PDF and PNG.
+    """Draw the figures of a study, each as PDF and PNG, with its caption beside it as text.
 
     Arguments:
         results: The results of the study.
         into: The folder that they are written to.
         figures: Their settings, by label.
-        note: What stands at their foot.
+        note: What stands at their foot, and what their captions begin with.
     """
     for label, spec in figures.items():
-        with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
-            figure = build("figures", label, spec).draw(results)
+        with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png", "txt")) as paths:
+            entry = build("figures", label, spec)
+            figure = entry.draw(results)
             if note:
-                figure.text(0.005, 0.005, note, fontsize=6)
-            save(figure, *paths)
+                figure.text(0.005, 0.005, note, fontsize=7)
+            save(figure, *paths, caption=" ".join(filter(None, (note, entry.caption(results)))))
 
 
-def save(figure: plt.Figure, *paths: Path) -> None:
-    """Write a figure in the format of each path, ``.pdf`` or ``.png``, the same to the byte each time, and close it."""
+def save(figure: plt.Figure, *paths: Path, caption: str = "") -> None:
+    """Write a figure and its caption, the same to the byte each time, and close it.
+
+    Arguments:
+        figure: The figure.
+        paths: Where to, in the format of each: ``.pdf``, ``.png``, or ``.txt`` of the caption.
+        caption: Its caption, which images have in their metadata, too.
+    """
+    metadata = {".pdf": {"CreationDate": None, "Subject": caption}, ".png": {"Description": caption}}
     for path in paths:
-        stamp = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        figure.savefig(path, metadata=stamp)
+        if path.suffix == ".txt":
+            path.write_text(f"{caption}\n", encoding="utf-8")
+        else:
+            figure.savefig(path, metadata=metadata[path.suffix])
     plt.close(figure)

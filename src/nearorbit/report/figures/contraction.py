@@ -17,6 +17,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import CELL, Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import colors, legend, panels
 from nearorbit.study.catalogue import TRUTH
 
@@ -48,6 +49,15 @@ class Contraction:
         sns.despine(figure)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            "Rate of the fastest contraction over samples per unit of time; dots are seeds, lines medians. "
+            "Dotted is what an exact flow that forgets a factor of e more in each sample has, dashed the "
+            "most that Runge-Kutta steps can do. "
+            f"{told(results)}"
+        )
 
     def _table(self, results: Results) -> pd.DataFrame:
         """The last exponents, with the samples per unit of time and the Runge-Kutta steps from sample to sample."""

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import FAILED, told
 from nearorbit.report.figures.base import colors, legend, panels
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
@@ -52,6 +53,14 @@ class Density:
         drawn = set(scores.loc[scores["value"] > 0, "method"])
         legend(figure, {name: color for name, color in palette.items() if name in drawn})
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            f"{catalogue.entries('metrics')[self.metric].label} over the number of observed states: dots are "
+            f"seeds, lines their medians. {FAILED} "
+            f"{told(results)}"
+        )
 
 
 def _named(noise: float, remark: str) -> str:

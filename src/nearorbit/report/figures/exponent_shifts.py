@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import WIDTH, colors, legend, panels
 from nearorbit.report.tables.exponent_shifts import shifts
 from nearorbit.study.catalogue import TRUTH
@@ -57,6 +58,14 @@ class ExponentShifts:
             _matrices(figure, row[1:], tables)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            "Predicted against found shifts of the Lyapunov exponents, and the error of the Jacobian in "
+            "covariant vectors. "
+            f"{told(results)}"
+        )
 
 
 def _against(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:

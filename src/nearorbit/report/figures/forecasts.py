@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from nearorbit.evaluation.metrics.base import chaotic, leading_exponent
 from nearorbit.evaluation.metrics.valid_prediction_time import prediction_times
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import cell_panels, colors, edge_marks, legend
 
 
@@ -55,6 +56,14 @@ class Forecasts:
         figure.supylabel(f"component {self.component + 1}", fontsize=8)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            "Forecasts against the truth (gray) over time; a triangle is where the valid prediction time "
+            "ends. "
+            f"{told(results)}"
+        )
 
     def _line(self, ax: plt.Axes, truth: xr.Dataset, table: xr.Dataset, **style: Any) -> None:
         x = table["forecasts"].isel(seed=self.seed, start=self.start, component=self.component)

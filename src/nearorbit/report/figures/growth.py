@@ -7,7 +7,9 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import COLORS, legend, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import legend, panels
+from nearorbit.report.marks import COLORS
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,14 @@ class Growth:
         sns.despine(figure)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            "Cost of a gradient step along each size of the problem, the others as at the reference point. "
+            "Dotted grows in proportion to the size. "
+            f"{told(results)}"
+        )
 
 
 def entries() -> dict[str, Any]:

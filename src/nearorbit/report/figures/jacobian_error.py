@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.metrics.jacobian_error import jacobian_errors
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import by_cell, colors, legend, panels
 from nearorbit.study.catalogue import TRUTH
 
@@ -37,6 +38,14 @@ class JacobianError:
         sns.despine(figure)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            "Distribution of the relative error of the Jacobian over points and seeds: median, quartiles, "
+            "and 5 to 95 %. "
+            f"{told(results)}"
+        )
 
 
 def _boxes(rows: Any, ax: plt.Axes, **options: Any) -> None:

@@ -11,7 +11,9 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.metrics.jacobian_error import jacobian_errors
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import COLORS, legend, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import legend, panels
+from nearorbit.report.marks import COLORS
 from nearorbit.report.tables.base import given
 from nearorbit.report.tables.jacobian_estimators import candidates
 from nearorbit.study.catalogue import TRUTH
@@ -55,6 +57,10 @@ class JacobianEstimators:
         sns.despine(figure)
         legend(figure, PALETTE)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return f"Relative error of the Jacobian over unseen states and seeds: median and quartiles. {told(results)}"
 
 
 def _quartiles(results: Results) -> pd.DataFrame:

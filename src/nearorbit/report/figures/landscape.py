@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import ListedColormap, LogNorm
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import panels
 
 COLUMNS = ("system", "data", "method", "seed", "coupling", "segment", "alpha", "beta", "error", "diverged")
@@ -56,6 +57,10 @@ class Landscape:
             bar = figure.colorbar(mesh, ax=grid, aspect=40, pad=0.01)
             bar.set_label("trajectory error [variance]")
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return f"Error of rollouts along two directions in weight space, coupled to the data and free. {told(results)}"
 
 
 def _surface(ax: plt.Axes, part: pd.DataFrame, norm: LogNorm) -> Any:

@@ -9,6 +9,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import UNCONVERGED, told
 from nearorbit.report.figures.base import cell_panels, colors, legend
 from nearorbit.study.catalogue import TRUTH
 
@@ -40,6 +41,10 @@ class LyapunovSpectra:
         figure.supylabel("Lyapunov exponent [1/time]", fontsize=8)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return f"Learned Lyapunov exponents against the true ones, with standard errors. {UNCONVERGED} {told(results)}"
 
 
 def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, Any]) -> None:

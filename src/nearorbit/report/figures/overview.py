@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import WIDTH, panels
 from nearorbit.report.tables.base import HEADLINES, MISSING, check_metrics, higher, number, summary
 from nearorbit.study import catalogue
@@ -58,6 +59,10 @@ class Overview:
         label += "† failed seeds, ‡ unconverged"
         figure.colorbar(bar, ax=axes, location="bottom", shrink=0.4, aspect=40, label=label, ticks=[-1, 0, 1])
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return f"Mean over the seeds, and in colors its ratio to the reference. {told(results)}"
 
     def _map(self, ax: plt.Axes, name: str, table: pd.DataFrame, results: Results) -> None:
         rows = [f"{system}, {data}" for system in results.systems for data in results.data]

@@ -7,6 +7,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import cell_panels, colors, legend
 from nearorbit.study.catalogue import TRUTH
 
@@ -32,6 +33,10 @@ class TrainingCurves:
         figure.supylabel("validation error", fontsize=8)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return f"Validation error over the training step: seeds thin, their median thick. {told(results)}"
 
 
 def _curve(ax: plt.Axes, history: Any, color: Any) -> None:

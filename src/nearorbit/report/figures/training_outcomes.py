@@ -9,6 +9,7 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import FAILED, told
 from nearorbit.report.figures.base import WIDTH, colors, edge_marks, legend, panels
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
@@ -49,6 +50,14 @@ class TrainingOutcomes:
         sns.despine(figure)
         legend(figure, palette)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            "Errors inside and beyond the training window, and the steps to the best: dots are seeds, lines "
+            f"medians. {FAILED} "
+            f"{told(results)}"
+        )
 
 
 def _panel(ax: plt.Axes, rows: pd.DataFrame, systems: Sequence[str], palette: dict[str, Any]) -> None:

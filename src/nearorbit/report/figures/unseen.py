@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.captions import told
 from nearorbit.report.figures.base import cell_panels, colors, legend
 
 VALID = 0.4  # deviations: where nearorbit.evaluation.unseen ends a valid forecast
@@ -55,6 +56,10 @@ class Unseen:
         figure.supylabel("error, in deviations", fontsize=8)
         legend(figure, palette | PLAIN | {NEAREST: "black", SURROGATES: "0.88"})
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return f"Error of forecasts of unseen observations over time: medians over starts and seeds. {told(results)}"
 
     def _line(self, ax: plt.Axes, error: Any, period: float, **style: Any) -> None:
         median = error.median("seed", skipna=True).dropna("lead")
