@@ -9,7 +9,6 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import ListedColormap, LogNorm
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.captions import told
 from nearorbit.report.figures.base import panels
 
 COLUMNS = ("system", "data", "method", "seed", "coupling", "segment", "alpha", "beta", "error", "diverged")
@@ -51,8 +50,8 @@ class Landscape:
             ax.set_title(f"{held}, {segment:.0f} samples", loc="left")
         for ax in grid.flat[len(shown) :]:
             ax.set_axis_off()
-        figure.supxlabel("step along the first direction, in norms of the filters", fontsize=8)
-        figure.supylabel("along the second", fontsize=8)
+        figure.supxlabel("step along the first direction [norms of the filters]")
+        figure.supylabel("step along the second [norms of the filters]")
         if mesh is not None:
             bar = figure.colorbar(mesh, ax=grid, aspect=40, pad=0.01)
             bar.set_label("trajectory error [variance]")
@@ -60,7 +59,13 @@ class Landscape:
 
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
-        return f"Error of rollouts along two directions in weight space, coupled to the data and free. {told(results)}"
+        return (
+            "The error of rollouts around trained weights (cross) along two random directions in weight space, "
+            "coupled to the data with strength $\\kappa$ or free, over segments of so many samples. All panels share "
+            "weights, directions and colors; lines are four a decade. A dot is the least error of a panel, of whose "
+            "points as many as are told are below all around them; where a rollout has diverged it is gray. One seed "
+            "of the first system, data and method of the study."
+        )
 
 
 def _surface(ax: plt.Axes, part: pd.DataFrame, norm: LogNorm) -> Any:
