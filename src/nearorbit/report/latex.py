@@ -19,6 +19,7 @@ SYMBOLS = {  # what stands for these in LaTeX
     "<": "$<$", ">": "$>$", "|": "$|$", "\\": "\\textbackslash{}",
     "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
     **{sign: f"\\{sign}" for sign in "%_&#${}"},
+    **{sign: f"{{{sign}}}" for sign in "[]*"},  # which a line break before them would take for its own
 }  # fmt: skip
 WIDTHS = {  # in ems of Computer Modern, at most; 0.56 of all others
     "ijl.,:;![]'` I": 0.34, "frst()-/‡†": 0.4, "cezagov0123456789*–²": 0.5, "JSZLAEFPBRTCKDNOQUVXYHG": 0.79,
