@@ -1,6 +1,7 @@
 import re
 import shutil
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -90,7 +91,7 @@ def _beside(ax, panels, side):
 
 
 LARGE = Results(
-    "nowhere", tuple(f"System_{n}" for n in range(28)), {f"data_{n}": 0.02 * n for n in range(4)},
+    Path("nowhere"), tuple(f"System_{n}" for n in range(28)), {f"data_{n}": 0.02 * n for n in range(4)},
     tuple(f"a_method_of_a_long_name_{n}" for n in range(18)), seeds=5,
 )  # fmt: skip
 

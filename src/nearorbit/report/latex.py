@@ -30,7 +30,7 @@ PAGE = 469.0  # points, of the width of the text
 GAP = 3.0  # points, on either side of a column
 SIZES = (("small", 9.3), ("footnotesize", 8.5), ("scriptsize", 8.0))  # and the width of an em in points: 9, 8, 7 points
 LONG = 40  # lines; longer tables may break across pages
-TEXT = 130.0  # points: a wider column is one of paragraphs
+TEXTS = (130.0, 100.0, 75.0, 50.0)  # points: a wider column is of paragraphs; the next where there is no room
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Layout:
     Arguments:
         size: The size of its letters, and the width of an em in points.
         cut: Whether cells are cut in two lines before their parentheses.
+        text: The width of paragraphs, in points.
         blocks: The positions of the columns of each block.
     """
 
     size: tuple[str, float]
     cut: bool
+    text: float
     blocks: list[list[int]]
 
 
@@ -95,37 +97,39 @@ class _Table:
         every = list(range(self.index, len(self.columns)))
         for size in SIZES:
             for cut in (False, True):
-                if sum(self._width(number, size[1], cut) for number in range(len(self.columns))) <= PAGE:
-                    return Layout(size, cut, [every])
-        size, cut = SIZES[-1], True
-        room = PAGE - sum(self._width(number, size[1], cut) for number in range(self.index))
+                if sum(self._width(number, size[1], cut, TEXTS[0]) for number in range(len(self.columns))) <= PAGE:
+                    return Layout(size, cut, TEXTS[0], [every])
+        size, cut, text, room = SIZES[-1], True, TEXTS[0], PAGE
+        for text in TEXTS:
+            room = PAGE - sum(self._width(number, size[1], cut, text) for number in range(self.index))
+            if all(self._width(number, size[1], cut, text) <= room for number in every):
+                break
         blocks: list[list[int]] = []
         left = 0.0
         for number in every:
-            needed = self._width(number, size[1], cut)
+            needed = self._width(number, size[1], cut, text)
             if needed > left or not blocks:
                 blocks.append([])
                 left = room
             blocks[-1].append(number)
             left -= needed
-        return Layout(size, cut, _even(blocks, every))
+        return Layout(size, cut, text, blocks or [[]])
 
     def lines(self, block: Sequence[int], layout: Layout) -> Iterator[str]:
         """Write the head and the rows of a block."""
         shown = [*range(self.index), *block]
-        em = layout.size[1]
         yield " & ".join(_stacked(self._head(number, layout.cut)) for number in shown) + " \\\\"
         for row in range(len(self.columns[0])):
-            yield " & ".join(self._printed(number, row, layout.cut, em) for number in shown) + " \\\\"
+            yield " & ".join(self._printed(number, row, layout) for number in shown) + " \\\\"
 
     def specs(self, layout: Layout) -> list[str]:
         """Give the alignment of the columns of each block."""
         return ["l" * (self.index + len(block)) for block in layout.blocks]
 
-    def _width(self, number: int, em: float, cut: bool) -> float:
+    def _width(self, number: int, em: float, cut: bool, text: float) -> float:
         """The width of a column in points, with the space around it."""
         texts = max((width(line) * em for line in self._head(number, cut)), default=0.0)
-        return max(texts, min(self._natural(number, cut) * em, TEXT)) + 2 * GAP
+        return max(texts, min(self._natural(number, cut) * em, text)) + 2 * GAP
 
     def _natural(self, number: int, cut: bool) -> float:
         """The width of the widest cell of a column, in ems."""
@@ -135,22 +139,13 @@ class _Table:
     def _head(self, number: int, cut: bool) -> list[str]:
         return _folded(self.heads[number], max(self._natural(number, cut), 6.5))
 
-    def _printed(self, number: int, row: int, cut: bool, em: float) -> str:
+    def _printed(self, number: int, row: int, layout: Layout) -> str:
         text, bold = self.columns[number][row], self.bold[number][row]
-        if self._natural(number, cut) * em > TEXT:
-            return (
-                f"\\parbox[t]{{{TEXT:g}pt}}{{\\raggedright\\strut {escaped(_breakable(text))}\\strut}}" if text else ""
-            )
-        lines = [escaped(line) for line in _cut(text, cut)]
+        if text and self._natural(number, layout.cut) * layout.size[1] > layout.text:
+            said = escaped(text).replace("\\_", "\\_\\allowbreak{}").replace("/", "/\\allowbreak{}")
+            return f"\\parbox[t]{{{layout.text:g}pt}}{{\\raggedright\\strut {said}\\strut}}"
+        lines = [escaped(line) for line in _cut(text, layout.cut)]
         return _stacked([f"\\textbf{{{line}}}" if bold else line for line in lines], raw=True)
-
-
-def _even(blocks: list[list[int]], every: list[int]) -> list[list[int]]:
-    """Give the blocks columns as evenly as it goes, if that needs no more room than the widest that was found."""
-    most = -(-len(every) // max(1, len(blocks)))
-    if all(len(block) >= most for block in blocks[:-1]):
-        return [every[start : start + most] for start in range(0, len(every), most)] or [[]]
-    return blocks or [[]]
 
 
 def _sparse(cells: pd.DataFrame, level: int) -> list[str]:
@@ -176,10 +171,6 @@ def _folded(text: str, most: float) -> list[str]:
         joined = (lines[-1] + ("" if lines[-1].endswith("_") else " ") + part) if lines else part
         lines = [*lines[:-1], joined] if lines and width(joined) <= most else [*lines, part]
     return lines or [""]
-
-
-def _breakable(text: str) -> str:
-    return text.replace("/", "/ ") if len(max(text.split(), key=len, default="")) > 20 else text
 
 
 def _stacked(lines: Sequence[str], *, raw: bool = False) -> str:
