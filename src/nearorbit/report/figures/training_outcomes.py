@@ -105,7 +105,7 @@ def _scales(axes: np.ndarray, scores: pd.DataFrame, metrics: Sequence[str]) -> N
         values = scores.loc[scores["metric"] == name, "value"].dropna()
         for ax in column:
             if name == STEPS:
-                ax.set_xlim(0, 1.04 * max(1.0, *scores["steps"].dropna(), *values))
+                ax.set_xlim(0, 1.04 * max([1.0, *scores["steps"].dropna(), *values]))
                 ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             elif len(values) and (values > 0).all():
                 ax.set_xscale("log")
