@@ -50,7 +50,7 @@ class Attractors:
             for (number, ax), (label, mark) in zip(enumerate(block.flat), marks(results).items(), strict=False):
                 table = truth if label == TRUTH else results.open("forecast.nc", system, data, label)
                 ax.set_axis_on()
-                ax.set_title(_folded(label), color=mark.color, fontsize=SMALL, pad=2)
+                ax.set_title(_folded(label, int(11 * WIDTH / columns)), color=mark.color, fontsize=SMALL, pad=2)
                 image = _panel(ax, view, table) or image
                 ax.tick_params(length=2, pad=1, labelleft=not number % columns)
                 ax.tick_params(labelbottom=number + columns >= len(results.judged))
@@ -87,7 +87,7 @@ def _grid(results: Results) -> tuple[int, int]:
     return columns, -(-count // columns)
 
 
-def _folded(label: str, width: int = int(WIDTH * 1.9)) -> str:
+def _folded(label: str, width: int) -> str:
     """Break a label of many words, at underscores, into lines of this width."""
     lines = [""]
     for part in label.split("_"):

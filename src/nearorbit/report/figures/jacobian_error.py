@@ -14,7 +14,7 @@ from nearorbit.report.captions import told
 from nearorbit.report.figures.base import HEIGHT, fitting, legend, panels, quartiles
 from nearorbit.report.marks import marks
 
-LANE, LEAST, BETWEEN = 0.11, 0.085, 0.15  # inches: of a method, at least, and between systems
+LANE, LEAST, BETWEEN = 0.11, 0.075, 0.15  # inches: of a method, at least, and between systems
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 

@@ -30,7 +30,7 @@ class Overview:
     model's place, the floor of the metric at this sample size.
 
     Where the systems have no room on a page, a cell is for all of them, of one kind of data: the median of their
-    ratios, and the number of seeds of all of them that failed.
+    ratios, in which a system with a failed seed is none better, and the number of seeds of all that failed.
 
     Arguments:
         metrics: The names of the metrics, one map each.
@@ -76,11 +76,15 @@ class Overview:
             else f"Medians over the systems of the ratio to {reference}, of means over seeds, by data and method; of "
             "the truth, and of what has no ratio, the medians themselves"
         )
+        failed = (
+            "a cell with a failed seed is never blue" if each else "a system with a failed seed counts as none better"
+        )
+        unconverged = ", ‡ those whose Lyapunov spectrum has not converged" if each else ""
         return (
             f"{written}. Colors are the ratio to {reference}, blue is better for every metric, and clipped at a factor "
-            "of ten; a cell with a failed seed is never blue, and gray has no ratio. † counts seeds that diverged or "
-            "collapsed, ‡ those whose Lyapunov spectrum has not converged. The truth is the true field in a model's "
-            f"place, the floor of a metric at this sample size. {told(results, data=data)}"
+            f"of ten; {failed}, and gray has no ratio. † counts seeds that diverged or collapsed{unconverged}. The truth "
+            "is the true field in a model's place, the floor of a metric at this sample size. "
+            f"{told(results, data=data)}"
         )
 
     def _reference(self, results: Results) -> str:
@@ -97,7 +101,7 @@ class Overview:
         return False, min(3, len(self.metrics))
 
     def _cells(self, results: Results, each: bool) -> pd.DataFrame:
-        """What is in each cell: columns ``(metric, row, method, ratio, text)``."""
+        """What is in each cell: columns ``(metric, row, method, color, text)``."""
         table = summary(results.table("scores.csv"))
         reference = table[table["method"] == self._reference(results)].set_index(["system", "data", "metric"])["mean"]
         keys = pd.MultiIndex.from_frame(table[["system", "data", "metric"]])
@@ -105,15 +109,17 @@ class Overview:
         table = table.assign(mean=mean, ratio=mean.to_numpy() / reference.reindex(keys).to_numpy(float))
         table["ratio"] = table["ratio"].where((table["ratio"] > 0) & np.isfinite(table["ratio"]))
         table["row"] = table["system"] + ", " + table["data"] if each else table["data"]
+        color = np.log10(table["ratio"].astype(float))
+        color = color.mask(table["metric"].isin(higher()), -color)
+        color = color.mask(table["failed"] > 0, color.clip(lower=0)).mask(table["method"] == TRUTH)
+        table = table.assign(color=color)
         if not each:
-            columns = {"mean": "median", "ratio": "median", "failed": "sum", "unconverged": "sum"}
+            columns = {"mean": "median", "ratio": "median", "color": "median", "failed": "sum"}
             table = table.groupby(["metric", "row", "method"], sort=False).agg(columns).reset_index()
+            table = table.assign(unconverged=0)
         written = table["mean"] if each else table["ratio"].where(table["method"] != TRUTH).fillna(table["mean"])
         table["text"] = [_text(value, row) for value, (_, row) in zip(written, table.iterrows(), strict=True)]
-        ratio = np.log10(table["ratio"].astype(float))
-        ratio = ratio.mask(table["metric"].isin(higher()), -ratio)
-        ratio = ratio.mask(table["failed"] > 0, ratio.clip(lower=0)).mask(table["method"] == TRUTH)
-        return table.assign(ratio=ratio)
+        return table
 
 
 def _labels(results: Results, each: bool) -> list[str]:
@@ -131,7 +137,7 @@ def _longest(rows: Sequence[str], results: Results) -> int:
 def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
     ratio, text = (
         table.pivot(index="row", columns="method", values=value).reindex(index=list(rows), columns=list(methods))
-        for value in ("ratio", "text")
+        for value in ("color", "text")
     )
     text = text.fillna(MISSING)
     if len(methods) > len(rows):

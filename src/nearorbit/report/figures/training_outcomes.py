@@ -19,6 +19,7 @@ from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
 LANE, LEAST = 0.2, 0.105  # inches, of a method, and at least
+MANY = 8  # systems, from which on dots are small
 STEPS = "steps_to_best"
 
 
@@ -82,8 +83,9 @@ def _panel(ax: plt.Axes, rows: pd.DataFrame, systems: Sequence[str], shown: dict
         y = lane + 0.7 * ((dots["system"].map(order) + 0.5) / max(1, len(systems)) - 0.5)
         failed = dots["status"] != "ok"
         style: dict[str, Any] = {"color": mark.color, "linewidth": 0}
-        ax.scatter(dots["value"][~failed], y[~failed], s=9, marker=mark.marker, alpha=0.6, **style)
-        ax.scatter(dots["value"][failed], y[failed], s=28, marker="$†$", **style)
+        size = 9 if len(systems) <= MANY else 4
+        ax.scatter(dots["value"][~failed], y[~failed], s=size, marker=mark.marker, alpha=0.6, **style)
+        ax.scatter(dots["value"][failed], y[failed], s=3 * size, marker="$†$", **style)
         ax.vlines(dots["value"].median(), lane - 0.42, lane + 0.42, color=mark.color, linewidth=1.4)
         undefined = y[dots["value"].isna()]
         ax.scatter(
