@@ -82,8 +82,8 @@ class Overview:
         unconverged = ", ‡ those whose Lyapunov spectrum has not converged" if each else ""
         return (
             f"{written}. Colors are the ratio to {reference}, blue is better for every metric, and clipped at a factor "
-            f"of ten; {failed}, and gray has no ratio. † counts seeds that diverged or collapsed{unconverged}. The truth "
-            "is the true field in a model's place, the floor of a metric at this sample size. "
+            f"of ten; {failed}, and gray has no ratio. † counts seeds that diverged or collapsed{unconverged}. The "
+            "truth is the true field in a model's place, the floor of a metric at this sample size. "
             f"{told(results, data=data)}"
         )
 
@@ -108,7 +108,8 @@ class Overview:
         mean = pd.to_numeric(table["mean"])
         table = table.assign(mean=mean, ratio=mean.to_numpy() / reference.reindex(keys).to_numpy(float))
         table["ratio"] = table["ratio"].where((table["ratio"] > 0) & np.isfinite(table["ratio"]))
-        table["row"] = table["system"] + ", " + table["data"] if each else table["data"]
+        cells = zip(table["system"], table["data"], strict=True)
+        table["row"] = [f"{system}, {data}" if each else data for system, data in cells]
         color = np.log10(table["ratio"].astype(float))
         color = color.mask(table["metric"].isin(higher()), -color)
         color = color.mask(table["failed"] > 0, color.clip(lower=0)).mask(table["method"] == TRUTH)
