@@ -5,7 +5,8 @@ further apart; another best one, and all factors are larger. They order a field;
 that is, is told by :mod:`nearorbit.evaluation.statistics`.
 
 *Ranks.* On each system methods are ranked by the median of their seeds, 1 the best; those that failed (as there) are
-last, ties share the mean. Ranks are averaged over the systems that all methods have. Friedman's test asks whether they
+last, ties share the mean. Ranks are averaged over the systems that all methods have; a method that half of the systems
+lack takes no part. Friedman's test asks whether they
 differ at all; of two methods they do, by Nemenyi, if by more than
 
 .. math:: q_\alpha \sqrt{\frac{k (k + 1)}{12 N}}
@@ -39,7 +40,7 @@ class Ranks:
     """The average ranks of methods over systems.
 
     Arguments:
-        average: The average rank, by method, the best first.
+        average: The average rank, by method, the best first; those that took part.
         systems: On how many systems, those that all methods have.
         p: Of Friedman's test that all methods are alike; NaN for less than three methods or two systems.
         difference: How far apart two average ranks have to be, by Nemenyi; NaN where p is.
@@ -61,8 +62,8 @@ def ranks(scores: pd.DataFrame, *, level: float = 0.95) -> Ranks:
     from scipy.stats import friedmanchisquare, studentized_range  # here, for every job imports this file
 
     rivals = losses(scores[scores["method"] != TRUTH])
-    medians = rivals.groupby(["system", "method"])["loss"].median().unstack().dropna()
-    places = medians.rank(axis=1)
+    medians = rivals.groupby(["system", "method"])["loss"].median().unstack()
+    places = medians.loc[:, medians.notna().mean() > 0.5].dropna().rank(axis=1)
     systems, methods = places.shape
     average = places.mean().sort_values(kind="stable")
     if methods < 3 or systems < 2:

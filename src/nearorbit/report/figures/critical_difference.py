@@ -5,6 +5,7 @@ the diagram orders a field, and the table ``comparison`` says what a method is w
 :mod:`nearorbit.evaluation.standings`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,14 +24,16 @@ from nearorbit.study import catalogue
 class CriticalDifference:
     """The average rank of each method, 1 the best, by data; methods on one bar are not told apart (Nemenyi, 5 %).
 
-    Systems are ranked each once, by the median of its seeds; methods that failed there are last. The bar on top is the
-    critical difference. It is wide where systems are few, and it widens with every method that takes part.
+    Systems count each once, with the median of their seeds; methods that failed there are last. The critical difference
+    is large where systems are few, and grows with every method that takes part.
 
     Arguments:
         metric: The name of the metric.
+        methods: The labels of the methods that take part; all if None.
     """
 
     metric: str = "jacobian_error"
+    methods: Sequence[str] | None = None
     reads: ClassVar[frozenset[str]] = frozenset({"scores.csv"})
 
     def __post_init__(self) -> None:
@@ -39,8 +42,9 @@ class CriticalDifference:
     def draw(self, results: Results) -> plt.Figure:
         """Draw a diagram for each kind of data, over the systems that all its methods have."""
         scores, palette = results.table("scores.csv"), colors(results)
-        scores = scores[scores["metric"] == self.metric]
-        height = 0.7 + 0.09 * len(results.methods)
+        methods = self.methods or results.methods
+        scores = scores[(scores["metric"] == self.metric) & scores["method"].isin(methods)]
+        height = 0.7 + 0.09 * len(methods)
         figure, axes = panels(len(results.data), 1, height=height)
         for ax, data in zip(axes[:, 0], results.data, strict=True):
             found = ranks(scores[scores["data"] == data])
@@ -61,8 +65,8 @@ def _diagram(ax: plt.Axes, found: Ranks, palette: dict[str, Any]) -> None:
     names = found.average.index
     alike = pd.DataFrame(np.where(apart > found.difference, 0.0, 1.0), names, names)
     critical_difference_diagram(
-        found.average, alike, ax=ax, cd=found.difference if np.isfinite(found.difference) else None,
-        color_palette=palette, label_props={"fontsize": 7}, crossbar_props={"linewidth": 2, "color": "0.4"},
+        found.average, alike, ax=ax, color_palette=palette, label_props={"fontsize": 7},
+        crossbar_props={"linewidth": 2, "color": "0.4"},
         label_fmt_left="{label} ({rank:.1f})", label_fmt_right="({rank:.1f}) {label}",
     )  # fmt: skip
 

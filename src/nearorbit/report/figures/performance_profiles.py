@@ -4,6 +4,7 @@ The factor is to the best of the methods that take part, on the same system, dat
 The definitions are those of :mod:`nearorbit.evaluation.standings`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +18,6 @@ from nearorbit.evaluation.standings import profiles
 from nearorbit.report.figures.base import colors, legend, panels
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
-from nearorbit.study.catalogue import TRUTH
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class PerformanceProfiles:
 
     Arguments:
         metric: The name of the metric.
+        methods: The labels of the methods that take part; all if None.
         factor: The largest factor.
     """
 
     metric: str = "jacobian_error"
-    factor: float = 30.0
+    methods: Sequence[str] | None = None
+    factor: float = 100.0
     reads: ClassVar[frozenset[str]] = frozenset({"scores.csv"})
 
     def __post_init__(self) -> None:
@@ -45,10 +47,10 @@ class PerformanceProfiles:
     def draw(self, results: Results) -> plt.Figure:
         """Draw a panel for each kind of data, a line for each method."""
         scores, palette = results.table("scores.csv"), colors(results)
-        del palette[TRUTH]
-        rows = profiles(scores[scores["metric"] == self.metric])
+        palette = {method: palette[method] for method in self.methods or results.methods}
+        rows = profiles(scores[(scores["metric"] == self.metric) & scores["method"].isin(palette)])
         columns = min(2, len(results.data))
-        figure, axes = panels(-(-len(results.data) // columns), columns, height=2.2, sharex=True, sharey=True)
+        figure, axes = panels(-(-len(results.data) // columns), columns, height=2.2, sharey=True)
         for ax, data in zip(axes.flat, results.data, strict=False):
             self._panel(ax, rows[rows["data"] == data], palette)
             ax.set_title(data, loc="left")
