@@ -62,7 +62,7 @@ def test_nothing_is_bold_where_every_seed_has_failed(study):
         assert not best.any(axis=None), f"{name}:\n{best}"
 
 
-@pytest.mark.parametrize("name", [*names("metrics"), "overview", "comparison", "jacobian_estimators"])
+@pytest.mark.parametrize("name", [*names("metrics"), "overview", "jacobian_estimators"])
 def test_the_truth_has_a_place_of_its_own_and_competes_with_none(name):
     table = build("tables", name, {}).table(synthetic.study())
     assert "The truth is the true field in a model's place" in table.caption
