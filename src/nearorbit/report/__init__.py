@@ -3,5 +3,5 @@
 Its modules, in the order of imports, which may import from the rooms study, dynamics and evaluation, and the estimate
 from all::
 
-    captions marks tables figures unfinished records pace estimate
+    captions marks latex tables figures unfinished records pace estimate
 """

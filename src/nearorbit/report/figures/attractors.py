@@ -58,8 +58,8 @@ class Attractors:
         figure.supxlabel("1st principal component of the truth [deviations]")
         figure.supylabel("2nd principal component [deviations]")
         if image is not None:
-            bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.4, aspect=50, pad=0.01)
-            bar.set_label("density of states, of the truth's highest [1]")
+            bar = figure.colorbar(image, ax=axes, aspect=40, pad=0.01)
+            bar.set_label("density, relative to the truth's highest [1]")
         return figure
 
     def caption(self, results: Results) -> str:

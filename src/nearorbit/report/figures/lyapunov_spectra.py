@@ -91,7 +91,8 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
                 x[known.index], known["exponent"], known["stderr"], fmt=mark.marker, markerfacecolor=fill, **style
             )
             for edge, off, marker in ((low, dots["exponent"] < low, "v"), (high, dots["exponent"] > high, "^")):
-                beyond = x[off & converged]
+                if not len(beyond := x[off & converged]):  # of which not even the layout should know
+                    continue
                 ax.plot(beyond, [edge] * len(beyond), marker, color=mark.color, markerfacecolor=fill, markersize=3,
                         markeredgewidth=0.6, clip_on=False)  # fmt: skip
     ax.set(xlim=(-0.7, len(shown) - 0.3), ylim=(low, high))

@@ -99,7 +99,8 @@ class Overview:
         table = summary(results.table("scores.csv"))
         reference = table[table["method"] == self._reference(results)].set_index(["system", "data", "metric"])["mean"]
         keys = pd.MultiIndex.from_frame(table[["system", "data", "metric"]])
-        table = table.assign(ratio=table["mean"].to_numpy(float) / reference.reindex(keys).to_numpy(float))
+        mean = pd.to_numeric(table["mean"])
+        table = table.assign(mean=mean, ratio=mean.to_numpy() / reference.reindex(keys).to_numpy(float))
         table["ratio"] = table["ratio"].where((table["ratio"] > 0) & np.isfinite(table["ratio"]))
         table["row"] = table["system"] + ", " + table["data"] if each else table["data"]
         if not each:
