@@ -9,7 +9,9 @@ of the rest is not known. Errors are known as often as validation looks, and bef
 where the time ends before that, the system is left out.
 
 The time of a step is that of the whole training over its steps, all seeds of a cell together, on the machine that made
-it and beside what else ran there. What the table cannot say
+it and beside what else ran there. A costlier method is found in
+the middle of its training, before its learning rate has fallen: with a rate made for that many steps it would be
+further. What the table cannot say
 is what Jacobians, spectra or attractors would be at equal time: for these, train the costlier method for fewer steps. A
 method that smooths its data as it trains forecasts smoothed states, which is another error: it has none here.
 """
@@ -30,10 +32,10 @@ INDEX = ["data", "method", "given"]
 CAPTION = (
     "Errors of plain forecasts of held-out segments, as validation sees them, over those of {reference}: the median "
     "over systems [its {level:.0%} interval], and on how many the method has the smaller one. Equal steps: the least "
-    "error of the whole training; equal time: the least by when {reference} had ended on the same system and data. "
-    "Cost: seconds of a step over those of {reference}, the median over systems, as this machine took them. Not how "
-    "well the dynamics are learned: metrics are of the final weights alone. Methods that smooth their data have no such "
-    "error."
+    "error of the whole training; equal time: the least by when {reference} had ended on the same system and data, "
+    "which finds a costlier method before its learning rate has fallen. Cost: seconds of a step over those of "
+    "{reference}, the median over systems, as this machine took them. Not how well the dynamics are learned: metrics "
+    "are of the final weights alone. Methods that smooth their data have no such error."
 )
 
 
