@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 PREAMBLE = "% \\usepackage{booktabs, longtable}\n"
-SYMBOLS = {  # what stands for these in LaTeX
+SYMBOLS: dict[str, str | int | None] = {  # what stands for these in LaTeX
     "±": "$\\pm$", "–": "--", "λ": "$\\lambda$", "∞": "$\\infty$", "…": "\\dots{}", "†": "$\\dagger$",
     "‡": "$\\ddagger$",
     "×": "$\\times$", "·": "$\\cdot$", "≤": "$\\le$", "≥": "$\\ge$", "²": "$^2$", "é": "\\'e", "ö": '\\"o', "ü": '\\"u',

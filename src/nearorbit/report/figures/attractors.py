@@ -114,8 +114,8 @@ class _View:
 
     def density(self, states: np.ndarray) -> np.ndarray:
         """The density of states (n, component) in bins, relative to the highest of the truth."""
-        shadow = (states - self.mean) @ self.plane.T
-        return np.histogram2d(*shadow.T, bins=self.edges)[0].T / (max(1, len(states)) * self.highest)
+        x, y = ((states - self.mean) @ self.plane.T).T
+        return np.histogram2d(x, y, bins=self.edges)[0].T / (max(1, len(states)) * self.highest)
 
 
 def _states(table: xr.Dataset) -> np.ndarray:

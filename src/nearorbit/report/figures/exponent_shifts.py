@@ -147,7 +147,7 @@ def _matrices(figure: plt.Figure, axes: np.ndarray, tables: dict[str, np.ndarray
         image = ax.imshow(
             np.maximum(matrix, lowest), norm=norm, cmap="viridis", extent=(0.5, count + 0.5, count + 0.5, 0.5)
         )
-        if count <= WRITTEN:
+        if count <= WRITTEN and highest < 1000:
             for i, j in np.ndindex(matrix.shape):
                 dark = norm(max(float(matrix[i, j]), lowest)) < 0.6
                 ax.text(j + 1, i + 1, f"{matrix[i, j]:.2g}", ha="center", va="center", fontsize=SMALL,
@@ -156,7 +156,7 @@ def _matrices(figure: plt.Figure, axes: np.ndarray, tables: dict[str, np.ndarray
         ax.set(xticks=ticks, yticks=ticks, xlabel="acts on $v_j$ [index]", ylabel="along $w_i$ [index]")
     if image is not None:
         bar = figure.colorbar(image, ax=list(axes), shrink=0.9, pad=0.01, format="{x:g}")
-        bar.locator = LogLocator(subs=(1, 2, 5))
+        bar.locator = LogLocator(subs=(1, 2, 5) if highest < 30 * lowest else (1,))
         bar.minorticks_off()
         bar.set_label("rms $w_i^T\\delta J\\,v_j$ [1/time]", fontsize=SMALL)
 

@@ -84,7 +84,7 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
         seeds = dots["seed"].rank(method="dense") / max(dots["seed"].nunique() + 1, 2)
         x = place + 0.8 * (seeds - 0.5)
         inside = dots["exponent"].between(low, high)
-        style = {"markersize": 2.4, "elinewidth": 0.7, "markeredgewidth": 0.6, "color": mark.color}
+        style: dict[str, Any] = {"markersize": 2.4, "elinewidth": 0.7, "markeredgewidth": 0.6, "color": mark.color}
         for converged, fill in ((dots["converged"] > 0, mark.color), (dots["converged"] == 0, "white")):
             known = dots[inside & converged]
             ax.errorbar(

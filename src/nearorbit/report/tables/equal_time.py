@@ -9,10 +9,10 @@ of the rest is not known. Errors are known as often as validation looks, and bef
 where the time ends before that, the system is left out.
 
 The time of a step is that of the whole training over its steps, all seeds of a cell together, on the machine that made
-it and beside what else ran there. A costlier method is found in the middle of its training, before its learning rate has
-fallen: with a rate made for so many steps it would be further. What the table cannot say is what Jacobians, spectra or
-attractors would be at equal time: for these, train the costlier method for fewer steps. A method that smooths its data
-as it trains forecasts smoothed states, which is another error: it has none here.
+it and beside what else ran there. A costlier method is found in the middle of its training, before its learning rate
+has fallen: with a rate made for so many steps it would be further. What the table cannot say is what Jacobians, spectra
+or attractors would be at equal time: for these, train the costlier method for fewer steps. A method that smooths its
+data as it trains forecasts smoothed states, which is another error: it has none here.
 """
 
 from collections.abc import Iterator
