@@ -19,7 +19,10 @@ what was never there: seeds that one side lacks, and systems on which no method,
 metric, as a prediction time in Lyapunov times where nothing is chaotic.
 
 *Few systems.* Four systems never give a p below 1/8, and no interval of a median reaches a level beyond
-:math:`1 - 2^{1 - S}`: for 95 % it takes six. The interval of fewer is told, and decides nothing.
+:math:`1 - 2^{1 - S}`: for 95 % it takes six. The interval of fewer is told, and decides nothing. The test takes effects
+to be as likely above their middle as below; where they are skewed, the interval is the safer of the two.
+
+It is one module since effect, interval and test are of the same medians, and rest on one rule for what failed.
 
 References:
     | Individual comparisons by ranking methods (Wilcoxon, Biometrics Bulletin, 1945)
