@@ -24,6 +24,7 @@ from nearorbit.report.tables import base as tabulation
 from nearorbit.study.catalogue import StudyError, build
 from nearorbit.study.files import replacing
 from nearorbit.study.places import LONG
+from nearorbit.study.schema import written
 
 LARGE = 2**20  # bytes, from which on a table is compressed
 HISTORY = "history.csv"
@@ -39,10 +40,8 @@ def keep(results: Results, into: Path, content: Mapping[str, Any]) -> None:
         into: The folder of the record.
         content: The study, as its file has it.
     """
-    import yaml
-
     texts = {
-        "study.yaml": yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True),
+        "study.yaml": written(content),
         "made.json": json.dumps(made(), indent=1) + "\n",
         **{name: results.table(name).to_csv(index=False, float_format="%.6g") for name in LONG},
     }
