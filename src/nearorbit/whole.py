@@ -102,3 +102,19 @@ def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings,
     results = Results.of(folder, study, partial)
     note = unfinished.save(results, folder, partial, tables=tables, figures=figures)
     print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")
+
+
+def record(folder: Path, record: Folder, *, content: Settings, study: Settings):
+    """Keep what is small of a study: itself, its long tables, the history of its trainings, and what made them."""
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report import records
+
+    records.keep(Results.of(folder, study), record, content)
+
+
+def redraw(kept: Folder, into: Folder, *, study: Settings, tables: Settings, figures: Settings):
+    """Make the tables and figures of a study that its record can tell, without its results."""
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report import records
+
+    print(f"{records.show(Results.of(kept, study), into, tables=tables, figures=figures)}; they are in {into}")

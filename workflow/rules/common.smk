@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import yaml
 from nearorbit.study import catalogue, places, schema, study as studies
 from nearorbit.study.digest import ROOT, digests, key, members
 from nearorbit.study.slices import SLICES, runs
@@ -32,10 +33,17 @@ EXPORTS = "".join(f'export {name}="{":".join(map(str, paths))}"; ' for name, pat
 shell.prefix(f"set -euo pipefail; {EXPORTS}")
 
 
+RECORD = config.pop("from", "")  # a record, the study of which is asked for in the place of another
+
+
 def parsed_study():
     """Check the study, but for the catalogues; a mistake in it ends snakemake with the message alone."""
     files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
     try:
+        if RECORD:
+            files = [os.path.relpath(places.recorded(Path(str(RECORD))))]
+            config.clear()
+            config.update(yaml.safe_load(schema.read(Path(files[0]))))
         for file in files if workflow.is_main_process else ():
             schema.read(Path(file))  # Snakemake has read it, and taken the last of two equal keys
         return studies.parse(config, where=", ".join(files))

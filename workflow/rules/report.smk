@@ -54,3 +54,42 @@ rule partial:
     shell:
         "python -m nearorbit partial --settings {params.settings:q} --folder {params.folder} --partial {params.folder}/partial"
         " 2>&1 | tee {log}"
+
+
+# What is small of a study, to be kept with a paper; and what can be made of that alone: redraw --config from=docs/results/paper
+
+
+localrules:
+    redraw,
+
+
+rule record:
+    input:
+        rules.collect.output,
+        rules.truth.input,
+        over("results/{study}/{system}/{data}/{method}/history.csv"),
+    output:
+        directory(f"{FOLDER}/record"),
+    log:
+        f"{FOLDER}/logs/record.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("record"),
+        settings=settings("record"),
+    shell:
+        f"python -m nearorbit record --settings {{params.settings:q}} --folder {FOLDER} --record {{output}} 2>&1 | tee {{log}}"
+
+
+rule redraw:
+    log:
+        f"{FOLDER}/redrawn/redraw.log",
+    conda:
+        ENVIRONMENT
+    params:
+        settings=settings("redraw"),
+        kept=RECORD or f"{FOLDER}/record",
+        into=f"{FOLDER}/redrawn",
+    shell:
+        "python -m nearorbit redraw --settings {params.settings:q} --kept {params.kept:q} --into {params.into}"
+        " 2>&1 | tee {log}"

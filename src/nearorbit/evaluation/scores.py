@@ -10,6 +10,7 @@ floor of each metric at this sample size. It competes with none.
 It is one module since what is written for a cell is what is gathered of all.
 """
 
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -26,6 +27,7 @@ from nearorbit.study import files
 from nearorbit.study.catalogue import TRUTH, entries
 
 CELL = ("system", "data", "noise", "method")
+CELLS = "cells.zip"  # in a record, the files of cells
 SPECTRUM = ("index", "exponent", "stderr", "converged", "horizon")
 COLUMNS = {  # of the long tables
     "scores.csv": (*CELL, "seed", "metric", "unit", "value", "stderr", "status", "converged"),
@@ -177,14 +179,19 @@ class Results:
 
     def table(self, name: str) -> pd.DataFrame:
         """Read a long table of the study, e.g. ``scores.csv``; without rows if it is missing."""
-        path = (self.gathered or self.folder) / name
-        table = files.table(path) if path.exists() else pd.DataFrame()
+        place = self.gathered or self.folder
+        found = [path for path in (place / name, place / f"{name}.gz") if path.exists()]
+        table = files.table(found[0]) if found else pd.DataFrame()
         return table.reindex(columns=list(COLUMNS.get(name, table.columns)))
 
     def read(self, name: str, *labels: str) -> pd.DataFrame | None:
         """Read a table of the cell with these labels; None if it is missing."""
         path = self.folder.joinpath(*labels, name)
-        return files.table(path) if path.exists() else None
+        if path.exists():
+            return files.table(path)
+        packed = self.folder / CELLS  # of a record
+        member = zipfile.Path(packed, "/".join((*labels, name))) if packed.exists() else None
+        return files.table(member) if member and member.exists() else None
 
     def truth(self, *labels: str) -> xr.Dataset | None:
         """Load the truth of a system and data, with what was observed if that is there; None if it is missing."""
@@ -206,7 +213,7 @@ def collect_scores(results: Results) -> pd.DataFrame:
 def judge(results: Results) -> pd.DataFrame:
     """Judge all cells that have a forecast, whether their systems have scores yet or not."""
     tables = (
-        (cell, results.truth(*_labels(cell)[:-1]), results.open("forecast.nc", *_labels(cell)))
+        (cell, results.truth(*labels(cell)[:-1]), results.open("forecast.nc", *labels(cell)))
         for cell in results.cells()
     )
     judged = (scores(true, made, **cell) for cell, true, made in tables if true is not None and made is not None)
@@ -215,7 +222,7 @@ def judge(results: Results) -> pd.DataFrame:
 
 def collect_exponents(results: Results) -> pd.DataFrame:
     """Gather the exponents of forecasts; those of method ``truth`` were found along the same path as all others."""
-    tables = ((cell, results.open("forecast.nc", *_labels(cell))) for cell in results.cells())
+    tables = ((cell, results.open("forecast.nc", *labels(cell))) for cell in results.cells())
     return _gathered(
         (exponents(table, **cell) for cell, table in tables if table is not None), COLUMNS["exponents.csv"]
     )
@@ -223,7 +230,7 @@ def collect_exponents(results: Results) -> pd.DataFrame:
 
 def collect_costs(results: Results) -> pd.DataFrame:
     """Gather the cells' ``costs.csv``: what each method was given, and what it cost."""
-    tables = ((cell, results.read("costs.csv", *_labels(cell))) for cell in results.trained())
+    tables = ((cell, results.read("costs.csv", *labels(cell))) for cell in results.trained())
     return _gathered((_identified(table, cell) for cell, table in tables if table is not None), COLUMNS["costs.csv"])
 
 
@@ -246,7 +253,7 @@ def missing(results: Results) -> pd.DataFrame:
         for cell in results.cells()
         for name in ("history.csv", "forecast.nc")
         if not (cell["method"] in (TRUTH, *results.fields) and name == "history.csv")
-        if not results.folder.joinpath(*_labels(cell), name).exists()
+        if not results.folder.joinpath(*labels(cell), name).exists()
     ]
     return pd.DataFrame(rows, columns=[*CELL, "file"])
 
@@ -254,7 +261,8 @@ def missing(results: Results) -> pd.DataFrame:
 COLLECTORS = {"truth": collect_truth, "scores": collect_scores, "exponents": collect_exponents, "costs": collect_costs}
 
 
-def _labels(cell: Mapping[str, Any]) -> tuple[str, str, str]:
+def labels(cell: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Give the labels of a cell, below which its files lie."""
     return cell["system"], cell["data"], cell["method"]
 
 

@@ -3,5 +3,5 @@
 Its modules, in the order of imports, which may import from the rooms study, dynamics and evaluation, and the estimate
 from all::
 
-    tables figures unfinished pace estimate
+    tables figures unfinished records pace estimate
 """

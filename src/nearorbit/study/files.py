@@ -8,8 +8,11 @@ of failing somewhere inside. Nobody is told to delete a file: it may hold the on
 It is one module since what is written is what is checked when it is read.
 """
 
+import gzip
 import os
 import shlex
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -169,7 +172,7 @@ def write(dataset: xr.Dataset, path: Path, *, kind: str) -> None:
     path.write_bytes(dataset.assign_attrs(kind=kind, nearorbit=__version__).to_netcdf(engine="h5netcdf"))
 
 
-def remedy(path: Path, kind: str) -> str:
+def remedy(path: Path | zipfile.Path, kind: str) -> str:
     """Say how to come by a right file in place of a wrong one, losing nothing that the workflow did not make."""
     again = f"snakemake --cores 1 --force {shlex.quote(str(path))}"
     return f"give a file that the stage for {kind} has written; to make it anew, if the workflow made it: {again}"
@@ -203,18 +206,21 @@ def read(path: Path, *, kind: str) -> xr.Dataset:
     return dataset
 
 
-def table(path: Path) -> pd.DataFrame:
+def table(path: Path | zipfile.Path) -> pd.DataFrame:
     """Read a long table; its labels stay texts, of which ``0.02`` looks like a number and ``NA`` like nothing.
 
     Arguments:
-        path: The CSV file.
+        path: The CSV file, compressed if it is called ``.gz``, or one in an archive.
 
     Raises:
         StudyError: If it is no table.
     """
     try:
-        return pd.read_csv(path, converters=dict.fromkeys(("system", "data", "method"), str))
-    except ValueError as error:
+        with path.open("rb") as file:
+            compression = "gzip" if path.name.endswith(".gz") else None
+            labels = dict.fromkeys(("system", "data", "method"), str)
+            return pd.read_csv(file, compression=compression, converters=labels)
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise StudyError(f"{path}: not a whole CSV file ({error}); {remedy(path, path.stem)}") from error
 
 

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from nearorbit.study.catalogue import TRUTH
+from nearorbit.study.catalogue import TRUTH, StudyError
 
 SHIPPED = Path(__file__).parents[1]  # the package, which has the workflow and its studies beside the code
 STUDIES = {"quick": SHIPPED / "config.yaml"} | {p.stem: p for p in sorted(SHIPPED.glob("workflow/studies/*.yaml"))}
@@ -14,12 +14,13 @@ SNAKEFILE = SHIPPED / "Snakefile"
 CELL = ("system", "data", "method")
 LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
 LANDSCAPE = ("landscape.csv", "landscape.pdf", "landscape.png")  # of the first cell of a study, when they are asked for
+MADE = ("tables", "figures", "partial", "record", "redrawn")  # folders of what is made of the results
 SUPERVISION = ("supervision.nc", "propagators.nc")  # the truth along observations, for methods that are given it
 RESULTS = {  # what lies where in results/: beside the labels of an axis, the axes above it, and the names
     "study": ((), ("README.md", "performance", "compiled")),
     "system": (
         (),
-        (*LONG, *LANDSCAPE, "tables", "figures", "partial", "checkpoints", "logs", "report.html", "estimate.log"),
+        (*LONG, *LANDSCAPE, *MADE, "checkpoints", "logs", "report.html", "estimate.log"),
     ),
     "data": (CELL[:1], ("exponents.nc", "covariant_vectors.nc", "scores.csv")),
     "method": (
@@ -54,6 +55,20 @@ def paths(folder: Path, study: Any, reads: Iterable[str]) -> list[Path]:
         for labels in product(*((judged if name in JUDGED else axes)[axis] for axis in PLACES.get(name, ())))
         if labels[2:] != (TRUTH,) or labels[:2] not in study.fieldless
     ]
+
+
+def recorded(folder: Path) -> Path:
+    """Find the study file of a record: its own, or the shipped one by the name of the folder.
+
+    Raises:
+        StudyError: If there is neither.
+    """
+    kept = folder / "study.yaml"
+    if not kept.exists() and folder.resolve().name in STUDIES and folder.is_dir():
+        return STUDIES[folder.resolve().name]
+    if not kept.exists():
+        raise StudyError(f"from: no record in {folder}, which has a study.yaml; snakemake record makes one of results")
+    return kept
 
 
 def source(name: str) -> Path | None:

@@ -170,7 +170,10 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "collect": ((), lambda s: {"study": s.axes}),
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
-    "partial": ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures}),
+    **dict.fromkeys(
+        ("partial", "redraw"), ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures})
+    ),
+    "record": ((), lambda s: {"content": s.content, "study": s.axes}),
 }
 
 
