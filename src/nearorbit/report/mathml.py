@@ -16,7 +16,8 @@ IDENTIFIERS = {
 }  # fmt: skip
 OPERATORS = {
     "approx": "≈", "cdot": "⋅", "circ": "∘", "geq": "≥", "in": "∈", "le": "≤", "leftarrow": "←", "leq": "≤",
-    "mapsto": "↦", "neq": "≠", "otimes": "⊗", "pm": "±", "propto": "∝", "sim": "∼", "times": "×", "to": "→", "-": "−", "*": "∗",
+    "mapsto": "↦", "neq": "≠", "otimes": "⊗", "pm": "±", "propto": "∝", "sim": "∼", "times": "×", "to": "→", "-": "−",
+    "*": "∗",
 }  # fmt: skip
 UPRIGHT = {"cdots": "⋯", "dots": "…", "infty": "∞", "nabla": "∇", "partial": "∂", "top": "⊤", "%": "%", "_": "_"}
 LARGE = {"sum": "∑", "prod": "∏", "int": "∫", "oint": "∮"}

@@ -9,17 +9,14 @@ Numbers have six digits, and a table of more than a mebibyte is compressed. The 
 
 import gzip
 import json
-import os
-import platform
 import zipfile
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nearorbit import __version__
 from nearorbit.evaluation.scores import CELLS, Results, labels
 from nearorbit.report.figures import base as drawing
+from nearorbit.report.origins import MADE, made
 from nearorbit.report.tables import base as tabulation
 from nearorbit.study.catalogue import StudyError, build
 from nearorbit.study.files import replacing
@@ -27,7 +24,6 @@ from nearorbit.study.places import LONG
 
 LARGE = 2**20  # bytes, from which on a table is compressed
 HISTORY = "history.csv"
-PACKAGES = ("numpy", "scipy", "pandas", "xarray", "torch", "torchdiffeq", "dysts", "heyoka", "seaborn", "snakemake")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of the files in an archive: the first that there can be
 
 
@@ -43,7 +39,7 @@ def keep(results: Results, into: Path, content: Mapping[str, Any]) -> None:
 
     texts = {
         "study.yaml": yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True),
-        "made.json": json.dumps(made(), indent=1) + "\n",
+        MADE: json.dumps(made(), indent=1) + "\n",
         **{name: results.table(name).to_csv(index=False, float_format="%.6g") for name in LONG},
     }
     for name, text in texts.items():
@@ -53,16 +49,6 @@ def keep(results: Results, into: Path, content: Mapping[str, Any]) -> None:
             if (history := results.read(HISTORY, *labels(cell))) is not None:
                 member = zipfile.ZipInfo("/".join((*labels(cell), HISTORY)), EPOCH)
                 archive.writestr(member, history.to_csv(index=False, float_format="%.6g"), zipfile.ZIP_DEFLATED)
-
-
-def made() -> dict[str, Any]:
-    """Tell what makes a record: the versions of the suite and of what it stands on, and the machine."""
-    return {
-        "nearorbit": __version__,
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
-    }
 
 
 def readable(section: str, lines: Mapping[str, Any], has: Iterable[str]) -> dict[str, Any]:
@@ -117,20 +103,3 @@ def _write(text: str, path: Path) -> None:
     with replacing(packed if large else path) as made:
         made.write_bytes(gzip.compress(text.encode(), mtime=0) if large else text.encode())
     (path if large else packed).unlink(missing_ok=True)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    """Name the processor, as Linux does where it is that."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
