@@ -192,8 +192,8 @@ def holm(p: pd.Series) -> pd.Series:
 def _stacked(pairs: pd.DataFrame, over: list[str], column: str) -> np.ndarray:
     """Stack a column of pairs, with shape (groups, systems, seeds): the seeds of a system, and NaN after the last."""
     group = pairs.groupby(over, sort=False).ngroup().to_numpy()
-    system = pd.factorize(pairs["system"])[0]
-    seed = pairs.groupby([*over, "system"], sort=False).cumcount().to_numpy()
+    system = pd.factorize(pairs["system"], sort=True)[0]
+    seed = pairs.groupby([*over, "system"])["seed"].rank(method="first").to_numpy(dtype=int) - 1
     stack = np.full([axis.max(initial=-1) + 1 for axis in (group, system, seed)], np.nan)
     stack[group, system, seed] = pairs[column]
     return stack
@@ -218,22 +218,20 @@ def _middle(values: np.ndarray, *, mixed: float) -> np.ndarray:
 def _interval(own: np.ndarray, other: np.ndarray, *, level: float, draws: int) -> tuple[float, float]:
     """The interval of the median effect over systems, from losses of both sides with shape (systems, seeds)."""
     there = ~np.isnan(own).all(-1)
-    own, other = own[there], other[there]
-    systems, places = _drawn(*own.shape, draws)
-    seeds = np.sum(~np.isnan(own), -1)[systems][..., None]
-    drawn = systems[..., None] * own.shape[-1] + (places * seeds).astype(int)
-    drawn_own, drawn_other = (side.ravel()[drawn] for side in (own, other))
-    beyond = np.arange(own.shape[-1]) >= seeds  # as many seeds of a system as it has
-    if beyond.any():
-        drawn_own[beyond] = drawn_other[beyond] = np.nan
-    medians = np.sort(_middle(_effects(drawn_own, drawn_other), mixed=0.0))
+    systems, seeds, places = _drawn(tuple(np.sum(~np.isnan(own[there]), -1)), own.shape[-1], draws)
+    drawn = (np.pad(side[there], ((0, 0), (0, 1)), constant_values=np.nan)[:, seeds] for side in (own, other))
+    medians = np.sort(_middle(_effects(*drawn)[systems, places], mixed=0.0))
     tail = int((1 - level) / 2 * draws)
     return medians[tail], medians[-1 - tail]
 
 
 @lru_cache(maxsize=8)
-def _drawn(systems: int, seeds: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """What every bootstrap of this size draws: systems (draws, systems), and of each the places of its seeds (draws,
-    systems, seeds), from 0 to 1."""
-    generator = np.random.default_rng([systems, seeds, draws])
-    return generator.integers(systems, size=(draws, systems)), generator.random((draws, systems, seeds))
+def _drawn(seeds: tuple[int, ...], most: int, draws: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a bootstrap draws of systems with so many seeds each: the systems (draws, systems), the distinct sets of
+    seeds (sets, most), of which what is beyond the seeds of a system is -1, and which of these (draws, systems)."""
+    generator = np.random.default_rng(0)
+    systems = generator.integers(len(seeds), size=(draws, len(seeds)))
+    count = np.array(seeds)[systems][..., None]
+    chosen = np.where(np.arange(most) < count, generator.random((*systems.shape, most)) * count, -1).astype(int)
+    sets, places = np.unique(np.sort(chosen, -1).reshape(-1, most), axis=0, return_inverse=True)
+    return systems, sets, places.reshape(systems.shape)
