@@ -148,12 +148,12 @@ def headlines(scores: pd.DataFrame) -> list[str]:
 
 
 def observed(line: Mapping[str, Any]) -> str:
-    """Say of a kind of data how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, with transients"``."""
+    """Say of a kind of data how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, begun off the attractor: transients"``."""
     of = {"means": " of the means", "units": " in system units"}.get(str(line.get("noise_in")), "")
     noise = "clean" if not line["noise"] else f"{line['noise']:g}{of} noise" if of else f"{100 * line['noise']:g} % noise"
     orbits = f"{line['orbits']} orbit{'s' * (line['orbits'] > 1)} of {line['samples']} samples" if "orbits" in line else ""
     transient = line.get("transient")
-    where = "" if transient is None else "on the attractor" if transient else "with transients: begun off the attractor"
+    where = "" if transient is None else "on the attractor" if transient else "begun off the attractor: transients"
     return ", ".join(part for part in (noise, orbits, where) if part)
 
 

@@ -31,6 +31,11 @@ HERE = Path(__file__)
 VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables that the findings are of
 ENOUGH = 6  # systems: with fewer an interval of 95 % of their median does not exist, and decides nothing
 SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
+COMMON = {  # settings that every method has, of which its documentation says nothing
+    "segment": "the length of the segments, in samples; – is that of the study",
+    "smoothings": "how many times orbits are smoothed through the network while it learns",
+}
+FORMULA = 'class="formula"'
 
 
 def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] = (), note: str = "") -> str:
@@ -149,18 +154,20 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
         if line["method"] not in told:
             told[line["method"]] = documentation.described(entry), documentation.arguments(entry)
         described, meanings = told[line["method"]]
+        opening, ends, rest = described.get("", "").partition("</div>" if FORMULA in described.get("", "") else "</p>")
         parameters = inspect.signature(entry).parameters.values()
         yield {
             "label": label,
             "entry": line["method"],
-            "given": known.get(label, "not known: it has not been trained"),
-            "network": {"network": study.networks_of[label], **study.network(label)},
-            "described": Markup(described.get("", "")),
+            "given": known.get(label, "what is not known yet"),
+            "network": {study.networks_of[label]: study.network(label)},
+            "opening": Markup(opening + ends),  # as far as the first formula
+            "described": Markup(rest),
             "references": Markup(described.get("References", "")),
             "smoothing": Markup(documentation.module(SMOOTHED)) if line.get("smoothings") else "",
             "settings": [
                 {"name": p.name, "value": line.get(p.name, p.default), "set": p.name in line,
-                 "means": Markup(meanings.get(p.name, ""))}
+                 "means": Markup((COMMON | meanings).get(p.name, ""))}
                 for p in parameters
             ],
         }  # fmt: skip

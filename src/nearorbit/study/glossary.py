@@ -28,6 +28,8 @@ FILES = {
     "smoothed": "the observations, with states that are smoothed through the networks (NetCDF)",
     "folder": "the folder of a study, results/{study}",
     "into": "the folder that the tables or figures are written to",
+    "report": "the page of a study: what was found, methods, tables and figures (HTML)",
+    "asked": "the files of the study, of which the first comment says what is asked",
     "record": "where the record of the study is written to",
     "kept": "the record of a study",
     "partial": "where the tables and figures of what there is are written to",

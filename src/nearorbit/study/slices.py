@@ -170,10 +170,9 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "collect": ((), lambda s: {"study": s.axes}),
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
-    **dict.fromkeys(
-        ("partial", "redraw"), ((), lambda s: {"study": s.drawn, "tables": s.tables, "figures": s.figures})
-    ),
+    **dict.fromkeys(("report", "partial"), ((), lambda s: {"content": s.content})),
     "record": ((), lambda s: {"content": s.content, "study": s.axes}),
+    "redraw": ((), lambda s: {"content": s.content}),
 }
 
 
