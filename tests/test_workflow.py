@@ -349,7 +349,7 @@ def test_a_training_gets_only_the_files_that_its_method_declares(finished):
 
 
 SYSTEMS = "abcdefghijklm"
-# A target for every rule that calls a stage, in four runs, the last of a study of measured systems. A job whose input
+# A target for every rule that calls a stage, in five runs, the last of a study of measured systems. A job whose input
 # has failed does not begin: so each is of another system, and those of the whole study, whose tables read the scores,
 # are for themselves.
 FAILING = [
@@ -377,8 +377,10 @@ FAILING = [
         "surface": "results/smoke/landscape.csv",
         "estimate": "estimate",
         "partial": "partial",
+        "redraw": "redraw",
     },
     {"collect": "results/smoke/scores.csv", "landscape": "results/smoke/landscape.pdf"},
+    {"record": "results/smoke/record"},
     {
         "measure": "results/smoke/a/exponents.nc",
         "cut": "results/smoke/b/noisy/orbits.nc",
@@ -440,7 +442,7 @@ def write_study(folder: Path, *, measured: bool) -> None:
         os.utime(file, (1e9, 1e9))
 
 
-@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores", "measured"])
+@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores", "record", "measured"])
 def test_a_stage_that_fails_fails_its_job_at_once(broken, targets):
     write_study(broken, measured="measure" in targets)
     done = snakemake(broken, "--keep-going", "--force", *targets.values(), "--configfile", SMOKE)
