@@ -44,3 +44,4 @@ rule all:
         rules.scores.input,
         rules.tables.output,
         rules.figures.output,
+        rules.report.output,

@@ -60,7 +60,9 @@ def module(name: str) -> str:
 def html(text: str) -> str:
     """Translate reStructuredText into HTML, its formulas into MathML."""
     source = ROLES.sub(r"``\1``", text)
-    return publish_parts(source, writer=_Writer(), settings_overrides={**SETTINGS, "warning_stream": StringIO()})["body"]
+    return publish_parts(source, writer=_Writer(), settings_overrides={**SETTINGS, "warning_stream": StringIO()})[
+        "body"
+    ]
 
 
 class _Translator(html5_polyglot.HTMLTranslator):

@@ -113,7 +113,14 @@ def found(results: Results, data: Mapping[str, Mapping[str, Any]], reference: st
     scores = scores[scores["metric"].isin(names) & scores["method"].isin(results.methods)]
     alone = [label for label in results.methods if known.get(label) == ALONE]
     return [
-        _found(label, observed(line), reference, names, alone, *(table[table["data"] == label] for table in (scores, costs)))
+        _found(
+            label,
+            observed(line),
+            reference,
+            names,
+            alone,
+            *(table[table["data"] == label] for table in (scores, costs)),
+        )
         for label, line in data.items()
     ]
 
@@ -150,8 +157,12 @@ def headlines(scores: pd.DataFrame) -> list[str]:
 def observed(line: Mapping[str, Any]) -> str:
     """Say of a kind of data how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, begun off the attractor: transients"``."""
     of = {"means": " of the means", "units": " in system units"}.get(str(line.get("noise_in")), "")
-    noise = "clean" if not line["noise"] else f"{line['noise']:g}{of} noise" if of else f"{100 * line['noise']:g} % noise"
-    orbits = f"{line['orbits']} orbit{'s' * (line['orbits'] > 1)} of {line['samples']} samples" if "orbits" in line else ""
+    noise = (
+        "clean" if not line["noise"] else f"{line['noise']:g}{of} noise" if of else f"{100 * line['noise']:g} % noise"
+    )
+    orbits = (
+        f"{line['orbits']} orbit{'s' * (line['orbits'] > 1)} of {line['samples']} samples" if "orbits" in line else ""
+    )
     transient = line.get("transient")
     where = "" if transient is None else "on the attractor" if transient else "begun off the attractor: transients"
     return ", ".join(part for part in (noise, orbits, where) if part)

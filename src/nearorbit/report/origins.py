@@ -1,9 +1,10 @@
-"""Where results come from: what made them, when, and how to cite that."""
+"""Where results come from: what was asked, what made them, when, and how to cite that."""
 
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,6 +16,18 @@ from nearorbit.study.places import CITATION
 
 MADE = "made.json"  # in a record
 PACKAGES = ("numpy", "scipy", "pandas", "xarray", "torch", "torchdiffeq", "dysts", "heyoka", "seaborn", "snakemake")
+
+
+def comment(files: Iterable[Path]) -> str:
+    """Read the first comment of the files of a study, of the first that begins with one; empty if none does."""
+    found = (re.match(r"(?:[ \t]*(?:#.*)?\n)+", file.read_text()) for file in files)
+    return next((one[0] for one in found if one and "#" in one[0]), "")
+
+
+def question(files: Iterable[Path]) -> list[str]:
+    """Read what is asked by a study: the paragraphs of the first comment of its files."""
+    lines = [line.strip().lstrip("#").strip() for line in comment(files).splitlines()]
+    return [" ".join(text.split()) for text in re.split(r"\n{2,}", "\n".join(lines)) if text.strip()]
 
 
 def made() -> dict[str, Any]:

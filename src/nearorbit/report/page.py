@@ -9,7 +9,6 @@ Template, style and script lie beside this file under its name.
 
 import hashlib
 import inspect
-import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -59,7 +58,7 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
     return environment.from_string(HERE.with_suffix(".html").read_text()).render(
         study=study,
         note=note,
-        asked=question(asked) or [_question(study)],
+        asked=origins.question(asked) or [_question(study)],
         found=findings.found(results, study.data, reference(study)),
         verdicts=list(_verdicts(study, folder / "tables")),
         declared=list(_declared(study, results)),
@@ -80,17 +79,6 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         script=Markup(script),
         digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def question(files: Sequence[Path]) -> list[str]:
-    """Read the first comment of study files: its paragraphs, of the first file that begins with one."""
-    for file in files:
-        comment = re.match(r"(?:[ \t]*#.*\n|[ \t]*\n)+", file.read_text())
-        lines = [line.strip().lstrip("#").strip() for line in comment[0].splitlines()] if comment else []
-        paragraphs = [" ".join(text.split()) for text in "\n".join(lines).split("\n\n")]
-        if any(paragraphs):
-            return [paragraph for paragraph in paragraphs if paragraph]
-    return []
 
 
 def _question(study: Study) -> str:
@@ -209,7 +197,10 @@ def _gaps(study: Study, results: Results, parts: Mapping[str, Mapping[str, Any]]
     failed = seeds[seeds["status"] != "ok"].groupby(["data", "method"], sort=False)["status"].value_counts()
     if len(failed):
         places = [f"{method} on {data}: {count} {word}" for (data, method, word), count in failed.items()]
-        yield f"{failed.sum()} of {len(seeds)} seeds failed: each counts as worse than any that did not.", "; ".join(places)
+        yield (
+            f"{failed.sum()} of {len(seeds)} seeds failed: each counts as worse than any that did not.",
+            "; ".join(places),
+        )
 
 
 def _words(value: Any) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from nearorbit.evaluation.scores import CELLS, Results, labels
 from nearorbit.report.figures import base as drawing
-from nearorbit.report.origins import MADE, made
+from nearorbit.report.origins import MADE, comment, made
 from nearorbit.report.tables import base as tabulation
 from nearorbit.study.catalogue import StudyError, build
 from nearorbit.study.files import replacing
@@ -27,18 +27,19 @@ HISTORY = "history.csv"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of the files in an archive: the first that there can be
 
 
-def keep(results: Results, into: Path, content: Mapping[str, Any]) -> None:
+def keep(results: Results, into: Path, content: Mapping[str, Any], *, asked: Iterable[Path] = ()) -> None:
     """Make the record of a study.
 
     Arguments:
         results: The results of the study.
         into: The folder of the record.
         content: The study, as its file has it.
+        asked: Its files, of which the first comment is kept.
     """
     import yaml
 
     texts = {
-        "study.yaml": yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True),
+        "study.yaml": comment(asked) + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True),
         MADE: json.dumps(made(), indent=1) + "\n",
         **{name: results.table(name).to_csv(index=False, float_format="%.6g") for name in LONG},
     }

@@ -107,7 +107,9 @@ def _figure(folder: Path, label: str, line: Mapping[str, Any]) -> Shown:
 def _about(figure: str) -> str:
     """Take the first words of the documentation of an entry of the figures."""
     entry = entries("figures")[figure]
-    return " ".join((inspect.getdoc(entry.func if isinstance(entry, partial) else entry) or "").split("\n\n")[0].split())
+    return " ".join(
+        (inspect.getdoc(entry.func if isinstance(entry, partial) else entry) or "").split("\n\n")[0].split()
+    )
 
 
 def link(path: Path) -> str:

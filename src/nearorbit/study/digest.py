@@ -109,7 +109,7 @@ def source(module: str) -> str:
 
 
 def whole(module: str) -> str:
-    """Read the source of a module, and what of it is in C++, beside it under the same name."""
+    """Read the source of a module, and what of it is in other languages, beside it under the same name."""
     return source(module) + _beside(module)
 
 
@@ -117,8 +117,8 @@ def whole(module: str) -> str:
 def _beside(module: str) -> str:
     file = locate(module)
     assert file is not None, module
-    path = file.with_suffix(".cpp")
-    return path.read_text() if path.exists() else ""
+    paths = (file.with_suffix(kind) for kind in (".cpp", ".html", ".css", ".js"))
+    return "".join(path.read_text() for path in paths if path.exists())
 
 
 def _statements(stage: str) -> tuple[str, list[ast.stmt]]:
