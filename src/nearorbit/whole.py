@@ -105,7 +105,7 @@ def report(folder: Path, report: Output, asked: Sequence[Path] = (), *, content:
 
 
 def partial(folder: Path, partial: Folder, asked: Sequence[Path] = (), *, content: Settings):
-    """Make the long tables, tables, figures and page of what there is of a study, with gaps where something is missing."""
+    """Make the long tables, tables, figures and page of what there is of a study, with gaps where there is nothing."""
     from nearorbit.evaluation.scores import Results
     from nearorbit.report import unfinished
     from nearorbit.report.page import page

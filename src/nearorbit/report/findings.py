@@ -112,17 +112,8 @@ def found(results: Results, data: Mapping[str, Mapping[str, Any]], reference: st
     names, known = headlines(scores), given(results)
     scores = scores[scores["metric"].isin(names) & scores["method"].isin(results.methods)]
     alone = [label for label in results.methods if known.get(label) == ALONE]
-    return [
-        _found(
-            label,
-            observed(line),
-            reference,
-            names,
-            alone,
-            *(table[table["data"] == label] for table in (scores, costs)),
-        )
-        for label, line in data.items()
-    ]
+    rows = {label: [table[table["data"] == label] for table in (scores, costs)] for label in data}
+    return [_found(label, observed(line), reference, names, alone, *rows[label]) for label, line in data.items()]
 
 
 def declared(results: Results, comparison: Any) -> list[Effect]:
@@ -155,16 +146,13 @@ def headlines(scores: pd.DataFrame) -> list[str]:
 
 
 def observed(line: Mapping[str, Any]) -> str:
-    """Say of a kind of data how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, begun off the attractor: transients"``."""
+    """Say how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, with transients"``."""
     of = {"means": " of the means", "units": " in system units"}.get(str(line.get("noise_in")), "")
-    noise = (
-        "clean" if not line["noise"] else f"{line['noise']:g}{of} noise" if of else f"{100 * line['noise']:g} % noise"
-    )
-    orbits = (
-        f"{line['orbits']} orbit{'s' * (line['orbits'] > 1)} of {line['samples']} samples" if "orbits" in line else ""
-    )
+    noise = f"{line['noise']:g}{of} noise" if of else f"{100 * line['noise']:g} % noise" if line["noise"] else "clean"
+    orbits = f"{line['orbits']} orbits of {line['samples']} samples" if "orbits" in line else ""
+    orbits = orbits.replace("1 orbits", "1 orbit") if line.get("orbits") == 1 else orbits
     transient = line.get("transient")
-    where = "" if transient is None else "on the attractor" if transient else "begun off the attractor: transients"
+    where = "" if transient is None else "on the attractor" if transient else "with transients"
     return ", ".join(part for part in (noise, orbits, where) if part)
 
 
@@ -190,8 +178,8 @@ def _found(
     told = [effect for effect in candidates if effect.verdict == "better"]
     best = next(iter(told or filter(_gains, candidates)), None)
     method = best.method if best else reference
-    of_method = {row["metric"]: effect for row, effect in zip(effects.to_dict("records"), _effects(effects), strict=True)
-                 if effect.method == method}  # fmt: skip
+    rows = effects[effects["method"] == method]
+    of_method = dict(zip(rows["metric"], _effects(rows), strict=True))
     return Finding(
         data=data,
         words=words,

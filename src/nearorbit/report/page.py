@@ -88,7 +88,7 @@ def _question(study: Study) -> str:
 
 
 def reference(study: Study) -> str:
-    """Name the method that the others are compared with: that of the table ``comparison``, or the first of the study."""
+    """Name the method that the others are compared with: that of ``comparison``, or the first of the study."""
     named = (line.get("reference") for label, line in study.tables.items() if line.get("table", label) == COMPARED)
     return str(next(filter(None, named), None) or next(iter(study.methods)))
 
@@ -115,7 +115,7 @@ def _declared(study: Study, results: Results) -> Iterator[dict[str, Any]]:
 
 
 def _verdicts(study: Study, folder: Path) -> Iterator[dict[str, Any]]:
-    """Tell what the data say without a truth: of each system and data the best method, if a table of verdicts is there."""
+    """Tell what the data say without a truth: the best method of each system and data, where there is such a table."""
     for path in (path for label in _lines(study, VERDICT) if (path := folder / f"{label}.csv").exists()):
         records = files.table(path)
         first = records[records["index"].isna() | (records["index"] == 1)]

@@ -1,7 +1,7 @@
 """Tables and figures of a study as the page shows them: from the files that were made for people.
 
-A table is read back from its Markdown, so that what is on the page is what is beside it on disk, with nothing computed a
-second time; it carries its CSV and LaTeX files with it. A figure is its PNG and its caption.
+A table is read back from its Markdown, so that what is on the page is what is beside it on disk, with nothing computed
+a second time; it carries its CSV and LaTeX files with it. A figure is its PNG and its caption.
 """
 
 import inspect
