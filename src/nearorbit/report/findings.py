@@ -85,6 +85,7 @@ class Finding:
         cost: What the method costs, in words.
         failed: How many seeds failed, in words.
         ranked: The effects of all methods by the first metric, the best first.
+        nearest: The first of them that is given data alone.
     """
 
     data: str
@@ -98,6 +99,7 @@ class Finding:
     cost: str = ""
     failed: str = ""
     ranked: Sequence[Effect] = ()
+    nearest: Effect | None = None
 
 
 def found(results: Results, data: Mapping[str, Mapping[str, Any]], reference: str) -> list[Finding]:
@@ -147,8 +149,9 @@ def headlines(scores: pd.DataFrame) -> list[str]:
 
 def observed(line: Mapping[str, Any]) -> str:
     """Say how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, with transients"``."""
-    of = {"means": " of the means", "units": " in system units"}.get(str(line.get("noise_in")), "")
-    noise = f"{line['noise']:g}{of} noise" if of else f"{100 * line['noise']:g} % noise" if line["noise"] else "clean"
+    of = {"means": "of the mean", "units": "in system units"}.get(str(line.get("noise_in")))
+    noise = f"noise of {line['noise']:g} {of}" if of else f"{100 * line['noise']:g} % noise"
+    noise = noise if line["noise"] else "clean"
     orbits = f"{line['orbits']} orbits of {line['samples']} samples" if "orbits" in line else ""
     orbits = orbits.replace("1 orbits", "1 orbit") if line.get("orbits") == 1 else orbits
     transient = line.get("transient")
@@ -192,6 +195,7 @@ def _found(
         cost=_cost(costs, method, reference),
         failed=_failed(scores, method, reference),
         ranked=ranked,
+        nearest=next(iter(candidates), None),
     )
 
 

@@ -30,8 +30,9 @@ HERE = Path(__file__)
 VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables that the findings are of
 ENOUGH = 6  # systems: with fewer an interval of 95 % of their median does not exist, and decides nothing
 SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
-COMMON = {  # settings that every method has, of which its documentation says nothing
+COMMON = {  # settings that methods share, of which their own documentation says nothing
     "segment": "the length of the segments, in samples; – is that of the study",
+    "join": "how the gradients of the two losses are joined: by their sum, or by config, so that both fall",
     "smoothings": "how many times orbits are smoothed through the network while it learns",
 }
 FORMULA = 'class="formula"'
@@ -147,7 +148,7 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
         yield {
             "label": label,
             "entry": line["method"],
-            "given": known.get(label, "what is not known yet"),
+            "given": known.get(label, "not known, it was not trained"),
             "network": {study.networks_of[label]: study.network(label)},
             "opening": Markup(opening + ends),  # as far as the first formula
             "described": Markup(rest),
