@@ -3,5 +3,5 @@
 Its modules, in the order of imports, which may import from the rooms study, dynamics and data; models and truth
 come in files::
 
-    judged steps resolved forecast metrics observed held_out unseen verdicts scores
+    judged steps resolved forecast metrics observed held_out unseen verdicts scores statistics standings
 """

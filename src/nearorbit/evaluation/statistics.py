@@ -29,7 +29,6 @@ References:
 """
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,9 +36,9 @@ import pandas as pd
 from nearorbit.study.catalogue import TRUTH, entries
 
 LABELS = ["data", "metric", "method"]
+FAILED = ["failed", "failed_of_reference"]
 COLUMNS = [
-    *LABELS, "systems", "better", "worse", "ratio", "low", "high", "p", "p_alone", "verdict", "seeds", "failed",
-    "failed_of_reference",
+    *LABELS, "systems", "better", "worse", "ratio", "low", "high", "p", "p_alone", "verdict", "seeds", *FAILED
 ]  # fmt: skip
 LEVEL, DRAWS = 0.95, 2000
 
@@ -81,7 +80,7 @@ def effects(
     pairs = paired(scores, reference=reference, reference_data=reference_data)
     if pairs.empty:
         return pd.DataFrame(columns=COLUMNS)
-    counts = {name: (name, "sum") for name in ("failed", "failed_of_reference")}
+    counts = {name: (name, "sum") for name in FAILED}
     groups = pairs.groupby(LABELS, sort=False)
     table = groups.agg(systems=("system", "nunique"), seeds=("seed", "size"), **counts).reset_index()
     table = table.assign(**compared(pairs, over=LABELS, level=level, draws=draws))
@@ -95,6 +94,22 @@ def higher() -> list[str]:
     return [name for name, metric in entries("metrics").items() if metric.better == "higher"]
 
 
+def losses(scores: pd.DataFrame) -> pd.DataFrame:
+    """Tell what each seed is worth, lower being better, and which failed.
+
+    Returns:
+        The rows of the scores but for those of systems, data and metrics without any value, with two more columns:
+        ``failed`` (diverged, collapsed or without a value), and ``loss``, the logarithm of the value, of its inverse
+        where higher is better, and infinite where it failed.
+    """
+    known = scores["value"].notna().groupby([scores[name] for name in ("system", "data", "metric")]).transform("any")
+    scores = scores[known].assign(value=scores.loc[known, "value"].astype(float))
+    failed = (scores["status"] != "ok") | scores["value"].isna()
+    with np.errstate(divide="ignore"):
+        logs = np.log(scores["value"].clip(lower=0))
+    return scores.assign(failed=failed, loss=logs.mask(scores["metric"].isin(higher()), -logs).mask(failed, np.inf))
+
+
 def paired(scores: pd.DataFrame, *, reference: str, reference_data: str | None = None) -> pd.DataFrame:
     """Pair the seeds of every method with those of the reference on the same system, and data if none is named.
 
@@ -104,17 +119,10 @@ def paired(scores: pd.DataFrame, *, reference: str, reference_data: str | None =
         reference_data: Its kind of data; that of the method if None.
 
     Returns:
-        A row per pair, with the columns of the scores, and ``failed`` (diverged, collapsed or without a value) and
-        ``loss``, the logarithm of the value with the sign by which lower is better, infinite where it failed; of the
-        reference these are ``value_of_reference``, ``failed_of_reference`` and ``loss_of_reference``.
+        A row per pair, with the columns of :func:`losses`, and ``value_of_reference``, ``failed_of_reference`` and
+        ``loss_of_reference``.
     """
-    known = scores["value"].notna().groupby([scores[name] for name in ("system", "data", "metric")]).transform("any")
-    scores = scores[known].assign(value=scores.loc[known, "value"].astype(float))
-    failed = (scores["status"] != "ok") | scores["value"].isna()
-    with np.errstate(divide="ignore"):
-        logs = np.log(scores["value"].clip(lower=0))
-    loss = logs.mask(scores["metric"].isin(higher()), -logs).mask(failed, np.inf)
-    scores = scores.assign(failed=failed, loss=loss)
+    scores = losses(scores)
     itself = scores["method"] == reference
     itself &= True if reference_data is None else scores["data"] == reference_data
     pair = ["system", "metric", "seed", *(["data"] if reference_data is None else [])]
@@ -156,6 +164,24 @@ def compared(
     }
 
 
+def by_system(pairs: pd.DataFrame, *, over: list[str]) -> pd.DataFrame:
+    """Reduce pairs to what :func:`compared` compares: the medians of both sides on each system.
+
+    Returns:
+        A row per group of pairs and system, in the order of the pairs, with columns ``(*over, system, value,
+        of_reference, ratio, failed, failed_of_reference)``: the medians over seeds, infinite (or zero, where higher
+        values are better) where they failed, the ratio, one of two that failed, and how many seeds did.
+    """
+    own, other = _stacked(pairs, over, "loss"), _stacked(pairs, over, "loss_of_reference")
+    logs = _middle(own, mixed=np.inf), _middle(other, mixed=np.inf), _effects(own, other)
+    group, system, _ = _axes(pairs, over)
+    sign = np.where(pairs["metric"].isin(higher()), -1, 1)
+    value, reference, ratio = (np.exp(sign * log[group, system]) for log in logs)
+    rows = pairs.assign(value=value, of_reference=reference, ratio=ratio).groupby([*over, "system"], sort=False)
+    medians = {name: (name, "first") for name in ("value", "of_reference", "ratio")}
+    return rows.agg(**medians, **{name: (name, "sum") for name in FAILED}).reset_index()
+
+
 def signed_rank(effect: np.ndarray) -> np.ndarray:
     """Test by Wilcoxon's signed ranks that effects are symmetric about zero, in the exact distribution.
 
@@ -189,25 +215,31 @@ def holm(p: pd.Series) -> pd.Series:
     return steps.cummax().clip(upper=1.0).reindex(p.index)
 
 
-def _stacked(pairs: pd.DataFrame, over: list[str], column: str) -> np.ndarray:
-    """Stack a column of pairs, with shape (groups, systems, seeds): the seeds of a system, and NaN after the last."""
+def _axes(pairs: pd.DataFrame, over: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The numbers of each pair's group, in the order of the pairs, of its system, by name, and of its seed there."""
     group = pairs.groupby(over, sort=False).ngroup().to_numpy()
     system = pd.factorize(pairs["system"], sort=True)[0]
     seed = pairs.groupby([*over, "system"])["seed"].rank(method="first").to_numpy(dtype=int) - 1
-    stack = np.full([axis.max(initial=-1) + 1 for axis in (group, system, seed)], np.nan)
-    stack[group, system, seed] = pairs[column]
+    return group, system, seed
+
+
+def _stacked(pairs: pd.DataFrame, over: list[str], column: str) -> np.ndarray:
+    """Stack a column of pairs, with shape (groups, systems, seeds): the seeds of a system, and NaN after the last."""
+    axes = _axes(pairs, over)
+    stack = np.full([axis.max(initial=-1) + 1 for axis in axes], np.nan)
+    stack[axes] = pairs[column]
     return stack
 
 
 def _effects(own: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The log ratios of the medians of losses (*, systems, seeds), with shape (*, systems); zero of two infinite ones."""
+    """The log ratios of the medians of losses (*, systems, seeds), with shape (*, systems); zero of equals."""
     own, other = _middle(own, mixed=np.inf), _middle(other, mixed=np.inf)
     with np.errstate(invalid="ignore"):
         return np.where(own == other, 0.0, own - other)
 
 
 def _middle(values: np.ndarray, *, mixed: float) -> np.ndarray:
-    """The medians over the last axis without what is NaN: NaN of nothing, ``mixed`` between infinities of both signs."""
+    """The medians over the last axis without what is NaN; NaN of nothing, ``mixed`` of infinities of both signs."""
     ordered, count = np.sort(values, -1), np.sum(~np.isnan(values), -1, keepdims=True)  # NaN is last
     low, high = (np.take_along_axis(ordered, at, -1)[..., 0] for at in (np.maximum(count - 1, 0) // 2, count // 2))
     high = np.where(count[..., 0] > 0, high, np.nan)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results
+from nearorbit.evaluation.statistics import higher
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.files import replacing_all
@@ -39,7 +40,7 @@ LABELS = {  # the settings of tables and figures that are labels of a study, and
     "without": "systems",
 }
 MISSING = "–"
-SYMBOLS = {"±": "$\\pm$", "–": "--", "λ": "$\\lambda$", "…": "\\dots", "‡": "$\\ddagger$"}  # in LaTeX
+SYMBOLS = {"±": "$\\pm$", "–": "--", "λ": "$\\lambda$", "∞": "$\\infty$", "…": "\\dots", "‡": "$\\ddagger$"}  # in LaTeX
 MARKS = "‡ counts the seeds whose Lyapunov spectrum has not converged."
 FLOOR = "The truth is the true field in a model's place: the floor of a metric at this sample size."
 LONG = 40  # rows; longer tables may break across pages
@@ -137,11 +138,6 @@ def loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
     return values.mask(metrics.isin(higher()), -values).astype(float).fillna(np.inf)
 
 
-def higher() -> list[str]:
-    """List the metrics of which higher values are better."""
-    return [name for name, metric in catalogue.entries("metrics").items() if metric.better == "higher"]
-
-
 def order(scores: pd.DataFrame) -> pd.Series:
     """Order seeds by what they are worth: integers, of which a smaller one is better and equal ones are ties.
 
@@ -196,6 +192,16 @@ def number(value: float, *, digits: int = 3) -> str:
     if not np.isfinite(value):
         return MISSING
     return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def ratio(value: float) -> str:
+    """Write a ratio, which may be infinite: ``0.336``, ``∞``."""
+    return "∞" if value == np.inf else number(value)
+
+
+def interval(row: pd.Series) -> str:
+    """Write the ratio of a row of :func:`nearorbit.evaluation.statistics.effects`, e.g. ``0.34 [0.1, 0.54]``."""
+    return f"{ratio(row['ratio'])} [{ratio(row['low'])}, {ratio(row['high'])}]"
 
 
 def mean_and_deviation(row: pd.Series) -> str:

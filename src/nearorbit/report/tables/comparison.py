@@ -1,90 +1,116 @@
-r"""Each method against a reference, paired: the same system, data and seed, so the same orbits, noise and weights.
+"""Each method against a reference, with the system as the unit: how much it changes each metric, and how sure that is.
 
-A pair is won by the better value; an undefined value loses against a defined one, and a seed that diverged or collapsed
-against one that did not, whatever their values. A pair of equals, of two undefined or of two failed is not counted. The
-sign test asks how often as many wins, or losses, would come by tossing a coin,
-
-.. math:: p = P\big(|W - \tfrac n2| \geq |w - \tfrac n2|\big), \qquad W \sim B(n, \tfrac12).
-
-With three seeds a single cell can never be significant, so pairs are pooled over systems; seeds of one system are less
-independent than the test takes them for.
+The definitions, and how failures count, are those of :mod:`nearorbit.evaluation.statistics`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.tables.base import FLOOR, MISSING, Table, headers, number, order, spread_out, texts
-from nearorbit.study.catalogue import TRUTH
+from nearorbit.evaluation.statistics import LEVEL, effects
+from nearorbit.report.tables.base import (
+    FLOOR,
+    HEADLINES,
+    MISSING,
+    Table,
+    check_metrics,
+    given,
+    interval,
+    spread_out,
+    texts,
+)
+from nearorbit.study import catalogue
 
-PAIR = ["system", "data", "seed", "metric"]
-INDEX = ["data", "metric", "method"]
+INDEX = ["data", "method", "metric"]
+CAPTION = (
+    "The ratio of each method to {reference}{on}: of medians over seeds, the median over systems, [its {level:.0%} "
+    "interval] by a bootstrap over systems and seeds within, and on how many systems the method has the better value. "
+    "Seeds that diverged, collapsed or have no value are worse than any value: ∞ is lost by them, 0 is won by those of "
+    "{reference}, and the other way about where higher is better. Failed: seeds that diverged or collapsed. Bold: the "
+    "interval, of six systems or more, lies on the better side of one. *: p < 0.05 by Wilcoxon's signed-rank test over "
+    "systems, corrected by Holm's method for all methods of a column and kind of data. {floor}{few}{found}"
+)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Wins of every method against the reference, over all systems and seeds, by data and metric.
+    """The effect of every method on every metric, relative to the reference, by data.
 
     Arguments:
         reference: The label of the reference; the first method of the study if None.
+        reference_data: Its kind of data; that of each method if None.
+        metrics: The names of the metrics, one column each.
     """
 
     reference: str | None = None
+    reference_data: str | None = None
+    metrics: Sequence[str] = HEADLINES
     reads: ClassVar[frozenset[str]] = frozenset({"scores.csv", "costs.csv"})
 
+    def __post_init__(self) -> None:
+        if not self.metrics:
+            raise ValueError("metrics: there has to be one")
+        check_metrics(self.metrics)
+
     def table(self, results: Results) -> Table:
-        """Make the table from ``scores.csv``."""
+        """Make the table from ``scores.csv`` and ``costs.csv``; a method without a system in common has no row."""
         reference = self.reference or results.methods[0]
-        records = paired(results.table("scores.csv"), reference)
-        others = {method: name for method, name in headers(results).items() if method != reference}
-        cells = spread_out(texts(records, INDEX, _text), others).fillna(MISSING)
-        won = (records["p"] < 0.05) & (records["wins"] > records["pairs"] / 2) & (records["method"] != TRUTH)
-        best = spread_out(won.set_axis(pd.MultiIndex.from_frame(records[INDEX])), others).eq(True)
-        return Table("comparison", _caption(reference), records, cells, best)
+        scores = results.table("scores.csv")
+        scores = scores[scores["metric"].isin(self.metrics)]
+        records = effects(scores, reference=reference, reference_data=self.reference_data)
+        told = set(zip(records["data"], records["method"], strict=True))
+        itself = {(data, reference) for data, _ in told if data == (self.reference_data or data)}
+        rows = pd.MultiIndex.from_tuples(
+            [row for row in product(results.data, results.judged) if row in told | itself], names=INDEX[:2]
+        )
+        titles = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
+        cells = spread_out(texts(records, INDEX, _text), titles, rows)
+        cells[rows.isin(itself)] = "1"
+        best = spread_out(texts(records, INDEX, lambda row: row["verdict"]), titles, rows).eq("better")
+        cells, best = cells.fillna(MISSING).assign(failed=_failures(scores, rows)), best.assign(failed=False)
+        known = given(results)
+        index = pd.MultiIndex.from_tuples(
+            [(*row, known.get(row[1], MISSING)) for row in rows], names=[*INDEX[:2], "given"]
+        )
+        cells, best = cells.set_axis(index), best.set_axis(index)
+        return Table("comparison", self._caption(records, reference), records, cells, best)
+
+    def _caption(self, records: pd.DataFrame, reference: str) -> str:
+        few = f" Of {records['systems'].max()} systems an interval decides nothing." if _few(records) else ""
+        on = f" on {self.reference_data} data" if self.reference_data else " on the same data"
+        found = _found(records[records["metric"] == self.metrics[0]], self.metrics[0], reference)
+        return CAPTION.format(reference=reference, on=on, level=LEVEL, floor=FLOOR, few=few, found=found)
 
 
-def paired(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Pair the seeds of every method with those of the reference.
+def _few(records: pd.DataFrame) -> bool:
+    return len(records) > 0 and records["systems"].max() < 6
 
-    Arguments:
-        scores: Rows of ``scores.csv``.
-        reference: The label of the reference.
 
-    Returns:
-        A row per data, metric and method, with columns ``(data, metric, method, ratio, wins, pairs, p)``; ``ratio`` is
-        the median of value / reference where both are defined.
-    """
-    scores = scores.assign(order=order(scores))
-    against = scores.loc[scores["method"] == reference, [*PAIR, "value", "order"]]
-    others = scores[scores["method"] != reference].merge(against, on=PAIR, suffixes=("", "_of_reference"))
-    rows = [
-        dict(zip(INDEX, labels, strict=True)) | _compared(pairs) for labels, pairs in others.groupby(INDEX, sort=False)
+def _found(records: pd.DataFrame, metric: str, reference: str) -> str:
+    """Say which methods an interval tells to be better or worse than the reference, by data; empty for none."""
+    told = records[records["verdict"] != ""]
+    label = catalogue.entries("metrics")[metric].label
+    groups = [
+        f"{data}: {word} than {reference} {'is' if len(rows) == 1 else 'are'} {', '.join(rows['method'])}"
+        for (data, word), rows in told.groupby(["data", "verdict"], sort=False)
     ]
-    return pd.DataFrame(rows, columns=[*INDEX, "ratio", "wins", "pairs", "p"])
+    return f" By {label}, on {'; '.join(groups)}." if groups else ""
 
 
-def _compared(pairs: pd.DataFrame) -> dict[str, Any]:
-    from scipy.stats import binomtest  # here, for every job imports this file and this takes a second
-
-    margin = pairs["order_of_reference"] - pairs["order"]
-    wins, n = int((margin > 0).sum()), int((margin != 0).sum())
-    ratio = (pairs["value"] / pairs["value_of_reference"]).dropna().median()
-    return {"ratio": ratio, "wins": wins, "pairs": n, "p": binomtest(wins, n).pvalue if n else np.nan}
+def _failures(scores: pd.DataFrame, rows: pd.MultiIndex) -> list[str]:
+    """Count the seeds that diverged or collapsed, of all, by data and method."""
+    seeds = scores.drop_duplicates(["system", "data", "method", "seed"])
+    failed = (seeds["status"] != "ok").groupby([seeds["data"], seeds["method"]]).agg(["sum", "size"])
+    return [f"{failed['sum'][row]}/{failed['size'][row]}" for row in rows]
 
 
 def _text(row: pd.Series) -> str:
-    return f"{number(row['ratio'])} ({int(row['wins'])}/{int(row['pairs'])})"
-
-
-def _caption(reference: str) -> str:
-    return (
-        f"Every method against {reference}, paired over systems and seeds: median of the ratio to {reference} and "
-        f"(wins/pairs); a seed that diverged or collapsed loses against one that did not. {FLOOR} Bold: a method wins "
-        "more often than chance (two-sided sign test, p < 0.05, not corrected for many tests)."
-    )
+    star = "*" if row["p"] < 0.05 else ""
+    return f"{interval(row)} {row['better']}/{row['systems']}{star}"
 
 
 def entries() -> dict[str, Any]:

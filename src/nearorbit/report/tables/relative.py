@@ -7,7 +7,7 @@ and then over systems, so that each system counts once,
     \Big\rangle_{\text{seeds}} \Big\rangle_{\text{systems}},
 
 over the pairs of which both values are defined, and neither is zero. Failed seeds are in it with the values that they
-have, and counted.
+have, and counted; where they have to count as failures, and an interval is asked for, see the table ``comparison``.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.evaluation.statistics import paired
 from nearorbit.report.tables.base import MISSING, Table, check_metrics, given
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
@@ -97,12 +98,10 @@ def ratios(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
         ratio, low, high, systems, pairs)``: the mean over systems, the range over systems, and of how many.
     """
     labels = ["metric", "data", "method"]
-    rivals, pair = scores[scores["method"] != TRUTH], ["system", "data", "seed", "metric"]
-    against = rivals.loc[rivals["method"] == reference, [*pair, "value"]]
-    paired = rivals[rivals["method"] != reference].merge(against, on=pair, suffixes=("", "_of_reference"))
+    pairs = paired(scores[scores["method"] != TRUTH], reference=reference)
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(paired["value"].astype(float) / paired["value_of_reference"].astype(float))
-    known = paired.assign(log=logs)[np.isfinite(logs)]
+        logs = np.log(pairs["value"] / pairs["value_of_reference"])
+    known = pairs.assign(log=logs)[np.isfinite(logs)]
     cells = known.groupby([*labels, "system"], sort=False)["log"]
     systems = cells.agg(log="mean", pairs="size").reset_index().groupby(labels, sort=False)
     table = systems.agg(

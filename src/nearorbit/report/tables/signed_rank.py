@@ -1,28 +1,32 @@
-r"""One method against another, with the system as the unit: a comparison that a study declares before it runs.
+"""One method against another, with the system as the unit: a comparison that a study declares before it runs.
 
-Seeds of one system share its dynamics and are no independent evidence for others, so that each system counts once, with
-the median of its seeds. The ratios of the systems are compared with one by the signed-rank test of Wilcoxon on their
-logarithms; with more than one metric its p-values are corrected by Holm's method, so that the chance of any false
-finding in the table is at most that of one.
-
-References:
-    | Individual comparisons by ranking methods (Wilcoxon, Biometrics Bulletin, 1945)
-    | A simple sequentially rejective multiple test procedure (Holm, Scandinavian Journal of Statistics, 1979)
-    | Statistical comparisons of classifiers over multiple data sets (Demsar, JMLR 2006)
+Each system counts once, with the median of its seeds, failed ones worse than any. The ratios of the systems are
+compared with one by the signed-rank test of Wilcoxon; with more than one metric its p-values are corrected by Holm's
+method, so that the chance of any false finding in the table is at most that of one. The definitions, and how failures
+count, are those of :mod:`nearorbit.evaluation.statistics`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
+from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.tables.base import MISSING, Table, check_metrics, higher, number
+from nearorbit.evaluation.statistics import FAILED, LEVEL, by_system, holm, paired
+from nearorbit.report.tables.base import MISSING, Table, check_metrics, interval, number, ratio
 from nearorbit.study import catalogue
 
-COLUMNS = ["metric", "system", "value", "of_reference", "ratio", "failed", "failed_of_reference", "counts", "p"]
+COLUMNS = ["metric", "system", "value", "of_reference", "ratio", *FAILED, "counts", "p"]
+CAPTION = (
+    "{method} on {data} data over {reference} on {reference_data} data: ratios of medians over seeds. Those that "
+    "diverged, collapsed or have no value are worse than any value (0, ∞: one of the two medians is so; equal: both "
+    "are). Over systems, each once: the median ratio [its {level:.0%} interval by a bootstrap over systems and seeds "
+    "within], on how many the method has the better value, and p of Wilcoxon's signed-rank test, corrected by Holm's "
+    "method for {metrics}.{without}"
+)
+ROWS = ["median [interval]", "better on", "p"]
 
 
 @dataclass(frozen=True)
@@ -58,97 +62,66 @@ class SignedRank:
             (self.method or results.methods[-1], data),
             (self.reference or results.methods[0], self.reference_data or data),
         )
-        records = compared(results.table("scores.csv"), *sides, metrics=self.metrics, without=self.without)
-        label = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
-        ratios = records.assign(text=records["ratio"].map(number) + _failures(records)).pivot(
-            index="system", columns="metric", values="text"
-        )
-        systems = sorted(results.systems, key=lambda system: system in self.without)  # those that count stand first
-        cells = ratios.reindex(index=systems, columns=list(self.metrics)).fillna(MISSING)
-        cells.index = pd.Index([f"({s})" if s in self.without else s for s in systems])
-        columns = {name: _summary(records[records["metric"] == name], name) for name in self.metrics}
-        cells = pd.concat([cells, pd.DataFrame(columns, index=["median (range)", "better on", "p"])])
-        cells = cells.rename(columns=label).rename_axis(index="system", columns=None)
         (method, of), (reference, other) = sides
+        pairs = against(results.table("scores.csv"), *sides, metrics=self.metrics)
+        records, found = compared(pairs, without=self.without)
+        label = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
+        texts = records.assign(text=[_text(row) for _, row in records.iterrows()])
+        systems = sorted(results.systems, key=lambda system: system in self.without)  # those that count stand first
+        cells = texts.pivot(index="system", columns="metric", values="text").reindex(systems, columns=[*self.metrics])
+        cells.index = pd.Index([f"({s})" if s in self.without else s for s in systems])
+        columns = {name: _summary(found.loc[name]) for name in found.index}
+        cells = pd.concat([cells, pd.DataFrame(columns, ROWS)]).fillna(MISSING)
+        cells = cells.rename(columns=label).rename_axis(index="system", columns=None)
         left_out = " Systems in parentheses do not count: settings were chosen on them." if self.without else ""
-        caption = (
-            f"{method} on {of} data over {reference} on {other} data, medians of seeds; a seed without a value is "
-            "worse than any. Over systems, each once: the median ratio, on how many the method is better, and p of "
-            f"Wilcoxon's signed-rank test, corrected by Holm's method for {len(self.metrics)}.{left_out}"
-        )
+        names = {"method": method, "data": of, "reference": reference, "reference_data": other}
+        caption = CAPTION.format(**names, level=LEVEL, metrics=len(self.metrics), without=left_out)
         return Table("signed_rank", caption, records, cells, cells.map(lambda _: False))
 
 
-def compared(
-    scores: pd.DataFrame,
-    method: tuple[str, str],
-    reference: tuple[str, str],
-    *,
-    metrics: Sequence[str],
-    without: Sequence[str] = (),
+def against(
+    scores: pd.DataFrame, method: tuple[str, str], reference: tuple[str, str], *, metrics: Sequence[str]
 ) -> pd.DataFrame:
-    """Compare two methods by systems.
+    """Pair the seeds of one method with those of another.
 
     Arguments:
         scores: Rows of ``scores.csv``.
         method: The label of a method, and of its kind of data.
         reference: Those of the reference.
         metrics: The names of the metrics.
+    """
+    sides = [(scores["method"] == label) & (scores["data"] == data) for label, data in (method, reference)]
+    rows = scores[(sides[0] | sides[1]) & scores["metric"].isin(metrics)]
+    return paired(rows, reference=reference[0], reference_data=reference[1])
+
+
+def compared(pairs: pd.DataFrame, *, without: Sequence[str] = ()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Compare the sides of pairs by systems.
+
+    Arguments:
+        pairs: As :func:`against` makes them.
         without: Systems that do not count.
 
     Returns:
         A row per metric and system that both have, with columns ``(metric, system, value, of_reference, ratio, failed,
         failed_of_reference, counts, p)``: medians over seeds, how many of these failed, whether the system counts, and
-        the corrected p-value of the metric.
+        the corrected p-value of the metric; and a row per metric, over the systems that count, with the columns of
+        :func:`nearorbit.evaluation.statistics.compared`, ``systems`` and ``p``.
     """
-    medians = [_medians(scores[(scores["method"] == m) & (scores["data"] == d)]) for m, d in (method, reference)]
-    both = medians[0].join(medians[1], how="inner", rsuffix="_of_reference").reset_index()
-    both = both[both["metric"].isin(metrics)].rename(columns={"value_of_reference": "of_reference"})
-    with np.errstate(divide="ignore", invalid="ignore"):
-        both["ratio"] = both["value"] / both["of_reference"]
-    both["counts"] = ~both["system"].isin(without)
-    counted = both[both["counts"]].groupby("metric")["ratio"]
-    raw = pd.Series({name: _p(ratios.to_numpy()) for name, ratios in counted}, dtype=float)
-    return both.assign(p=both["metric"].map(holm(raw)))[COLUMNS]
+    records, counted = by_system(pairs, over=["metric"]), pairs[~pairs["system"].isin(without)]
+    found = pd.DataFrame(statistics.compared(counted, over=["metric"]), counted["metric"].unique())
+    found = found.assign(systems=counted.groupby("metric")["system"].nunique(), p=holm(found["p_alone"]))
+    return records.assign(counts=~records["system"].isin(without), p=records["metric"].map(found["p"]))[COLUMNS], found
 
 
-def holm(p: pd.Series) -> pd.Series:
-    """Correct p-values by the method of Holm; those that are undefined stay so, and count."""
-    ordered = p.sort_values()
-    steps = ordered * np.arange(len(p), 0, -1)
-    return steps.cummax().clip(upper=1.0).reindex(p.index)
+def _text(row: pd.Series) -> str:
+    own, other = row[FAILED]
+    both = row["value"] == row["of_reference"] and own and other
+    return ("equal" if both else ratio(row["ratio"])) + (f" ({own} and {other} failed)" if own or other else "")
 
 
-def _medians(scores: pd.DataFrame) -> pd.DataFrame:
-    """The median of the seeds of each metric and system, and how many of them failed."""
-    worst = np.where(scores["metric"].isin(higher()), 0.0, np.inf)
-    value = scores["value"].astype(float)
-    rows = scores.assign(value=value.where(value.notna(), worst), failed=scores["status"] != "ok")
-    return rows.groupby(["metric", "system"], sort=False).agg(value=("value", "median"), failed=("failed", "sum"))
-
-
-def _p(ratios: np.ndarray) -> float:
-    """The p-value of the signed-rank test that the logarithms of ratios are symmetric about zero."""
-    from scipy.stats import wilcoxon  # here, for every job imports this file and this takes a second
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.log(ratios[~np.isnan(ratios)])
-    logs = np.clip(logs, -1e9, 1e9)  # a side without a value has the largest rank
-    return float(wilcoxon(logs).pvalue) if np.any(logs) else np.nan
-
-
-def _failures(records: pd.DataFrame) -> pd.Series:
-    counts = zip(records["failed"], records["failed_of_reference"], strict=True)
-    return pd.Series([f" ({a} and {b} failed)" if a or b else "" for a, b in counts], records.index, dtype=object)
-
-
-def _summary(rows: pd.DataFrame, metric: str) -> tuple[str, str, str]:
-    ratios = rows.loc[rows["counts"], "ratio"].dropna()
-    if ratios.empty:
-        return (MISSING,) * 3
-    better = int(((ratios > 1) if metric in higher() else (ratios < 1)).sum())
-    spread = f"{number(ratios.median())} ({number(ratios.min())} to {number(ratios.max())})"
-    return spread, f"{better} of {len(ratios)}", number(rows["p"].iloc[0], digits=2)
+def _summary(row: pd.Series) -> list[str]:
+    return [interval(row), f"{row['better']} of {row['systems']}", number(row["p"], digits=2)]
 
 
 def entries() -> dict[str, Any]:

@@ -1,0 +1,91 @@
+r"""How all methods stand among one another: average ranks, and performance profiles.
+
+Both are of the methods that take part, and change with them: a weak method more, and the ranks of all others are
+further apart; another best one, and all factors are larger. They order a field; how much a method changes, and how sure
+that is, is told by :mod:`nearorbit.evaluation.statistics`.
+
+*Ranks.* On each system methods are ranked by the median of their seeds, 1 the best; those that failed (as there) are
+last, ties share the mean. Ranks are averaged over the systems that all methods have; a method that half of the systems
+lack takes no part. Friedman's test asks whether they
+differ at all; of two methods they do, by Nemenyi, if by more than
+
+.. math:: q_\alpha \sqrt{\frac{k (k + 1)}{12 N}}
+
+for k methods, N systems and the studentized range :math:`q_\alpha` of k.
+
+*Profiles.* With :math:`r` the value of a method on a system and seed over the best of all methods there, a profile is
+the share of systems and seeds with :math:`r \leq \tau`, as a function of the factor :math:`\tau`. What failed is within
+no factor; where all methods failed, none is.
+
+References:
+    | Statistical comparisons of classifiers over multiple data sets (Demsar, JMLR 2006)
+    | Should we really use post-hoc tests based on mean-ranks? (Benavoli, Corani and Mangili, JMLR 2016): whether two
+      methods differ depends on the others
+    | Benchmarking optimization software with performance profiles (Dolan and More, Mathematical Programming, 2002)
+    | A note on performance profiles for benchmarking software (Gould and Scott, ACM TOMS, 2016): only of the best are
+      they a ranking
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from nearorbit.evaluation.statistics import losses
+from nearorbit.study.catalogue import TRUTH
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The average ranks of methods over systems.
+
+    Arguments:
+        average: The average rank, by method, the best first; those that took part.
+        systems: On how many systems, those that all methods have.
+        p: Of Friedman's test that all methods are alike; NaN for less than three methods or two systems.
+        difference: How far apart two average ranks have to be, by Nemenyi; NaN where p is.
+    """
+
+    average: pd.Series
+    systems: int
+    p: float
+    difference: float
+
+
+def ranks(scores: pd.DataFrame, *, level: float = 0.95) -> Ranks:
+    """Rank the methods on every system, and average.
+
+    Arguments:
+        scores: Rows of ``scores.csv`` of one metric and kind of data; those of the truth do not count.
+        level: That of the critical difference.
+    """
+    from scipy.stats import friedmanchisquare, studentized_range  # here, for every job imports this file
+
+    rivals = losses(scores[scores["method"] != TRUTH])
+    medians = rivals.groupby(["system", "method"])["loss"].median().unstack()
+    places = medians.loc[:, medians.notna().mean() > 0.5].dropna().rank(axis=1)
+    systems, methods = places.shape
+    average = places.mean().sort_values(kind="stable")
+    if methods < 3 or systems < 2:
+        return Ranks(average, systems, np.nan, np.nan)
+    differ = places.nunique(axis=1).gt(1).any()
+    p = friedmanchisquare(*places.to_numpy().T).pvalue if differ else 1.0
+    wide = studentized_range.ppf(level, methods, np.inf) * (methods * (methods + 1) / (12 * systems)) ** 0.5
+    return Ranks(average, systems, float(p), float(wide))
+
+
+def profiles(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compute by what factor each seed of each method is worse than the best one of its system, data and seed.
+
+    Arguments:
+        scores: Rows of ``scores.csv`` of one metric; those of the truth do not count.
+
+    Returns:
+        A row per system, data, seed and method, with columns ``(data, method, system, seed, factor)``: one for the
+        best, infinite for what failed.
+    """
+    rivals = losses(scores[scores["method"] != TRUTH])
+    best = rivals.groupby(["system", "data", "seed"])["loss"].transform("min")
+    with np.errstate(invalid="ignore"):
+        factor = np.exp(rivals["loss"] - best).mask(rivals["loss"] == best, 1.0).mask(rivals["failed"], np.inf)
+    return rivals.assign(factor=factor)[["data", "method", "system", "seed", "factor"]]

@@ -1,0 +1,83 @@
+r"""Average ranks of all methods over systems, and how far apart two of them have to be.
+
+Ranks say who is ahead and not by how much; and whether two methods are told apart depends on which others take part. So
+the diagram orders a field, and the table ``comparison`` says what a method is worth. The definitions are those of
+:mod:`nearorbit.evaluation.standings`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from matplotlib import pyplot as plt
+
+from nearorbit.evaluation.scores import Results
+from nearorbit.evaluation.standings import Ranks, ranks
+from nearorbit.report.figures.base import colors, panels
+from nearorbit.report.tables.base import check_metrics
+from nearorbit.study import catalogue
+
+
+@dataclass(frozen=True)
+class CriticalDifference:
+    """The average rank of each method, 1 the best, by data; methods on one bar are not told apart (Nemenyi, 5 %).
+
+    Systems count each once, with the median of their seeds; methods that failed there are last. The critical difference
+    is large where systems are few, and grows with every method that takes part.
+
+    Arguments:
+        metric: The name of the metric.
+        methods: The labels of the methods that take part; all if None.
+    """
+
+    metric: str = "jacobian_error"
+    methods: Sequence[str] | None = None
+    reads: ClassVar[frozenset[str]] = frozenset({"scores.csv"})
+
+    def __post_init__(self) -> None:
+        check_metrics([self.metric])
+
+    def draw(self, results: Results) -> plt.Figure:
+        """Draw a diagram for each kind of data, over the systems that all its methods have."""
+        scores, palette = results.table("scores.csv"), colors(results)
+        methods = self.methods or results.methods
+        scores = scores[(scores["metric"] == self.metric) & scores["method"].isin(methods)]
+        height = 0.7 + 0.09 * len(methods)
+        figure, axes = panels(len(results.data), 1, height=height)
+        for ax, data in zip(axes[:, 0], results.data, strict=True):
+            found = ranks(scores[scores["data"] == data])
+            _diagram(ax, found, {method: palette[method] for method in found.average.index})
+            ax.set_title(f"{data}: {_told(found)}", loc="left")
+        label = catalogue.entries("metrics")[self.metric].label
+        figure.supxlabel(f"average rank by {label}, 1 is the best", fontsize=8)
+        return figure
+
+
+def _diagram(ax: plt.Axes, found: Ranks, palette: dict[str, Any]) -> None:
+    if len(found.average) < 2 or not found.systems:
+        ax.set_axis_off()
+        return
+    from scikit_posthocs import critical_difference_diagram  # here, for every job imports this file
+
+    apart = np.abs(found.average.to_numpy()[:, None] - found.average.to_numpy())
+    names = found.average.index
+    alike = pd.DataFrame(np.where(apart > found.difference, 0.0, 1.0), names, names)
+    critical_difference_diagram(
+        found.average, alike, ax=ax, color_palette=palette, label_props={"fontsize": 7},
+        crossbar_props={"linewidth": 2, "color": "0.4"},
+        label_fmt_left="{label} ({rank:.1f})", label_fmt_right="({rank:.1f}) {label}",
+    )  # fmt: skip
+
+
+def _told(found: Ranks) -> str:
+    if not np.isfinite(found.p):
+        return f"{found.systems} systems, too few of them or of methods for a test"
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.2g}"
+    return f"{found.systems} systems; all alike (Friedman): {p}; critical difference {found.difference:.1f}"
+
+
+def entries() -> dict[str, Any]:
+    """Export the figure."""
+    return {"critical_difference": CriticalDifference}

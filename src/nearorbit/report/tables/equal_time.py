@@ -1,0 +1,104 @@
+"""What a method reaches in as many steps as the others, and in as much time.
+
+All methods of a study make the same number of steps, and a step of one may cost many of another. Metrics are of the
+final weights alone; but while it trains, every method looks at the same error, that of plain forecasts of held-out
+segments, and its history tells how small it was after how many steps. So two errors stand side by side: the least that
+there was at the end, after *equal steps*, and the least by the time at which the cheapest method of the same system and
+data had ended, after *equal time*.
+
+The time of a step is that of the whole training over its steps, all seeds of a cell together, on the machine that made
+it and beside what else ran there. What the table cannot say
+is what Jacobians, spectra or attractors would be at equal time: for these, train the costlier method for fewer steps. A
+method that smooths its data as it trains forecasts smoothed states, which is another error: it has none here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from nearorbit.evaluation.scores import CELL, Results
+from nearorbit.evaluation.statistics import LEVEL, effects
+from nearorbit.report.tables.base import MISSING, Table, given, interval, number
+
+STEPS, TIME = "equal steps", "equal time"
+COLUMNS = [*CELL, "seed", "metric", "value", "status", "steps", "cost"]
+INDEX = ["data", "method", "given"]
+CAPTION = (
+    "Errors of plain forecasts of held-out segments, as validation sees them, over those of {reference}: the median over "
+    "systems [its {level:.0%} interval], and on how many the method has the smaller one. Equal steps: the least error of "
+    "the whole training; equal time: the least by when the cheapest method of the same system and data had ended. Cost: "
+    "seconds of a step over those of {reference}, the median over systems, as this machine took them. Not how well the "
+    "dynamics are learned: metrics are of the final weights alone. Methods that smooth their data have no such error."
+)
+
+
+@dataclass(frozen=True)
+class EqualTime:
+    """The forecast error of each method relative to the reference, at equal steps and at equal time.
+
+    Arguments:
+        reference: The label of the reference; the first method of the study if None.
+    """
+
+    reference: str | None = None
+    reads: ClassVar[frozenset[str]] = frozenset({"costs.csv", "history.csv"})
+
+    def table(self, results: Results) -> Table:
+        """Make the table from the costs and the histories of training; what either lacks leaves a gap."""
+        reference, known = self.reference or results.methods[0], given(results)
+        errors = pd.DataFrame(_errors(results), columns=COLUMNS)
+        records = effects(errors, reference=reference)
+        records = records.merge(_costs(errors, reference), on=["data", "method"], how="left")
+        rows = [(d, m) for d in results.data for m in results.methods if m != reference]
+        found = records.set_index(["data", "method", "metric"])
+        cells = pd.DataFrame(
+            [_texts(found, row) for row in rows],
+            pd.MultiIndex.from_tuples(
+                [(*row, known.get(row[1], MISSING)) for row in rows], names=["data", "method", "given"]
+            ),
+            ["cost", STEPS, TIME],
+        )
+        best = pd.DataFrame(False, cells.index, cells.columns)
+        return Table("equal_time", CAPTION.format(reference=reference, level=LEVEL), records, cells, best)
+
+
+def _errors(results: Results) -> Iterator[dict[str, Any]]:
+    """The least errors of every seed, as rows of scores, by both budgets."""
+    costs = results.table("costs.csv")
+    costs = costs[costs["noise_estimate"].isna() & (costs["steps"] > 0)].set_index([*CELL[:2], "method"])
+    shortest = costs["seconds"].groupby(level=[0, 1]).min()
+    for cell in results.trained():
+        labels = cell["system"], cell["data"], cell["method"]
+        history = results.read("history.csv", *labels)
+        if history is None or labels not in costs.index:
+            continue
+        seconds, steps = costs.loc[labels, ["seconds", "steps"]].astype(float)
+        within = {STEPS: steps, TIME: steps * min(1.0, shortest[labels[:2]] / seconds)}
+        for name, last in within.items():
+            least = history.assign(validation=history["validation"].where(history["step"] <= last))
+            for seed, value in least.groupby("seed")["validation"].min().items():
+                rest = {"metric": name, "value": value, "status": "ok", "steps": last, "cost": seconds / steps}
+                yield {**cell, "seed": seed, **rest}
+
+
+def _costs(errors: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """The seconds of a step over those of the reference, the median over systems, by data and method."""
+    cost = errors.groupby(["system", "data", "method"], sort=False)["cost"].first().reset_index()
+    against = cost[cost["method"] == reference].drop(columns="method")
+    both = cost.merge(against, on=["system", "data"], suffixes=("", "_of_reference"))
+    both = both.assign(cost=both["cost"].astype(float) / both["cost_of_reference"].astype(float))
+    return both.groupby(["data", "method"])["cost"].median().reset_index()
+
+
+def _texts(found: pd.DataFrame, row: tuple[str, str]) -> list[str]:
+    if (*row, STEPS) not in found.index:
+        return [MISSING] * 3
+    steps, time = found.loc[(*row, STEPS)], found.loc[(*row, TIME)]
+    return [number(steps["cost"]), *(f"{interval(each)} {each['better']}/{each['systems']}" for each in (steps, time))]
+
+
+def entries() -> dict[str, Any]:
+    """Export the table."""
+    return {"equal_time": EqualTime}
