@@ -180,10 +180,10 @@ def study() -> scores.Results:
 
 
 def write_study(
-    folder: Path, systems=tuple(SPECTRA), data=DATA, methods=tuple(GIVEN), change=lambda made, method: made
+    folder: Path, systems=tuple(SPECTRA), data=DATA, methods=tuple(GIVEN), change=lambda made, method: made, seeds=SEEDS
 ) -> scores.Results:
     """Write the files of a study below a folder, the long tables too; ``change`` alters each truth and forecast."""
-    results = scores.Results(folder, systems, data, methods)
+    results = scores.Results(folder, systems, data, methods, seeds=seeds)
     for system in systems:
         truth = change(table(system), None)
         (folder / system).mkdir(parents=True)
@@ -217,7 +217,7 @@ def collect(results, **others):
 
 SMALL = {"systems": ("Lorenz",), "data": {"clean": 0.0}}
 ODD = {  # studies in which there is one of everything, or all has failed: what differs from the whole one
-    "one": {**SMALL, "methods": ("baseline",), "change": lambda made, method: made.isel(seed=[0])},
+    "one": {**SMALL, "methods": ("baseline",), "change": lambda made, method: made.isel(seed=[0]), "seeds": 1},
     "all collapsed": {
         **SMALL,
         "change": lambda made, method: collapsed(made, made["seed"]) if method in GIVEN else made,

@@ -72,7 +72,7 @@ def test_the_long_tables_cover_the_study(finished):
 
 def test_every_table_and_figure_of_the_study_is_there(finished):
     study = yaml.safe_load((finished / SMOKE).read_text())
-    for kind, suffixes in {"tables": ["csv", "md", "tex"], "figures": ["pdf", "png"]}.items():
+    for kind, suffixes in {"tables": ["csv", "md", "tex"], "figures": ["pdf", "png", "txt"]}.items():
         for label in study[kind]:
             for suffix in suffixes:
                 file = finished / f"results/smoke/{kind}/{label}.{suffix}"

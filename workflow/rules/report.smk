@@ -23,7 +23,7 @@ rule figures:
         read_by("figures"),
     output:
         shown("figures", "png"),
-        products("figures", "pdf"),
+        products("figures", "pdf", "txt"),
     log:
         f"{FOLDER}/logs/figures.log",
     conda:

@@ -59,6 +59,7 @@ rule performance:
     output:
         pdf="results/performance/growth.pdf",
         png="results/performance/growth.png",
+        txt="results/performance/growth.txt",
     log:
         "results/performance/logs/performance.log",
     conda:
@@ -100,6 +101,7 @@ rule landscape:
     output:
         pdf=f"{FOLDER}/landscape.pdf",
         png=f"{FOLDER}/landscape.png",
+        txt=f"{FOLDER}/landscape.txt",
     log:
         f"{FOLDER}/logs/landscape.log",
     conda:

@@ -132,6 +132,7 @@ class Results:
         states: The number of observed states of a seed, by the label of the data; a figure knows it, a table does not.
         fields: The labels of the fields that are brought, which are judged and not trained.
         fieldless: The systems and data without a true field: there is none to judge.
+        seeds: The number of seeds; 0 where it is not told: a figure knows it, a table does not.
     """
 
     folder: Path
@@ -143,10 +144,11 @@ class Results:
     states: Mapping[str, int] = field(default_factory=dict)
     fields: tuple[str, ...] = ()
     fieldless: frozenset[tuple[str, str]] = frozenset()
+    seeds: int = 0
 
     @classmethod
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
-        """Find the results of a study, of which ``systems``, ``data``, ``methods`` and ``fields`` alone are read."""
+        """Find the results of a study, of which the axes, ``seeds`` and ``fields`` alone are read."""
         noise = {label: float(spec["noise"]) for label, spec in study["data"].items()}
         said = {label: _remark(spec) for label, spec in study["data"].items()}
         remarks = {label: text for label, text in said.items() if text}
@@ -155,7 +157,10 @@ class Results:
         fields = tuple(study.get("fields", ()))
         methods = (*study["methods"], *fields)
         fieldless = frozenset((system, data) for system, data in study.get("fieldless", ()))
-        return cls(Path(folder), tuple(study["systems"]), noise, methods, gathered, remarks, states, fields, fieldless)
+        return cls(
+            Path(folder), tuple(study["systems"]), noise, methods, gathered, remarks, states,
+            fields, fieldless, study.get("seeds", 0),
+        )  # fmt: skip
 
     @property
     def remark(self) -> str:

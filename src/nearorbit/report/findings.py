@@ -14,6 +14,7 @@ import pandas as pd
 
 from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.tables import signed_rank
 from nearorbit.report.tables.base import given, number
 from nearorbit.study.catalogue import TRUTH, entries
 
@@ -130,15 +131,12 @@ def declared(results: Results, comparison: Any) -> list[Effect]:
     """
     data = comparison.data or next(iter(results.data))
     method, reference = comparison.method or results.methods[-1], comparison.reference or results.methods[0]
-    scores = results.table("scores.csv")
-    counted = scores["metric"].isin(comparison.metrics) & ~scores["system"].isin(list(comparison.without))
-    pairs = statistics.paired(scores[counted], reference=reference, reference_data=comparison.reference_data or data)
-    pairs = pairs[(pairs["method"] == method) & (pairs["data"] == data)]
-    if pairs.empty:
+    sides = (method, data), (reference, comparison.reference_data or data)
+    pairs = signed_rank.against(results.table("scores.csv"), *sides, metrics=comparison.metrics)
+    if pairs[~pairs["system"].isin(list(comparison.without))].empty:
         return []
-    rows = pairs.groupby("metric", sort=False).agg(systems=("system", "nunique"), seeds=("seed", "size")).reset_index()
-    rows = rows.assign(method=method, **statistics.compared(pairs, over=["metric"]))
-    return list(_effects(rows.assign(p=statistics.holm(rows["p_alone"]))))
+    _, rows = signed_rank.compared(pairs, without=comparison.without)
+    return list(_effects(rows.assign(method=method).rename_axis("metric").reset_index()))
 
 
 def headlines(scores: pd.DataFrame) -> list[str]:

@@ -56,7 +56,7 @@ class Study:
     @property
     def drawn(self) -> dict[str, Any]:
         """What a figure has to know of it."""
-        return self._axes(*OBSERVED, "orbits", "samples")
+        return self._axes(*OBSERVED, "orbits", "samples") | {"seeds": self.seeds}
 
     def _axes(self, *told: str) -> dict[str, Any]:
         data = {label: {name: spec[name] for name in told if name in spec} for label, spec in self.data.items()}

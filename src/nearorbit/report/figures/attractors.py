@@ -6,80 +6,141 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 from matplotlib import pyplot as plt
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results, status
-from nearorbit.report.figures.base import WIDTH, colors, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import SMALL, WIDTH, fitting, panels
+from nearorbit.report.marks import marks
+from nearorbit.study.catalogue import TRUTH
 
-IMAGE_FROM = 5  # dimensions
+ACROSS = (6, 7)  # panels: as many as the second where the first are too few
+HEIGHT = 1.15  # inches, of a panel
+BINS = 72
+DECADES = 3  # of density
+MAP = "viridis"
 
 
 @dataclass(frozen=True)
 class Attractors:
-    """A row for each system: the truth and every method, in the same axes.
+    """Where orbits dwell: the density of the truth and of every method, in the same axes.
 
-    Up to four dimensions, orbits are projected on the plane of the truth's two leading principal components; of more,
-    one orbit is an image of its components (down) over time (across). What leaves the axes is cut off, and an orbit
-    that diverged ends where it did. A seed that diverged or collapsed says so below its panel.
+    States of all seeds that did not fail are projected on the plane of the truth's two leading principal components, in
+    deviations along them, and counted in bins. What leaves the axes is cut off.
 
     Arguments:
         data: The label of the data; the study's first if None.
-        seed: The seed.
-        periods: How much time an image shows, in periods.
     """
 
     data: str | None = None
-    seed: int = 0
-    periods: float = 10.0
     reads: ClassVar[frozenset[str]] = frozenset({"truth.nc", "forecast.nc"})
 
     def draw(self, results: Results) -> plt.Figure:
-        """Draw a row of panels for each system."""
-        data = self.data or next(iter(results.data))
-        palette = colors(results)
-        width = max(WIDTH, 1.3 * len(palette))
-        figure, axes = panels(len(results.systems), len(palette), height=1.3, width=width)
-        for row, system in zip(axes, results.systems, strict=True):
-            row[0].set_ylabel(system)
+        """Draw one or more rows of panels for each system."""
+        shown, data = self._fitting(results), self._data(results)
+        columns, rows = _grid(results)
+        figure, axes = panels(len(shown.systems) * rows, columns, height=HEIGHT, sharex=False)
+        for ax in axes.flat:
+            ax.set_axis_off()
+        image = None
+        for block, system in zip(axes.reshape(-1, rows, columns), shown.systems, strict=False):
             truth = results.open("truth.nc", system, data)
-            tables = [truth, *(results.open("forecast.nc", system, data, method) for method in results.methods)]
-            for ax, table, color in zip(row, tables, palette.values(), strict=True):
-                ax.set(xticks=[], yticks=[])
-                if truth is not None and table is not None:
-                    self._panel(ax, truth, table, color)
-        for ax, (method, color) in zip(axes[0], palette.items(), strict=True):
-            ax.set_title(method, color=color)
+            view = _View(truth) if truth is not None else None
+            for (number, ax), (label, mark) in zip(enumerate(block.flat), marks(results).items(), strict=False):
+                table = truth if label == TRUTH else results.open("forecast.nc", system, data, label)
+                ax.set_axis_on()
+                ax.set_title(_folded(label), color=mark.color, fontsize=SMALL, pad=2)
+                image = _panel(ax, view, table) or image
+                ax.tick_params(length=2, pad=1, labelleft=not number % columns)
+                ax.tick_params(labelbottom=number + columns >= len(results.judged))
+            block[0, 0].set_ylabel(system, fontweight="bold")
+        figure.supxlabel("1st principal component of the truth [deviations]")
+        figure.supylabel("2nd principal component [deviations]")
+        if image is not None:
+            bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.4, aspect=50, pad=0.01)
+            bar.set_label("density of states, of the truth's highest [1]")
         return figure
 
-    def _panel(self, ax: plt.Axes, truth: xr.Dataset, table: xr.Dataset, color: Any) -> None:
-        true, orbits = (t["attractor"].isel(seed=self.seed).to_numpy() for t in (truth, table))
-        if true.shape[-1] < IMAGE_FROM:
-            _projection(ax, true, orbits, color)
-        else:
-            length = int(np.searchsorted(truth["sample"], self.periods * truth["period"]))
-            _image(ax, true[0, :length], orbits[0, :length])
-        if (word := status(table).isel(seed=self.seed).item()) != "ok":
-            ax.set_xlabel(f"† {word}", labelpad=2)
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        shown, data = self._fitting(results), self._data(results)
+        return (
+            "Where orbits on the attractor dwell: the density of their states in the plane of the truth's two leading "
+            "principal components, of the truth and of the field that each method learned, on one logarithmic scale "
+            "for all panels of a system. States of all seeds that did not fail are counted together; in the corner of "
+            "a panel, how many seeds diverged or collapsed. "
+            f"{told(results, systems=shown.systems, data=[data] if data else [])}"
+        )
+
+    def _data(self, results: Results) -> str:
+        return self.data or next(iter(results.data), "")
+
+    def _fitting(self, results: Results) -> Results:
+        return fitting(results, height=HEIGHT * _grid(results)[1])
 
 
-def _projection(ax: plt.Axes, true: np.ndarray, orbits: np.ndarray, color: Any) -> None:
-    """Draw orbits (run, sample, component) in the plane in which the truth is widest."""
-    flat = true.reshape(-1, true.shape[-1])
-    mean = flat.mean(axis=0)
-    plane = np.linalg.svd(flat - mean, full_matrices=False)[2][:2]
-    plane *= np.sign(plane[np.arange(2), np.abs(plane).argmax(axis=1)])[:, None]  # the sign of a component is arbitrary
-    for orbit in orbits:
-        ax.plot(*((orbit - mean) @ plane.T).T, color=color, linewidth=0.25, rasterized=True)
-    shadow = (flat - mean) @ plane.T
-    low, high = shadow.min(axis=0), shadow.max(axis=0)
-    margin = 0.08 * (high - low)
-    ax.set(xlim=(low[0] - margin[0], high[0] + margin[0]), ylim=(low[1] - margin[1], high[1] + margin[1]))
+def _grid(results: Results) -> tuple[int, int]:
+    """The columns and rows of panels of a system."""
+    count = len(marks(results))
+    columns = min(count, ACROSS[count > ACROSS[0]])
+    return columns, -(-count // columns)
 
 
-def _image(ax: plt.Axes, true: np.ndarray, orbit: np.ndarray) -> None:
-    """Draw an orbit (sample, component) as an image in the colors of the truth's range."""
-    limit = np.abs(true - true.mean()).max()
-    norm = plt.Normalize(true.mean() - limit, true.mean() + limit)
-    ax.imshow(orbit.T, aspect="auto", cmap="RdBu_r", norm=norm, interpolation="nearest")
+def _folded(label: str, width: int = int(WIDTH * 1.9)) -> str:
+    """Break a label of many words, at underscores, into lines of this width."""
+    lines = [""]
+    for part in label.split("_"):
+        longer = f"{lines[-1]}_{part}" if lines[-1] else part
+        lines = [*lines[:-1], longer] if len(longer) <= width or not lines[-1] else [*lines, part]
+    return "\n".join(lines)
+
+
+class _View:
+    """The plane in which the truth is widest, its axes, and the density of the truth there."""
+
+    def __init__(self, truth: xr.Dataset):
+        states = _states(truth)
+        self.mean = states.mean(axis=0)
+        _, lengths, directions = np.linalg.svd(states - self.mean, full_matrices=False)
+        plane = directions[:2] * np.sign(directions[np.arange(2), np.abs(directions[:2]).argmax(axis=1)])[:, None]
+        self.plane = plane / (lengths[:2, None] / len(states) ** 0.5)  # the sign of a component is arbitrary
+        shadow = (states - self.mean) @ self.plane.T
+        low, high = shadow.min(axis=0), shadow.max(axis=0)
+        margin = 0.08 * (high - low)
+        self.edges = [np.linspace(a - m, b + m, BINS + 1) for a, b, m in zip(low, high, margin, strict=True)]
+        self.highest = 1.0
+        self.highest = float(self.density(states).max())
+
+    def density(self, states: np.ndarray) -> np.ndarray:
+        """The density of states (n, component) in bins, relative to the highest of the truth."""
+        shadow = (states - self.mean) @ self.plane.T
+        return np.histogram2d(*shadow.T, bins=self.edges)[0].T / (max(1, len(states)) * self.highest)
+
+
+def _states(table: xr.Dataset) -> np.ndarray:
+    """All finite states of the attractor of the seeds that did not fail, with shape (n, component)."""
+    ok = (status(table) == "ok").to_numpy()
+    states = table["attractor"].transpose("seed", "run", "sample", "component").to_numpy()[ok]
+    states = states.reshape(-1, states.shape[-1])
+    return states[np.isfinite(states).all(axis=1)]
+
+
+def _panel(ax: plt.Axes, view: _View | None, table: xr.Dataset | None) -> Any:
+    if view is None or table is None:
+        ax.text(0.5, 0.5, "missing", ha="center", va="center", fontsize=SMALL, transform=ax.transAxes)
+        return None
+    density = np.ma.masked_equal(view.density(_states(table)), 0)
+    norm = LogNorm(10.0**-DECADES, 1)
+    image = ax.pcolormesh(*view.edges, density, norm=norm, cmap=MAP, rasterized=True)
+    for axis, edges in ((ax.xaxis, view.edges[0]), (ax.yaxis, view.edges[1])):
+        axis.set_major_locator(MaxNLocator(4, integer=True))
+        axis.axes.set(**{f"{axis.axis_name}lim": (edges[0], edges[-1])})
+    if failed := int((status(table) != "ok").sum()):
+        said = f"† {failed} of {table.sizes['seed']}"
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+        ax.text(0.03, 0.03, said, fontsize=SMALL, transform=ax.transAxes, bbox=box)
+    return image
 
 
 def entries() -> dict[str, Any]:

@@ -1,17 +1,22 @@
-"""What every figure shares: its interface, one style, one color per method, and one way to a file.
+"""What every figure shares: its interface, one style, one mark per method, and one way to a file.
 
-A figure is an entry of this package: a frozen dataclass of its settings with one method, :meth:`Figure.draw`. A stage
-builds it from its line in the study, draws and saves::
+A figure is an entry of this package: a frozen dataclass of its settings with two methods, :meth:`Figure.draw` and
+:meth:`Figure.caption`. A stage builds it from its line in the study, draws and saves, with the caption beside it::
 
     figure = catalogue.build("figures", "forecasts", {"start": 3})
-    save(figure.draw(results), Path("forecasts.pdf"), Path("forecasts.png"))
+    save(figure.draw(results), Path("forecasts.pdf"), Path("forecasts.txt"), caption=figure.caption(results))
 
-The truth is black in every figure, and a method has the color of its place in the study. The colors are those of Okabe
-and Ito, which the color-blind can tell apart. A dagger is a seed that diverged or collapsed, a hollow dot or a double
-dagger a spectrum that has not converged.
+The truth is black in every figure, and a method has the mark of its place in the study
+(:mod:`nearorbit.report.marks`). A dagger is a seed that diverged or collapsed, a hollow dot or a double dagger a
+spectrum that has not converged. Every axis of numbers has a label with its unit in brackets, ``[1]`` where it has none.
+A figure is as wide as a page and no higher, so that it is printed in its size, in which no letter is below seven
+points: of a study that has no room on a page it shows the first, and its caption says so.
+
+It is one module since whatever two figures draw alike is drawn here, and entries do not import one another.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -25,20 +30,22 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from nearorbit.evaluation.metrics.base import Compute
 from nearorbit.evaluation.scores import Results
+from nearorbit.report.marks import Mark, marks
 from nearorbit.report.tables import base as tables
-from nearorbit.study.catalogue import TRUTH, build
+from nearorbit.study.catalogue import build, entries
 from nearorbit.study.files import replacing_all
 
-WIDTH = 7.0  # inches, a page
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999933")
+WIDTH, HEIGHT = 7.0, 9.0  # inches, a page
+KINDS = 4  # of data, side by side
+SMALL = 7  # points, the smallest letters
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "figure.labelsize": 8,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
     "legend.fontsize": 8,
     "legend.frameon": False,
     "lines.linewidth": 1.0,
@@ -73,31 +80,64 @@ class Figure(Protocol):
         """Draw the figure; a cell whose files are missing leaves a gap."""
         ...
 
+    def caption(self, results: Results) -> str:
+        """Say what is drawn, of which data and how many seeds, and what the marks mean.
+
+        It is made of the settings and of the labels of the study alone, with
+        :func:`nearorbit.report.captions.told`; no file of results is read for it.
+        """
+        ...
+
 
 def colors(results: Results) -> dict[str, Any]:
     """Assign a color to the truth and to each method of a study."""
-    many = len(results.methods) > len(COLORS)
-    chosen = sns.husl_palette(len(results.methods), l=0.55) if many else COLORS
-    return {TRUTH: "black"} | dict(zip(results.methods, chosen, strict=False))
+    return {label: mark.color for label, mark in marks(results).items()}
 
 
-def panels(rows: int, columns: int, *, height: float, width: float = WIDTH, **options: Any) -> tuple[plt.Figure, Any]:
-    """Make a figure of panels in the style of all figures.
+def axis_label(metric: str) -> str:
+    """Name a metric on an axis, with its unit in brackets: ``"Jacobian error [1]"``."""
+    known = entries("metrics")[metric]
+    return f"{known.label} [{known.unit}]"
+
+
+def panels(rows: int, columns: int, *, height: float, **options: Any) -> tuple[plt.Figure, Any]:
+    """Make a figure of panels in the style of all figures, as wide as a page.
 
     Arguments:
         rows: The number of rows of panels.
         columns: The number of columns.
         height: The height of a row, in inches.
-        width: The width of the figure, in inches.
         options: Passed to :func:`matplotlib.pyplot.subplots`.
 
     Returns:
-        The figure and its axes, with shape (rows, columns).
+        The figure and its axes, with shape (rows, columns); at least one of each.
     """
     sns.set_theme(style="ticks", rc=STYLE)
+    rows, columns = max(1, rows), max(1, columns)
     return plt.subplots(
-        rows, columns, figsize=(width, height * rows + 0.5), squeeze=False, layout="constrained", **options
+        rows, columns, figsize=(WIDTH, height * rows + 0.5), squeeze=False, layout="constrained", **options
     )
+
+
+def fitting(results: Results, *, height: float, kinds: int = KINDS, across: int = 1) -> Results:
+    """Take of a study the systems that have room on a page, if each of them takes a row of this height, in inches.
+
+    Arguments:
+        results: The results of the study.
+        height: The height of a row.
+        kinds: The number of kinds of data that have room beside one another.
+        across: The number of systems that share a row.
+
+    Returns:
+        The same with fewer systems and data, and all methods, which have their marks by their place among all.
+    """
+    count = across * max(1, int((HEIGHT - 0.5) / height))
+    return replace(results, systems=results.systems[:count], data=dict(list(results.data.items())[:kinds]))
+
+
+def in_cells(results: Results, *, height: float) -> Results:
+    """Take of a study what :func:`cell_panels` has room for; its arguments are the same."""
+    return fitting(results, height=height, across=1 if len(results.data) > 1 else KINDS)
 
 
 def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterator[tuple[plt.Axes, str, str]]]:
@@ -108,11 +148,12 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
         height: The height of a panel, in inches.
 
     Returns:
-        The figure, and its panels with the labels of their system and data.
+        The figure, and its panels with the labels of their system and data, as many as a page has room for.
     """
-    labels = list(product(results.systems, results.data))
-    columns = len(results.data) if len(results.data) > 1 else min(4, len(labels))
-    figure, axes = panels(-(-len(labels) // columns), columns, height=height)
+    shown = in_cells(results, height=height)
+    labels = list(product(shown.systems, shown.data))
+    columns = len(shown.data) if len(shown.data) > 1 else min(KINDS, len(labels))
+    figure, axes = panels(-(-len(labels) // max(1, columns)), columns, height=height)
     for ax, (system, data) in zip(axes.flat, labels, strict=False):
         ax.set_title(f"{system}, {data}", loc="left")
     for ax in axes.flat[len(labels) :]:
@@ -121,9 +162,34 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
     return figure, ((ax, *label) for ax, label in zip(axes.flat, labels, strict=False))
 
 
-def legend(figure: plt.Figure, palette: dict[str, Any]) -> None:
-    """Put one legend of the methods, if there are any, above all panels, in as many rows as it takes."""
-    handles = [plt.Line2D([], [], color=color, linewidth=2, label=name) for name, color in palette.items()]
+def rows_of_cells(results: Results, data: str | None, *, height: float) -> list[tuple[str, str]]:
+    """List the systems and data of a figure with a row for each, in inches: all, or where they have no room, one kind.
+
+    Arguments:
+        results: The results of the study.
+        data: The label of the data that is shown alone; if None, all as long as they have room, and else the first.
+        height: The height of a row.
+    """
+    rows = max(1, int((HEIGHT - 0.5) / height))
+    if not results.data:
+        return []
+    if data is None and len(results.systems) * len(results.data) <= rows:
+        return list(product(results.systems, results.data))
+    return [(system, data or next(iter(results.data))) for system in results.systems[:rows]]
+
+
+def legend(figure: plt.Figure, shown: Mapping[str, Any]) -> None:
+    """Put one legend above all panels, if there is anything, in as many rows as it takes.
+
+    Arguments:
+        figure: The figure.
+        shown: The marks, or the colors, by what they are of.
+    """
+    handles = []
+    for name, mark in shown.items():
+        known = mark if isinstance(mark, Mark) else Mark(mark, marker="")
+        style = {"color": known.color, "marker": known.marker, "linestyle": known.dashes, "markersize": 3.5}
+        handles.append(plt.Line2D([], [], linewidth=1.4, label=name, **style))
     count = len(handles)
     for rows in range(max(1, -(-count // 6)), count + 1):
         made = figure.legend(handles=handles, loc="outside upper center", ncols=-(-count // rows))
@@ -137,46 +203,77 @@ def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -
     ax.scatter(x, np.full(len(x), edge), transform=ax.get_xaxis_transform(), clip_on=False, s=14, zorder=3, **style)
 
 
-def by_cell(results: Results, quantity: Compute) -> pd.DataFrame:
-    """Evaluate truth against forecast in every cell but those of the truth, as a long table.
+def trends(ax: plt.Axes, rows: pd.DataFrame, x: str, y: str, shown: Mapping[str, Mark]) -> None:
+    """Draw how a value depends on another, on logarithmic axes: seeds as dots, daggers where they failed, and medians.
 
     Arguments:
-        results: The files of the study.
-        quantity: The function of truth and forecast, to an array of any shape.
-
-    Returns:
-        A row per value, with columns ``(system, data, noise, method, value)``.
+        ax: The panel.
+        rows: A row per seed, with columns ``method`` and those of x and y, and ``status`` where seeds can have failed.
+        x: The column of what it depends on.
+        y: The column of the value.
+        shown: The marks of the methods, by their labels.
     """
-    rows = []
-    for cell in (cell for cell in results.cells() if cell["method"] != TRUTH):
-        truth = results.open("truth.nc", cell["system"], cell["data"])
-        forecast = results.open("forecast.nc", cell["system"], cell["data"], cell["method"])
-        if truth is not None and forecast is not None:
-            rows.append(pd.DataFrame({**cell, "value": np.ravel(quantity(truth, forecast))}))
-    columns = ["system", "data", "noise", "method", "value"]
-    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
+    for method, mark in shown.items():
+        of = rows[rows["method"] == method]
+        median = of.groupby(x)[y].median()
+        ax.plot(median.index, median, color=mark.color, linestyle=mark.dashes)
+        failed = of["status"] != "ok" if "status" in of else pd.Series(False, of.index)
+        style = {"color": mark.color, "linewidth": 0}
+        ax.scatter(of[x][~failed], of[y][~failed], s=9, alpha=0.6, marker=mark.marker, **style)
+        ax.scatter(of[x][failed], of[y][failed], s=45, marker="$†$", **style)
+    if len(rows):
+        ax.set(xscale="log", yscale="log")
+    ax.grid(which="major", linewidth=0.3)
+    ax.set_axisbelow(True)
+
+
+def quartiles(ax: plt.Axes, y: float, values: Sequence[float], *, color: Any, marker: str = "o") -> None:
+    """Draw a distribution as a line across: its median as a mark, its quartiles thick, and, of five, its ends thin.
+
+    Arguments:
+        ax: The panel.
+        y: Where.
+        values: Three or five quantiles, in order.
+        color: The color.
+        marker: The mark of the median.
+    """
+    if len(values) == 5:
+        ax.hlines(y, values[0], values[4], color=color, linewidth=0.6)
+    middle = len(values) // 2
+    ax.hlines(y, values[middle - 1], values[middle + 1], color=color, linewidth=2.4, alpha=0.5)
+    ax.plot(values[middle], y, marker, color=color, markersize=3)
 
 
 def save_all(results: Results, into: Path, figures: Mapping[str, Any], *, note: str = "") -> None:
-    """Draw the figures of a study, each as PDF and PNG.
+    """Draw the figures of a study, each as PDF and PNG, with its caption beside it as text.
 
     Arguments:
         results: The results of the study.
         into: The folder that they are written to.
         figures: Their settings, by label.
-        note: What stands at their foot.
+        note: What stands at their foot, and what their captions begin with.
     """
     for label, spec in figures.items():
-        with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png")) as paths:
-            figure = build("figures", label, spec).draw(results)
+        with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png", "txt")) as paths:
+            entry = build("figures", label, spec)
+            figure = entry.draw(results)
             if note:
-                figure.text(0.005, 0.005, note, fontsize=6)
-            save(figure, *paths)
+                figure.text(0.005, 0.005, note, fontsize=SMALL)
+            save(figure, *paths, caption=" ".join(filter(None, (note, entry.caption(results)))))
 
 
-def save(figure: plt.Figure, *paths: Path) -> None:
-    """Write a figure in the format of each path, ``.pdf`` or ``.png``, the same to the byte each time, and close it."""
+def save(figure: plt.Figure, *paths: Path, caption: str = "") -> None:
+    """Write a figure and its caption, the same to the byte each time, and close it.
+
+    Arguments:
+        figure: The figure.
+        paths: Where to, in the format of each: ``.pdf``, ``.png``, or ``.txt`` of the caption.
+        caption: Its caption, which images have in their metadata, too.
+    """
+    metadata = {".pdf": {"CreationDate": None, "Subject": caption}, ".png": {"Description": caption}}
     for path in paths:
-        stamp = {"CreationDate": None} if path.suffix == ".pdf" else {}
-        figure.savefig(path, metadata=stamp)
+        if path.suffix == ".txt":
+            path.write_text(f"{caption}\n", encoding="utf-8")
+        else:
+            figure.savefig(path, metadata=metadata[path.suffix])
     plt.close(figure)

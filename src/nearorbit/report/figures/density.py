@@ -5,15 +5,17 @@ from itertools import product
 from textwrap import fill
 from typing import Any, ClassVar
 
-import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import colors, legend, panels
+from nearorbit.report.captions import FAILED, told
+from nearorbit.report.figures.base import KINDS, axis_label, fitting, legend, panels, trends
+from nearorbit.report.marks import marks
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
-from nearorbit.study.catalogue import TRUTH
+
+HEIGHT = 1.9  # inches, of a row
 
 
 @dataclass(frozen=True)
@@ -35,44 +37,46 @@ class Density:
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a row of panels for each system, with a panel for each level of noise."""
-        kinds = {data: (noise, results.remarks.get(data, "")) for data, noise in results.data.items()}
-        shown, palette = list(dict.fromkeys(kinds.values())), colors(results)
+        kinds, systems = _kinds(results), fitting(results, height=HEIGHT).systems
+        shown, palette = list(dict.fromkeys(kinds.values()))[:KINDS], marks(results)
         scores = results.table("scores.csv")
         scores = scores[scores["metric"] == self.metric].assign(states=scores["data"].map(results.states))
-        figure, axes = panels(max(1, len(results.systems)), max(1, len(shown)), height=1.9, sharex=True, sharey="row")
-        for ax, (system, kind) in zip(axes.flat, product(results.systems, shown), strict=False):
+        scores = scores[(scores["value"] > 0) & (scores["states"] > 0)]
+        figure, axes = panels(len(systems), len(shown), height=HEIGHT, sharex=True, sharey="row")
+        for ax, (system, kind) in zip(axes.flat, product(systems, shown), strict=False):
             labels = [data for data, of in kinds.items() if of == kind]
-            _panel(ax, scores[(scores["system"] == system) & scores["data"].isin(labels)], palette)
-            ax.set_title(f"{system}, {_named(*kind)}", loc="left")
+            rows = scores[(scores["system"] == system) & scores["data"].isin(labels)]
+            trends(ax, rows, "states", "value", palette)
+            ax.set_title(fill(f"{system}, {_named(*kind)}", width=int(110 / max(1, len(shown)))), loc="left")
         for ax in axes[-1]:
-            ax.set_xlabel("observed states of a seed")
+            ax.set_xlabel("data of a seed [observed states]")
         for row in axes:
-            row[0].set_ylabel(fill(catalogue.entries("metrics")[self.metric].title, width=30))
+            row[0].set_ylabel(fill(axis_label(self.metric), width=30))
         sns.despine(figure)
-        drawn = set(scores.loc[scores["value"] > 0, "method"])
-        legend(figure, {name: color for name, color in palette.items() if name in drawn})
+        drawn = set(scores["method"])
+        legend(figure, {name: mark for name, mark in palette.items() if name in drawn})
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        shown = list(dict.fromkeys(_kinds(results).values()))[:KINDS]
+        data = [label for label, kind in _kinds(results).items() if kind in shown]
+        systems = fitting(results, height=HEIGHT).systems
+        return (
+            f"{catalogue.entries('metrics')[self.metric].label} over the number of observed states, a panel for each "
+            f"way of observing them: dots are seeds, lines join their medians. {FAILED} Black, where it is not zero, "
+            f"is the true field, the floor of the metric. {told(results, systems=systems, data=data)}"
+        )
+
+
+def _kinds(results: Results) -> dict[str, tuple[float, str]]:
+    """How each kind of data was observed, apart from how many states: the noise, and the rest in words."""
+    return {data: (noise, results.remarks.get(data, "")) for data, noise in results.data.items()}
 
 
 def _named(noise: float, remark: str) -> str:
     said = f"noise of {100 * noise:g} %" if noise else "clean"
     return f"{said}, {remark}" if remark else said
-
-
-def _panel(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
-    rows = rows[(rows["value"] > 0) & (rows["states"] > 0)]
-    for method, color in palette.items():
-        of = rows[rows["method"] == method]
-        style = "--" if method == TRUTH else "-"
-        median = of.groupby("states")["value"].median()
-        ax.plot(median.index, median, style, color=color)
-        failed = of["status"] != "ok"
-        ax.scatter(of["states"][~failed], of["value"][~failed], s=9, color=color, alpha=0.6, linewidth=0)
-        ax.scatter(of["states"][failed], of["value"][failed], s=45, color=color, marker="$†$", linewidth=0)
-    if len(rows):
-        ax.set(xscale="log", yscale="log")
-    ax.grid(which="major", linewidth=0.3)
-    ax.set_axisbelow(True)
 
 
 def entries() -> dict[str, Any]:

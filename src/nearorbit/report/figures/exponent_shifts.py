@@ -1,8 +1,7 @@
 """Where the error of a learned Jacobian lies, and what it does to the Lyapunov exponents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,13 +11,16 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import WIDTH, colors, legend, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import SMALL, colors, legend, panels, rows_of_cells
 from nearorbit.report.tables.exponent_shifts import shifts
 from nearorbit.study.catalogue import TRUTH
 
+HEIGHT = 1.7  # inches, of a row
 SHOWN = 3  # methods whose errors are resolved, where none are named
 DECADES = 4  # of the color scale, at most
-NUMBERED = 6  # exponents, up to which every entry has its number
+NUMBERED = 6  # exponents, up to which a marker is explained
+WRITTEN = 4  # exponents, up to which every entry has its number
 MARKERS = "osD^v<>ph*"
 
 
@@ -26,72 +28,88 @@ MARKERS = "osD^v<>ph*"
 class ExponentShifts:
     """Predicted against found shifts of the exponents, and the error of the Jacobian in covariant vectors.
 
-    On the left every exponent of every seed, a marker for each exponent, with standard errors; the prediction is that
-    of the moved attractor, hollow where it is along the true orbit for want of another. The axes are linear around zero
-    and logarithmic beyond. On the right the root mean square of w_i^T (J_theta - J) v_j over the attractor and the
-    seeds, for some methods: rows are what it does to direction i, columns what direction j it acts on.
+    On the left the size of the shift of every exponent of every seed, on logarithmic axes, a marker for each exponent;
+    the prediction is that of the moved attractor, hollow where it is along the true orbit for want of another. A cross
+    is a shift to the other side than predicted. On the right the root mean square of w_i^T (J_theta - J) v_j over the
+    attractor and the seeds, for some methods: rows are what it does to direction i, columns what j it acts on.
 
     Arguments:
         methods: The labels of the methods whose errors are resolved; by default the first three.
+        data: The label of the data; all if None, as long as they have room.
     """
 
     methods: Sequence[str] = ()
+    data: str | None = None
     reads: ClassVar[frozenset[str]] = frozenset({"truth.nc", "forecast.nc"})
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a row of panels for each system and data."""
-        records, palette = shifts(results), colors(results)
+        cells, resolved = rows_of_cells(results, self.data, height=HEIGHT), self._resolved(results)
+        records, palette = shifts(self._fitting(results)), colors(results)
         del palette[TRUTH]
         records = records[records["method"] != TRUTH]
-        shown = [label for label in self.methods if label in results.methods] or results.methods[:SHOWN]
-        cells = list(product(results.systems, results.data))
-        ratios = [1.5, *[1.0] * max(len(shown), 1)]
         figure, axes = panels(
-            len(cells), len(ratios), height=1.9, width=max(WIDTH, 2.2 * len(ratios)), width_ratios=ratios
+            len(cells), 1 + max(len(resolved), 1), height=HEIGHT, width_ratios=[1.3, *[1.0] * max(len(resolved), 1)]
         )
-        for row, (system, data) in zip(axes, cells, strict=True):
+        for row, (system, data) in zip(axes, cells, strict=False):
             row[0].set_title(f"{system}, {data}", loc="left")
-            rows = records[(records["system"] == system) & (records["data"] == data)]
-            _against(row[0], rows, palette)
-            tables = {label: _resolved(results, system, data, label) for label in shown}
+            _against(row[0], records[(records["system"] == system) & (records["data"] == data)], palette)
+            tables = {label: _resolved(results, system, data, label) for label in resolved}
             _matrices(figure, row[1:], tables)
         legend(figure, palette)
         return figure
 
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        shown = self._fitting(results)
+        return (
+            "Left: how far each Lyapunov exponent is from the true one, found on the learned attractor, against what "
+            "the error of the field predicts at first order for the moved attractor (hollow: along the true orbit): "
+            "sizes of the shifts, with standard errors, a marker for each exponent of each seed; a cross is a shift "
+            "to the other side than predicted, and the line where the two agree. Right: where the error of the "
+            "Jacobian lies, in covariant Lyapunov vectors v and their duals w, root mean square over the attractor "
+            f"and the seeds, of {', '.join(self._resolved(results)) or 'no method'}; the diagonal shifts exponents. "
+            f"{told(results, systems=shown.systems, data=shown.data)}"
+        )
+
+    def _resolved(self, results: Results) -> Sequence[str]:
+        return [label for label in self.methods if label in results.methods] or results.methods[:SHOWN]
+
+    def _fitting(self, results: Results) -> Results:
+        cells = rows_of_cells(results, self.data, height=HEIGHT)
+        shown = {data: results.data[data] for _, data in cells}
+        return replace(results, systems=tuple(dict.fromkeys(system for system, _ in cells)), data=shown)
+
 
 def _against(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
-    """Draw predicted against found shifts."""
+    """Draw the sizes of predicted against those of found shifts."""
     moved = rows["moved"].notna()
     predicted = rows["moved"].where(moved, rows["fixed"]).astype(float)
     errors = rows["moved_stderr"].where(moved, rows["fixed_stderr"]).astype(float)
-    known = rows.assign(x=predicted, xerr=errors, fill=moved)
-    known = known[np.isfinite(known["x"]) & np.isfinite(known["found"].astype(float))]
+    found = rows["found"].astype(float)
+    known = rows.assign(x=predicted.abs(), xerr=errors, y=found.abs(), agree=predicted * found > 0, fill=moved)
+    known = known[(known["x"] > 0) & (known["y"] > 0) & np.isfinite(known["x"]) & np.isfinite(known["y"])]
     for (method, index), dots in known.groupby(["method", "index"], sort=False):
-        color = palette[method]
-        fill = color if dots["fill"].all() else "white"
+        color, marker = palette[method], MARKERS[(index - 1) % len(MARKERS)]
         found_error = np.hypot(dots["learned_stderr"].astype(float), dots["true_stderr"].astype(float))
         ax.errorbar(
-            dots["x"], dots["found"], found_error, dots["xerr"], fmt=MARKERS[(index - 1) % len(MARKERS)], color=color,
-            markersize=3, elinewidth=0.5, markeredgewidth=0.6, markerfacecolor=fill,
-        )  # fmt: skip
+            dots["x"], dots["y"], found_error, dots["xerr"], fmt="none", ecolor=color, elinewidth=0.4, alpha=0.6
+        )
+        for agree, style in ((True, marker), (False, "x")):
+            part = dots[dots["agree"] == agree]
+            fill = color if dots["fill"].all() else "white"
+            ax.plot(part["x"], part["y"], style, color=color, markersize=3, markeredgewidth=0.6, markerfacecolor=fill)
     if len(known):
-        largest = float(max(known["x"].abs().max(), known["found"].abs().max()))
-        linear = max(float(np.nanmedian(known["found"].abs())), 1e-4 * largest, 1e-12)
-        for set_scale in (ax.set_xscale, ax.set_yscale):
-            set_scale("symlog", linthresh=linear)
-        edge = 1.5 * max(largest, linear)
-        ticks = [-largest, -linear, 0, linear, largest] if largest > 3 * linear else [-linear, 0, linear]
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_ticks([float(f"{tick:.1g}") for tick in ticks])
-            axis.set_major_formatter("{x:g}")
-            axis.set_minor_locator(plt.NullLocator())
-        ax.set(xlim=(-edge, edge), ylim=(-edge, edge))
-        ax.plot([-edge, edge], [-edge, edge], color="0.7", linewidth=0.6, zorder=0)
+        both = known[["x", "y"]].to_numpy()
+        low, high = max(both.min(), both.max() * 10.0**-DECADES) / 1.5, 1.5 * both.max()
+        ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        ax.plot([low, high], [low, high], color="0.7", linewidth=0.6, zorder=0)
         for index in sorted(known["index"].unique())[:NUMBERED]:
-            ax.plot(
-                [], [], MARKERS[(index - 1) % len(MARKERS)], color="0.4", markersize=3, label=f"$\\lambda_{{{index}}}$"
-            )
-        ax.legend(fontsize=6, handletextpad=0, borderpad=0, labelspacing=0.2, loc="upper left")
+            marker = MARKERS[(index - 1) % len(MARKERS)]
+            ax.plot([], [], marker, color="0.4", markersize=3, label=f"$\\lambda_{{{index}}}$")
+        ax.legend(
+            fontsize=SMALL, handletextpad=0, borderpad=0, labelspacing=0.1, loc="upper left", ncols=2, columnspacing=0
+        )
     ax.set(xlabel="predicted shift [1/time]", ylabel="found shift [1/time]")
 
 
@@ -124,16 +142,16 @@ def _matrices(figure: plt.Figure, axes: np.ndarray, tables: dict[str, np.ndarray
         image = ax.imshow(
             np.maximum(matrix, lowest), norm=norm, cmap="viridis", extent=(0.5, count + 0.5, count + 0.5, 0.5)
         )
-        if count <= NUMBERED:
+        if count <= WRITTEN:
             for i, j in np.ndindex(matrix.shape):
                 dark = norm(max(float(matrix[i, j]), lowest)) < 0.6
-                ax.text(j + 1, i + 1, f"{matrix[i, j]:.2g}", ha="center", va="center", fontsize=6 if count < 5 else 4.5,
+                ax.text(j + 1, i + 1, f"{matrix[i, j]:.2g}", ha="center", va="center", fontsize=SMALL,
                         color="white" if dark else "black")  # fmt: skip
-            ax.set(xticks=range(1, count + 1), yticks=range(1, count + 1))
-        ax.set(xlabel="acts on $v_j$", ylabel="shifts along $w_i$")
+        ticks = range(1, count + 1, max(1, count // WRITTEN))
+        ax.set(xticks=ticks, yticks=ticks, xlabel="acts on $v_j$ [index]", ylabel="along $w_i$ [index]")
     if image is not None:
         bar = figure.colorbar(image, ax=list(axes), shrink=0.9, pad=0.01)
-        bar.set_label("rms $w_i^T\\,\\delta J\\,v_j$ [1/time]", fontsize=7)
+        bar.set_label("rms $w_i^T\\delta J\\,v_j$ [1/time]", fontsize=SMALL)
 
 
 def entries() -> dict[str, Any]:

@@ -11,7 +11,9 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.metrics.jacobian_error import jacobian_errors
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import COLORS, legend, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import fitting, legend, panels, quartiles
+from nearorbit.report.marks import COLORS
 from nearorbit.report.tables.base import given
 from nearorbit.report.tables.jacobian_estimators import candidates
 from nearorbit.study.catalogue import TRUTH
@@ -21,7 +23,8 @@ PALETTE = {
     "fields trained on the data": COLORS[0],
     "fields given more of the truth": COLORS[1],
 }
-LINE = 0.115  # inches, for each estimator
+LINE = 0.125  # inches, for each estimator
+FITS = 10  # lines of local fits for which there has to be room
 UNDEFINED = 10.0  # the error in place of one that is not defined
 
 
@@ -37,24 +40,38 @@ class JacobianEstimators:
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a row of panels for each system, a column for each data."""
-        errors = _quartiles(results)
+        shown = self._fitting(results)
+        errors = _quartiles(shown)
         fits = errors.loc[errors["kind"] == "data", "estimator"].unique()
         lines = [*(("data", name) for name in fits), *(("field", method) for method in results.methods)]
-        height = 0.3 + LINE * len(lines)
         figure, axes = panels(
-            len(results.systems), len(results.data), height=height, sharex=True, sharey=True, gridspec_kw={"hspace": 0}
-        )
-        for row, system in zip(axes, results.systems, strict=True):
-            for ax, data in zip(row, results.data, strict=True):
+            len(shown.systems), len(shown.data), height=0.3 + LINE * len(lines), sharex=True, sharey=True,
+            gridspec_kw={"hspace": 0},
+        )  # fmt: skip
+        for row, system in zip(axes, shown.systems, strict=False):
+            for ax, data in zip(row, shown.data, strict=False):
                 cell = errors[(errors["system"] == system) & (errors["data"] == data)]
                 _panel(ax, cell, lines, divide=len(fits) - 0.5)
                 ax.set_title(f"{system}, {data}", loc="left")
         axes[0, 0].set_ylim(len(lines) - 0.4, -0.6)
         axes[0, 0].set_yticks(range(len(lines)), [name for _, name in lines])
-        figure.supxlabel(r"$\log_{10}\ \|\hat{J} - J\|_F\ /\ \|J\|_F$", fontsize=8)
+        figure.supxlabel(r"$\log_{10}\ \|\hat{J} - J\|_F\ /\ \|J\|_F$  [1]")
         sns.despine(figure)
         legend(figure, PALETTE)
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        shown = self._fitting(results)
+        return (
+            "The relative error of the Jacobian at unseen states, as local fits to the data know it and as the fields "
+            "of each method do: dots are medians over states and seeds, lines go from quartile to quartile. The "
+            "dotted line at 0 is what a constant field would make; the error of an undefined Jacobian counts as 10. "
+            f"{told(results, systems=shown.systems, data=shown.data)}"
+        )
+
+    def _fitting(self, results: Results) -> Results:
+        return fitting(results, height=0.3 + LINE * (FITS + len(results.methods)))
 
 
 def _quartiles(results: Results) -> pd.DataFrame:
@@ -78,12 +95,10 @@ def _panel(ax: plt.Axes, errors: pd.DataFrame, lines: list[tuple[str, str]], *, 
     ax.grid(axis="x", linewidth=0.3)
     ax.axhline(divide, color="0.8", linewidth=0.6)
     ax.axvline(0, color="0.5", linewidth=0.6, linestyle=":")
-    for group, rows in errors.groupby("group"):
-        y = [lines.index(line) for line in zip(rows["kind"], rows["estimator"], strict=True)]
-        low, median, high = (np.log10(rows[name]) for name in ("low", "median", "high"))
-        ax.hlines(y, low, high, color=PALETTE[group], linewidth=1.5, alpha=0.5)
-        ax.plot(median, y, "o", color=PALETTE[group], markersize=3)
-    ax.tick_params(axis="y", length=0, labelsize=6)
+    for row in errors.itertuples():
+        values = np.log10([row.low, row.median, row.high])
+        quartiles(ax, lines.index((row.kind, row.estimator)), values, color=PALETTE[row.group])
+    ax.tick_params(axis="y", length=0)
 
 
 def entries() -> dict[str, Any]:

@@ -50,12 +50,22 @@ class Landscape:
             ax.set_title(f"{held}, {segment:.0f} samples", loc="left")
         for ax in grid.flat[len(shown) :]:
             ax.set_axis_off()
-        figure.supxlabel("step along the first direction, in norms of the filters", fontsize=8)
-        figure.supylabel("along the second", fontsize=8)
+        figure.supxlabel("step along the first direction [norms of the filters]")
+        figure.supylabel("step along the second [norms of the filters]")
         if mesh is not None:
             bar = figure.colorbar(mesh, ax=grid, aspect=40, pad=0.01)
             bar.set_label("trajectory error [variance]")
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        return (
+            "The error of rollouts around trained weights (cross) along two random directions in weight space, "
+            "coupled to the data with strength $\\kappa$ or free, over segments of so many samples. All panels share "
+            "weights, directions and colors; lines are four a decade. A dot is the least error of a panel, of whose "
+            "points as many as are told are below all around them; where a rollout has diverged it is gray. One seed "
+            "of the first system, data and method of the study."
+        )
 
 
 def _surface(ax: plt.Axes, part: pd.DataFrame, norm: LogNorm) -> Any:

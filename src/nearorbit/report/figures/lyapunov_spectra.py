@@ -5,74 +5,111 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import cell_panels, colors, legend
+from nearorbit.report.captions import FLOOR, OFF, UNCONVERGED, told
+from nearorbit.report.figures.base import SMALL, legend, panels, rows_of_cells
+from nearorbit.report.marks import Mark, marks
 from nearorbit.study.catalogue import TRUTH
 
-REACH = 0.6  # how much of the space between two indices the methods take
+HEIGHT = 1.05  # inches, of a row
+ACROSS = 6  # exponents
+LEADING = 4  # of more, the leading ones; the others are the last
+BEYOND = 6.0  # medians of all errors: a value further from the truth is at the edge
 
 
 @dataclass(frozen=True)
 class LyapunovSpectra:
-    """The exponents over their index: the truth as bars, each seed of each method as a dot with its standard error.
+    """The exponents of every seed of every method, each exponent in a panel of its own scale around the true one.
 
-    A hollow dot is of a spectrum that has not converged. Black dots are of the true field, judged as learned ones are.
-    The axis is linear up to twice the largest true exponent and logarithmic beyond, so that strongly negative exponents
-    do not hide the leading ones.
+    The true exponent is a line, its standard error a band. A hollow dot is of a spectrum that has not converged. Black
+    dots are of the true field, judged as learned ones are. What is further from the truth than six times the median
+    error is a triangle at the edge. Of more than six exponents the first four and the last two are shown.
+
+    Arguments:
+        data: The label of the data; all if None, as long as they have room.
     """
 
+    data: str | None = None
     reads: ClassVar[frozenset[str]] = frozenset({"truth.csv", "exponents.csv"})
 
     def draw(self, results: Results) -> plt.Figure:
-        """Draw a panel for each system and data."""
+        """Draw a row of panels for each system and data."""
         truths, exponents = results.table("truth.csv"), results.table("exponents.csv")
-        palette = colors(results)
-        figure, cells = cell_panels(results, height=1.7)
-        for ax, system, data in cells:
+        cells, shown = rows_of_cells(results, self.data, height=HEIGHT), marks(results)
+        most = int(max(truths["index"].max(), exponents["index"].max())) if len(truths) + len(exponents) else 1
+        figure, axes = panels(len(cells), min(ACROSS, most), height=HEIGHT)
+        for row, (system, data) in zip(axes, cells, strict=False):
             rows = exponents[(exponents["system"] == system) & (exponents["data"] == data)]
             truth = truths[truths["system"] == system].set_index("index")
-            if not (rows.empty and truth.empty):
-                _panel(ax, truth, rows, palette)
-        figure.supxlabel("index", fontsize=8)
-        figure.supylabel("Lyapunov exponent [1/time]", fontsize=8)
-        legend(figure, palette)
+            indices = sorted({*truth.index, *rows["index"]})
+            if len(indices) > ACROSS:
+                indices = [*indices[:LEADING], *indices[LEADING - ACROSS :]]
+            for ax, index in zip(row, indices, strict=False):
+                _panel(ax, truth[truth.index == index], rows[rows["index"] == index], shown)
+                ax.set_title(rf"$\lambda_{{{int(index)}}}$", fontsize=SMALL, pad=2)
+            for ax in row[max(1, len(indices)) :]:
+                ax.set_axis_off()
+            row[0].set_ylabel(f"{system}\n{data}", fontsize=SMALL, fontweight="bold")
+        for ax in axes.flat:
+            ax.set_xticks([])
+        figure.supylabel("Lyapunov exponent [1/time]")
+        sns.despine(figure, bottom=True)
+        legend(figure, shown)
         return figure
 
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        cells = rows_of_cells(results, self.data, height=HEIGHT)
+        systems, data = (list(dict.fromkeys(labels)) for labels in (zip(*cells, strict=True) if cells else ((), ())))
+        return (
+            "Lyapunov exponents, per unit of system time, each in a panel of its own linear scale: the line is the "
+            f"true one, the band its standard error; dots are the seeds of each method, with standard errors. {FLOOR} "
+            f"{UNCONVERGED} {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last {ACROSS - LEADING} "
+            f"are shown. {told(results, systems=systems, data=data)}"
+        )
 
-def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
-    ax.use_sticky_edges = False  # of the bars, which would leave no margin below the lowest exponent
-    ax.axhline(0, color="0.8", linewidth=0.6, zorder=0)
-    ax.hlines(truth["exponent"], truth.index - 0.45, truth.index + 0.45, color=palette[TRUTH], linewidth=1.2, zorder=1)
-    low, high = truth["exponent"] - truth["stderr"], truth["exponent"] + truth["stderr"]
-    ax.bar(truth.index, high - low, 0.9, low, color="0.7", linewidth=0, zorder=0)
-    for place, method in enumerate(palette):
+
+def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[str, Mark]) -> None:
+    true = float(truth["exponent"].iloc[0]) if len(truth) else np.nan
+    if np.isfinite(true):
+        ax.axhline(true, color="black", linewidth=0.9, zorder=1)
+        ax.axhspan(*(true + side * truth["stderr"].iloc[0] for side in (-1, 1)), color="0.8", linewidth=0, zorder=0)
+    low, high = _scale(true, truth, rows)
+    for place, (method, mark) in enumerate(shown.items()):
         dots = rows[rows["method"] == method]
         seeds = dots["seed"].rank(method="dense") / max(dots["seed"].nunique() + 1, 2)
-        x = dots["index"] - REACH / 2 + REACH * (place + seeds) / len(palette)
-        style = {"fmt": "o", "markersize": 2.2, "elinewidth": 0.8, "markeredgewidth": 0.6, "color": palette[method]}
-        for converged, fill in ((dots["converged"] > 0, palette[method]), (dots["converged"] == 0, "white")):
-            known = dots[converged]
-            ax.errorbar(x[converged], known["exponent"], known["stderr"], markerfacecolor=fill, **style)
-    leading = (truth if truth["exponent"].notna().any() else rows)[
-        "exponent"
-    ].max()  # of a measured system, a learned one
-    linear = 2 * max(leading, 1e-3) if np.isfinite(leading) else 1
-    ax.set_yscale("symlog", linthresh=linear, linscale=1.5)
-    ax.set_yticks(_ticks(linear, np.nanmin([0, *truth["exponent"], *rows["exponent"]])))
-    ax.yaxis.set_major_formatter("{x:g}")
-    ax.minorticks_off()
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        x = place + 0.8 * (seeds - 0.5)
+        inside = dots["exponent"].between(low, high)
+        style = {"markersize": 2.4, "elinewidth": 0.7, "markeredgewidth": 0.6, "color": mark.color}
+        for converged, fill in ((dots["converged"] > 0, mark.color), (dots["converged"] == 0, "white")):
+            known = dots[inside & converged]
+            ax.errorbar(
+                x[known.index], known["exponent"], known["stderr"], fmt=mark.marker, markerfacecolor=fill, **style
+            )
+            for edge, off, marker in ((low, dots["exponent"] < low, "v"), (high, dots["exponent"] > high, "^")):
+                beyond = x[off & converged]
+                ax.plot(beyond, [edge] * len(beyond), marker, color=mark.color, markerfacecolor=fill, markersize=3,
+                        markeredgewidth=0.6, clip_on=False)  # fmt: skip
+    ax.set(xlim=(-0.7, len(shown) - 0.3), ylim=(low, high))
+    ax.yaxis.set_major_locator(MaxNLocator(3))
+    ax.ticklabel_format(axis="y", useOffset=False)
+    ax.tick_params(axis="y", length=2, pad=1)
 
 
-def _ticks(linear: float, lowest: float) -> np.ndarray:
-    """Choose round ticks: three on the linear part, and powers of ten below it."""
-    step = 10.0 ** np.floor(np.log10(linear))
-    step *= max(digit for digit in (1, 2, 5) if digit * step <= linear)
-    powers = 10.0 ** np.arange(np.ceil(np.log10(2 * step)), np.floor(np.log10(max(-lowest, step))) + 1)
-    return np.concatenate([-powers[::-1], [-step, 0, step]])
+def _scale(true: float, truth: pd.DataFrame, rows: pd.DataFrame) -> tuple[float, float]:
+    """Choose the ends of an axis around the true exponent; around the median of the learned ones if there is none."""
+    values = rows["exponent"].astype(float).dropna()
+    center = true if np.isfinite(true) else float(values.median()) if len(values) else 0.0
+    errors = (values - center).abs()
+    errors = errors[rows["method"] != TRUTH]
+    reach = min(errors.max(), BEYOND * errors.median()) if len(errors) else 0.0
+    known = [3 * float(truth["stderr"].iloc[0]) if len(truth) else 0.0, 1e-3 * abs(center), 1e-9, reach]
+    reach = 1.1 * float(np.nanmax(known))
+    return center - reach, center + reach
 
 
 def entries() -> dict[str, Any]:

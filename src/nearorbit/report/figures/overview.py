@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,12 +11,13 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import WIDTH, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import HEIGHT, SMALL, WIDTH, panels
 from nearorbit.report.tables.base import HEADLINES, MISSING, check_metrics, higher, number, summary
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
-COLUMNS = 3  # maps side by side
+CELL, LINE, LETTER = 0.48, 0.165, 0.06  # inches: the least width and the height of a cell, the width of a letter
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Overview:
     and clipped at a factor of ten. † counts the seeds that diverged or collapsed, and a cell with one is never blue; ‡
     counts those whose Lyapunov spectrum has not converged. Gray has no ratio, or is the truth: the true field in a
     model's place, the floor of the metric at this sample size.
+
+    Where the systems have no room on a page, a cell is for all of them, of one kind of data: the median of their
+    ratios, and the number of seeds of all of them that failed.
 
     Arguments:
         metrics: The names of the metrics, one map each.
@@ -42,61 +47,102 @@ class Overview:
     def draw(self, results: Results) -> plt.Figure:
         """Draw a map for each metric: a row for each system and data and a column for each method, or the other way
         round where there are more methods."""
-        table = summary(results.table("scores.csv"))
-        columns = min(COLUMNS, len(self.metrics))
-        few, many = sorted((len(results.systems) * len(results.data), len(results.judged)))
-        width = max(WIDTH, 1.3 + 0.52 * columns * few)
-        height = 0.7 + 0.2 * many
-        figure, axes = panels(-(-len(self.metrics) // columns), columns, height=height, width=width, sharey=True)
+        each, across = self._layout(results)
+        rows = _labels(results, each)
+        table = self._cells(results, each)
+        few, many = sorted((len(rows), len(results.judged)))
+        height = 0.35 + LINE * many + (0.1 + LETTER * 0.55 * _longest(rows, results) if few > 2 else 0.15)
+        figure, axes = panels(-(-len(self.metrics) // across), across, height=height, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
         for ax, name in zip(axes.flat, self.metrics, strict=False):
-            self._map(ax, name, table[table["metric"] == name], results)
-            ax.set_title(catalogue.entries("metrics")[name].title, fontsize=7)
+            _map(ax, table[table["metric"] == name], rows, results.judged)
+            known = catalogue.entries("metrics")[name]
+            ax.set_title(known.label + ("" if known.unit == "1" else f" [{known.unit}]"), fontsize=SMALL)
         bar = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "RdBu_r")
-        label = rf"$\log_{{10}}$ of the ratio to {self.reference or results.methods[0]}; blue is better. "
-        label += "† failed seeds, ‡ unconverged"
+        label = rf"$\log_{{10}}$ of the ratio to {self._reference(results)} [1]; blue is better"
         figure.colorbar(bar, ax=axes, location="bottom", shrink=0.4, aspect=40, label=label, ticks=[-1, 0, 1])
         return figure
 
-    def _map(self, ax: plt.Axes, name: str, table: pd.DataFrame, results: Results) -> None:
-        rows = [f"{system}, {data}" for system in results.systems for data in results.data]
-        texts = {"row": _row, "text": _text}
-        table = table.assign(**{key: [write(row) for _, row in table.iterrows()] for key, write in texts.items()})
-        mean, failed, text = (
-            table.pivot(index="row", columns="method", values=value).reindex(index=rows, columns=list(results.judged))
-            for value in ("mean", "failed", "text")
+    def caption(self, results: Results) -> str:
+        """Say what is drawn."""
+        each, _ = self._layout(results)
+        reference = self._reference(results)
+        written = (
+            "Means over the seeds, by system, data and method"
+            if each
+            else f"Medians over the systems of the ratio to {reference}, of means over seeds, by data and method; of "
+            "the truth, and of what has no ratio, the medians themselves"
         )
-        ratio = _log_ratio(mean, mean[self.reference or results.methods[0]])
-        ratio = -ratio if name in higher() else ratio
-        ratio = ratio.mask(failed > 0, ratio.clip(lower=0)).assign(**{TRUTH: np.nan})
-        ax.set_facecolor("0.85")
-        colors, annotations = ratio, text.fillna(MISSING)
-        if len(results.judged) > len(rows):
-            colors, annotations = colors.T, annotations.T
-        style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "cbar": False, "linewidths": 0.5, "annot_kws": {"size": 6}}
-        sns.heatmap(colors, annot=annotations, fmt="", ax=ax, **style)
-        for y, x in np.argwhere(colors.isna()):  # where seaborn writes nothing
-            ax.text(x + 0.5, y + 0.5, annotations.iloc[y, x], ha="center", va="center", size=6)
-        ax.set(xlabel="", ylabel="")
-        ax.tick_params(length=0)
-        if len(colors.columns) > 2:
-            plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+        return (
+            f"{written}. Colors are the ratio to {reference}, blue is better for every metric, and clipped at a factor "
+            "of ten; a cell with a failed seed is never blue, and gray has no ratio. † counts seeds that diverged or "
+            "collapsed, ‡ those whose Lyapunov spectrum has not converged. The truth is the true field in a model's "
+            f"place, the floor of a metric at this sample size. {told(results)}"
+        )
+
+    def _reference(self, results: Results) -> str:
+        return self.reference or next(iter(results.methods), "")
+
+    def _layout(self, results: Results) -> tuple[bool, int]:
+        """Whether each system has cells of its own, and how many maps are side by side: what has room on a page."""
+        few, many = sorted((len(results.systems) * len(results.data), len(results.judged)))
+        for across in range(min(3, len(self.metrics)), 0, -1):
+            labels = LETTER * 0.9 * _longest(_labels(results, True), results)
+            height = -(-len(self.metrics) // across) * (0.5 + LINE * many + LETTER * 12)
+            if (WIDTH - labels) / across >= CELL * max(few, 1) and height <= HEIGHT:
+                return True, across
+        return False, min(2 if len(results.data) > 3 else 3, len(self.metrics))
+
+    def _cells(self, results: Results, each: bool) -> pd.DataFrame:
+        """What is in each cell: columns ``(metric, row, method, ratio, text)``."""
+        table = summary(results.table("scores.csv"))
+        reference = table[table["method"] == self._reference(results)].set_index(["system", "data", "metric"])["mean"]
+        keys = pd.MultiIndex.from_frame(table[["system", "data", "metric"]])
+        table = table.assign(ratio=table["mean"].to_numpy(float) / reference.reindex(keys).to_numpy(float))
+        table["ratio"] = table["ratio"].where((table["ratio"] > 0) & np.isfinite(table["ratio"]))
+        table["row"] = table["system"] + ", " + table["data"] if each else table["data"]
+        if not each:
+            columns = {"mean": "median", "ratio": "median", "failed": "sum", "unconverged": "sum"}
+            table = table.groupby(["metric", "row", "method"], sort=False).agg(columns).reset_index()
+        written = table["mean"] if each else table["ratio"].where(table["method"] != TRUTH).fillna(table["mean"])
+        table["text"] = [_text(value, row) for value, (_, row) in zip(written, table.iterrows(), strict=True)]
+        ratio = np.log10(table["ratio"].astype(float))
+        ratio = ratio.mask(table["metric"].isin(higher()), -ratio)
+        ratio = ratio.mask(table["failed"] > 0, ratio.clip(lower=0)).mask(table["method"] == TRUTH)
+        return table.assign(ratio=ratio)
 
 
-def _log_ratio(mean: pd.DataFrame, reference: pd.Series) -> pd.DataFrame:
-    """The decimal logarithm of the ratio to the reference of the row; NaN where it is not finite."""
-    ratio = mean.div(reference, axis=0).astype(float)
-    return np.log10(ratio.where((ratio > 0) & np.isfinite(ratio)))
+def _labels(results: Results, each: bool) -> list[str]:
+    return [f"{system}, {data}" for system, data in product(results.systems, results.data)] if each else [*results.data]
 
 
-def _row(row: pd.Series) -> str:
-    return f"{row['system']}, {row['data']}"
+def _longest(rows: Sequence[str], results: Results) -> int:
+    return max(map(len, [*rows, *results.judged]))
 
 
-def _text(row: pd.Series) -> str:
+def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
+    ratio, text = (
+        table.pivot(index="row", columns="method", values=value).reindex(index=list(rows), columns=list(methods))
+        for value in ("ratio", "text")
+    )
+    text = text.fillna(MISSING)
+    if len(methods) > len(rows):
+        ratio, text = ratio.T, text.T
+    ax.set_facecolor("0.85")
+    style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "cbar": False, "linewidths": 0.5, "annot_kws": {"size": SMALL}}
+    sns.heatmap(ratio.astype(float), annot=text, fmt="", ax=ax, **style)
+    for y, x in np.argwhere(ratio.isna()):  # where seaborn writes nothing
+        ax.text(x + 0.5, y + 0.5, text.iloc[y, x], ha="center", va="center", size=SMALL)
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(length=0)
+    if len(ratio.columns) > 2:
+        plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+
+
+def _text(value: float, row: pd.Series) -> str:
     marks = {"†": row["failed"], "‡": row["unconverged"]}
-    return number(row["mean"], digits=2) + "".join(f"\u2009{mark}{count}" for mark, count in marks.items() if count)
+    return number(value, digits=2) + "".join(f"\u2009{mark}{count}" for mark, count in marks.items() if count)
 
 
 def entries() -> dict[str, Any]:
