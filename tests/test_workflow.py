@@ -86,7 +86,7 @@ def test_a_training_logs_its_progress(finished):
 
 def test_every_log_begins_with_what_was_asked_and_ends_with_how_long_it_took(finished):
     logs = list((finished / "results/smoke/logs").rglob("*.log"))
-    assert len(logs) == 21
+    assert len(logs) == 22
     for log in logs:
         first, *_, last = log.read_text().splitlines()
         stage = re.fullmatch(r"nearorbit [\d.]+ (\w+) --settings {.*}", first)[1]
@@ -113,7 +113,7 @@ def test_a_setting_of_a_method_trains_that_method_again(repository):
     jobs = planned(repository)
     trained = {job for job in jobs if job[0] == "train"}
     assert trained == {("train", "Lorenz", "noisy", "jacobian")}
-    assert rules(jobs) <= {"train", "forecast", "score", "collect", "tables", "figures", "all"}
+    assert rules(jobs) <= {"train", "forecast", "score", "collect", "tables", "figures", "report", "all"}
 
 
 def test_a_second_selection_of_neighbors_is_found_and_trained_for_alone(repository):
@@ -152,13 +152,13 @@ def test_a_new_metric_trains_nothing(repository):
     finally:
         new.unlink()
     assert {job for job in jobs if job[0] == "score"} == {("score", "Lorenz")}
-    assert rules(jobs) <= {"score", "collect", "tables", "figures", "all"}
+    assert rules(jobs) <= {"score", "collect", "tables", "figures", "report", "all"}
 
 
 def test_a_new_system_runs_alone(repository):
     edit(repository / SMOKE, "  Lorenz: {}\n", "  Lorenz: {}\n  Rossler: {}\n")
     jobs = planned(repository)
-    cells = {job[1] for job in jobs if job[0] not in ("collect", "collect_truth", "tables", "figures", "all")}
+    cells = {job[1] for job in jobs if job[0] not in ("collect", "collect_truth", "tables", "figures", "report", "all")}
     assert cells == {"Rossler"}
 
 
@@ -167,12 +167,21 @@ def test_a_field_that_is_brought_is_forecast_and_nothing_is_trained(repository):
     (repository / "mine.py").write_text("def f(x):\n    return -x\n")
     jobs = planned(repository)
     assert ("forecast_brought", "Lorenz", "noisy", "mine") in jobs
-    assert rules(jobs) == {"forecast_brought", "score", "collect", "collect_truth", "tables", "figures", "all"}
+    assert rules(jobs) == {
+        "forecast_brought",
+        "score",
+        "collect",
+        "collect_truth",
+        "tables",
+        "figures",
+        "report",
+        "all",
+    }
 
 
 def test_a_setting_of_a_figure_draws_that_figure_again(repository):
     edit(repository / SMOKE, "attractors: {}", "attractors: {periods: 5}")
-    assert planned(repository) == {("figures",), ("all",)}
+    assert planned(repository) == {("figures",), ("report",), ("all",)}
 
 
 @pytest.mark.slow
@@ -202,6 +211,8 @@ def test_tables_and_figures_of_a_partial_study_touch_nothing_else(repository):
     assert table.startswith("Partial: 4 of 5 cells") and "–" in table
     study = yaml.safe_load((repository / SMOKE).read_text())
     assert {file.stem for file in (folder / "figures").glob("*.png")} == set(study["figures"])
+    page = (folder / "report.html").read_text()
+    assert "Partial: 4 of 5 cells." in page and "1 of 5 cells have no scores." in page
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert planned(repository) == set()
 
@@ -220,6 +231,14 @@ def test_the_costs_of_a_study_are_estimated(finished):
 def test_a_report_is_made_of_the_results(repository, tmp_path):
     done = snakemake(repository, "--configfile", SMOKE, "--report", str(tmp_path / "report.html"))
     assert done.returncode == 0 and (tmp_path / "report.html").stat().st_size > 100_000, done.stderr
+    assert "showResultInfo('results/smoke/report.html')" in (tmp_path / "report.html").read_text()
+
+
+def test_the_page_of_the_study_has_all_its_tables_and_figures_and_what_is_asked(finished):
+    page, study = (finished / "results/smoke/report.html").read_text(), yaml.safe_load((finished / SMOKE).read_text())
+    assert "Everything once, as small as it can be" in page
+    for kind in ("tables", "figures"):
+        assert set(re.findall(f'id="{kind[:-1]}-([^"]*)"', page)) == set(study[kind])
 
 
 ALL_STAGES = """
@@ -250,8 +269,10 @@ def test_two_runs_give_the_same_bytes(finished, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr[-5000:]
-    repeated = sorted(file for file in written if "costs." not in file and "/checkpoints/" not in file)
-    assert {Path(file).suffix for file in repeated} == {".nc", ".csv", ".safetensors", ".md", ".tex", ".pdf", ".png"}
+    others = ("costs.", "/checkpoints/", "report.html")  # the page tells the costs
+    repeated = sorted(file for file in written if not any(name in file for name in others))
+    kinds = {".nc", ".csv", ".safetensors", ".md", ".tex", ".pdf", ".png", ".txt"}
+    assert {Path(file).suffix for file in repeated} == kinds
     differ = [file for file in repeated if (finished / file).read_bytes() != (again / file).read_bytes()]
     assert not differ, differ
 
@@ -380,7 +401,7 @@ FAILING = [
         "redraw": "redraw",
     },
     {"collect": "results/smoke/scores.csv", "landscape": "results/smoke/landscape.pdf"},
-    {"record": "results/smoke/record"},
+    {"record": "results/smoke/record", "report": "results/smoke/report.html"},
     {
         "measure": "results/smoke/a/exponents.nc",
         "cut": "results/smoke/b/noisy/orbits.nc",
@@ -436,13 +457,15 @@ def write_study(folder: Path, *, measured: bool) -> None:
     folders |= {"": [f"{place}/{method}" for place in data for method in (*methods, "truth")]}
     files = [Path(place, name) for axis, places in folders.items() for place in places for name in RESULTS[axis][1]]
     files += [Path(place, "neighbors/nearest.nc") for place in data] + [Path("../performance/growth.csv")]
+    files += [Path(f"tables/jacobian_error.{kind}") for kind in ("csv", "md", "tex")]
+    files += [Path(f"figures/attractors.{kind}") for kind in ("png", "pdf", "txt")]
     for file in (folder / "results/smoke" / file for file in files if file.suffix):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         os.utime(file, (1e9, 1e9))
 
 
-@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores", "record", "measured"])
+@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores", "record and report", "measured"])
 def test_a_stage_that_fails_fails_its_job_at_once(broken, targets):
     write_study(broken, measured="measure" in targets)
     done = snakemake(broken, "--keep-going", "--force", *targets.values(), "--configfile", SMOKE)
