@@ -33,7 +33,7 @@ from matplotlib import pyplot as plt
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.marks import Mark, marks
 from nearorbit.report.tables import base as tables
-from nearorbit.study.catalogue import build, entries
+from nearorbit.study import catalogue
 from nearorbit.study.files import replacing_all
 
 WIDTH, HEIGHT = 7.0, 9.0  # inches, a page
@@ -96,7 +96,7 @@ def colors(results: Results) -> dict[str, Any]:
 
 def axis_label(metric: str) -> str:
     """Name a metric on an axis, with its unit in brackets: ``"Jacobian error [1]"``."""
-    known = entries("metrics")[metric]
+    known = catalogue.entries("metrics")[metric]
     return f"{known.label} [{known.unit}]"
 
 
@@ -255,7 +255,7 @@ def save_all(results: Results, into: Path, figures: Mapping[str, Any], *, note: 
     """
     for label, spec in figures.items():
         with replacing_all(into / f"{label}.{kind}" for kind in ("pdf", "png", "txt")) as paths:
-            entry = build("figures", label, spec)
+            entry = catalogue.build("figures", label, spec)
             figure = entry.draw(results)
             if note:
                 figure.text(0.005, 0.005, note, fontsize=SMALL)
