@@ -44,4 +44,3 @@ rule all:
         rules.scores.input,
         rules.tables.output,
         rules.figures.output,
-        rules.report.output,

@@ -104,6 +104,7 @@ def test_a_declared_comparison_of_what_was_not_run_is_empty(tmp_path):
             {"noise": 0.0, "orbits": 1, "samples": 5000, "transient": 50},
             "clean, 1 orbit of 5000 samples, on the attractor",
         ),
+        ({"noise": 0.0, "held_out": 0.2}, "as recorded"),
         ({"noise": 0.2, "noise_in": "units"}, "noise of 0.2 in system units"),
     ],
 )

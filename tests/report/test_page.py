@@ -71,8 +71,8 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
     shown = text((made / "report.html").read_text())
     for words in (
         "What is asked?", "Declared: much.", "Declared: primary neighborhood on noisy against",
-        "given: true J", "12.5 s for 3 seeds", "All trainings together took", "learning_rate 0.005", "@software{nearorbit",
-        "seeds failed",
+        "given: true J", "12.5 s for 3 seeds", "All trainings together took", "learning_rate 0.005",
+        "@software{nearorbit", "seeds failed",
     ):  # fmt: skip
         assert words in shown, f"{words}\n{shown[:3000]}"
     told = r"Jacobian error: ratio [\d.]+ \([\d.]+ to [\d.∞]+\), better on 2 of 2 systems, p = 1: not decided"
@@ -122,8 +122,12 @@ def test_measured_data_are_led_by_the_verdict(tmp_path):
     tabulation.save_all(results, tmp_path / "tables", study.tables)
     shown = text(page(study, results, tmp_path))
     findings = shown[shown.index("Findings", shown.index("Figures")) :]
-    assert re.match(r"Findings Lorenz, clean .* Take neighborhood: ", findings), findings[:500]
-    assert "Forecasts of held-out observations are valid for" in findings and "Leading exponent" in findings
+    assert re.match(r"Findings Lorenz, clean .* Take neighborhood; the verdict: ", findings), findings[:500]
+    assert (
+        "Forecasts of held-out observations are valid for" in findings
+        and "Leading exponent" in findings
+        and "Costs 12.5 s" in findings
+    )
 
 
 def hostile(folder: Path) -> Path:

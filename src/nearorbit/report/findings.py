@@ -116,7 +116,8 @@ def found(results: Results, data: Mapping[str, Mapping[str, Any]], reference: st
     scores = scores[scores["metric"].isin(names) & scores["method"].isin(results.methods)]
     alone = [label for label in results.methods if known.get(label) == ALONE]
     rows = {label: [table[table["data"] == label] for table in (scores, costs)] for label in data}
-    return [_found(label, observed(line), reference, names, alone, *rows[label]) for label, line in data.items()]
+    words = {label: observed(line, results.remarks.get(label, "")) for label, line in data.items()}
+    return [_found(label, words[label], reference, names, alone, *rows[label]) for label in data]
 
 
 def declared(results: Results, comparison: Any) -> list[Effect]:
@@ -145,16 +146,15 @@ def headlines(scores: pd.DataFrame) -> list[str]:
     return [name for name in METRICS if name in defined] or [name for name in OTHERWISE if name in defined]
 
 
-def observed(line: Mapping[str, Any]) -> str:
-    """Say how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, with transients"``."""
+def observed(line: Mapping[str, Any], remark: str = "") -> str:
+    """Say how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, with transients"``, and a remark."""
     of = {"means": "of the mean", "units": "in system units"}.get(str(line.get("noise_in")))
     noise = f"noise of {line['noise']:g} {of}" if of else f"{100 * line['noise']:g} % noise"
-    noise = noise if line["noise"] else "clean"
-    orbits = f"{line['orbits']} orbits of {line['samples']} samples" if "orbits" in line else ""
-    orbits = orbits.replace("1 orbits", "1 orbit") if line.get("orbits") == 1 else orbits
-    transient = line.get("transient")
+    noise = noise if line["noise"] else "clean" if "orbits" in line else "as recorded"
+    s, transient = "s" * (line.get("orbits") != 1), line.get("transient")
+    orbits = f"{line['orbits']} orbit{s} of {line['samples']} samples" if "orbits" in line else ""
     where = "" if transient is None else "on the attractor" if transient else "with transients"
-    return ", ".join(part for part in (noise, orbits, where) if part)
+    return ", ".join(part for part in (noise, orbits, where, remark) if part)
 
 
 def _found(
@@ -190,7 +190,7 @@ def _found(
         effects=[of_method[name] for name in names if name in of_method],
         alike=_alike(scores[scores["method"].isin([*alone, reference])], method) if best else [],
         bounds=[effect for effect in ranked if effect.method not in alone and _gains(effect)],
-        cost=_cost(costs, method, reference),
+        cost=cost(costs, method, reference),
         failed=_failed(scores, method, reference),
         ranked=ranked,
         nearest=next(iter(candidates), None),
@@ -227,8 +227,8 @@ def _alike(scores: pd.DataFrame, method: str) -> list[str]:
     return list(against.loc[against["verdict"] != "worse", "method"])
 
 
-def _cost(costs: pd.DataFrame, method: str, reference: str) -> str:
-    """Say how long a method trains, and how that compares with the reference on the same systems."""
+def cost(costs: pd.DataFrame, method: str, reference: str) -> str:
+    """Say how long a method trains, and how that compares with the reference on the same systems; empty if unknown."""
     seconds = costs.dropna(subset="seconds").pivot_table(index="system", columns="method", values="seconds")
     if method not in seconds:
         return ""

@@ -54,6 +54,7 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
     style, script = (HERE.with_suffix(kind).read_text() for kind in (".css", ".js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "words": _words}
+    verdicts = list(_verdicts(study, results, folder / "tables"))
     origin, known = origins.origin(results)
     tables, figures = shown.tables(folder / "tables", study.tables), shown.figures(folder / "figures", study.figures)
     return environment.from_string(HERE.with_suffix(".html").read_text()).render(
@@ -61,13 +62,14 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         note=note,
         asked=origins.question(asked) or [_question(study)],
         found=findings.found(results, study.data, reference(study)),
-        verdicts=list(_verdicts(study, folder / "tables")),
+        verdicts=verdicts,
+        unknown=bool(verdicts) and findings.headlines(results.table("scores.csv"))[:1] != [findings.METRICS[0]],
         declared=list(_declared(study, results)),
         given=given(results),
         enough=ENOUGH,
         methods=list(_methods(study, results)),
         truths=list(_systems(study, results)),
-        observed=findings.observed,
+        observed={label: findings.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
         costs=_costs(results),
         origin=origin,
         known=known,
@@ -115,14 +117,15 @@ def _declared(study: Study, results: Results) -> Iterator[dict[str, Any]]:
         }
 
 
-def _verdicts(study: Study, folder: Path) -> Iterator[dict[str, Any]]:
+def _verdicts(study: Study, results: Results, folder: Path) -> Iterator[dict[str, Any]]:
     """Tell what the data say without a truth: the best method of each system and data, where there is such a table."""
     for path in (path for label in _lines(study, VERDICT) if (path := folder / f"{label}.csv").exists()):
         records = files.table(path)
-        first = records[records["index"].isna() | (records["index"] == 1)]
+        first, costs = records[records["index"].isna() | (records["index"] == 1)], results.table("costs.csv")
         for (system, data), rows in first.groupby(["system", "data"], sort=False):
             series, methods = (rows[rows["kind"] == kind] for kind in ("series", "method"))
             sound = methods[methods["failed"] == 0].sort_values("rank", kind="stable")
+            paid = costs[(costs["system"] == system) & (costs["data"] == data)]
             yield {
                 "system": system,
                 "data": data,
@@ -131,7 +134,8 @@ def _verdicts(study: Study, folder: Path) -> Iterator[dict[str, Any]]:
                 "best": sound.iloc[0].to_dict() if len(sound) else None,
                 "others": list(sound["method"].iloc[1:]),
                 "failed": list(methods.loc[methods["failed"] > 0, "method"]),
-                "words": findings.observed(study.data[str(data)]),
+                "words": findings.observed(study.data[str(data)], results.remarks.get(str(data), "")),
+                "cost": findings.cost(paid, sound["method"].iloc[0], reference(study)) if len(sound) else "",
             }
 
 
@@ -210,4 +214,6 @@ def _words(value: Any) -> str:
         return ", ".join(f"{name}: {_words(inner)}" for name, inner in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(_words, value))
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else "" if value is None else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
