@@ -1,5 +1,6 @@
 """A real browser, driven through its pipe: pages from files, and what becomes of them."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -32,18 +33,21 @@ class Chromium:
 
     def __enter__(self) -> "Chromium":
         self.profile = TemporaryDirectory(ignore_cleanup_errors=True)
-        ours, theirs = os.pipe(), os.pipe()  # what it reads, and what it writes
-        command = [PROGRAM, *OPTIONS, f"--user-data-dir={self.profile.name}", "--remote-debugging-pipe", "about:blank"]
+        # It reads from 3 and writes to 4: our ends of the two pipes are moved out of the way of these.
+        reads, self.into = map(_away, os.pipe())
+        listens, writes = map(_away, os.pipe())
+        command = [str(PROGRAM), *OPTIONS, f"--user-data-dir={self.profile.name}", "--remote-debugging-pipe"]
         self.process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{ours[0]} 4>&{theirs[1]}', "sh", *command],
-            pass_fds=(ours[0], theirs[1]),
+            [*command, "about:blank"],
+            preexec_fn=lambda: (os.dup2(reads, 3), os.dup2(writes, 4)),
+            pass_fds=(3, 4),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(ours[0])
-        os.close(theirs[1])
-        self.into, self.outof, self.waiting = ours[1], os.fdopen(theirs[0], "rb", 0), b""
-        os.set_blocking(theirs[0], False)
+        os.close(reads)
+        os.close(writes)
+        os.set_blocking(listens, False)
+        self.outof, self.waiting = os.fdopen(listens, "rb", 0), b""
         self.session: str | None = None
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
@@ -120,3 +124,10 @@ class Chromium:
                 self.logged.append(f"{said['entry']['level']}: {said['entry']['text']}")
             case "Network.requestWillBeSent":
                 self.asked.append(said["request"]["url"])
+
+
+def _away(end: int) -> int:
+    """Give an end of a pipe a number from 10 on."""
+    moved = fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(end)
+    return moved
