@@ -14,9 +14,7 @@ import json
 import re
 from pathlib import Path
 
-import pandas as pd
-
-from nearorbit.evaluation.scores import CELL, Results
+from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables.base import Table
 from nearorbit.study.catalogue import TRUTH, build
 
@@ -46,11 +44,10 @@ def made(name: str, study: str, settings: dict) -> str:
 
 def results(study: str) -> Results:
     """Find the records of a study; its labels are those of its scores, none where there are no records."""
-    path = RECORDS / study / "scores.csv"
-    rows = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(CELL))
+    rows = Results(RECORDS / study, (), {}, ()).table("scores.csv")
     noise = dict(rows[["data", "noise"]].drop_duplicates().itertuples(index=False))
     methods = [method for method in rows["method"].unique() if method != TRUTH]
-    return Results(path.parent, tuple(rows["system"].unique()), noise, tuple(methods))
+    return Results(RECORDS / study, tuple(rows["system"].unique()), noise, tuple(methods))
 
 
 def markdown(table: Table) -> str:
