@@ -9,11 +9,10 @@ from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables.base import order, save, summary
-from nearorbit.report.tables.comparison import paired
 from nearorbit.report.tables.overview import over_systems
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
 from nearorbit.report.tables.relative import ratios
-from nearorbit.report.tables.signed_rank import compared, holm
+from nearorbit.report.tables.signed_rank import against, compared
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, entries, names
 from nearorbit.study.places import STUDIES as SHIPPED
@@ -73,7 +72,7 @@ def test_the_truth_has_a_place_of_its_own_and_competes_with_none(name):
     assert known.ne("–").all()
 
 
-def test_the_truth_changes_no_rank_no_best_and_no_win():
+def test_the_truth_changes_no_rank_and_no_best():
     scores = synthetic.study().table("scores.csv")
     methods = scores[scores["method"] != "truth"]
     best = summary(scores).query("method != 'truth'")["best"].reset_index(drop=True)
@@ -83,8 +82,6 @@ def test_the_truth_changes_no_rank_no_best_and_no_win():
         for table in (scores, methods)
     )
     pd.testing.assert_frame_equal(ranks, alone)
-    wins = paired(scores, "baseline").query("method != 'truth'").reset_index(drop=True)
-    pd.testing.assert_frame_equal(wins, paired(methods, "baseline"))
 
 
 @pytest.mark.parametrize("name", ["jacobian_error", "overview", "comparison", "costs", "trials", "jacobian_estimators"])
@@ -145,26 +142,38 @@ def test_nothing_is_best_where_all_is_undefined():
     assert not summary(rows(a=[np.nan, np.nan], b=[np.nan, np.nan]))["best"].any()
 
 
-def test_pairs_are_won_by_the_better_value_and_lost_by_the_undefined_one():
-    scores = rows(a=[1.0, 1.0, 1.0, 1.0, np.nan, np.nan], b=[0.5, 2.0, np.nan, np.nan, 1.0, np.nan])
-    row = paired(scores, "a").iloc[0]
-    assert (row["wins"], row["pairs"]) == (2, 5)
-    assert row["ratio"] == pytest.approx(1.25)
+def compare(tmp_path, table, **settings):
+    """The table comparison of these scores, of the methods a, b and c."""
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    results = Results(tmp_path, tuple(table["system"].unique()), {"clean": 0.0}, ("a", "b", "c"))
+    return build("tables", "comparison", {"metrics": ["jacobian_error"], **settings}).table(results)
 
 
-def test_a_failed_seed_wins_against_none_and_two_of_them_are_no_pair():
-    failed = [("a", 0), ("b", 1), ("a", 2), ("b", 2), ("a", 3), ("b", 4)]
-    scores = rows(failed=failed, a=[1.0, 1.0, 1.0, np.nan, np.nan], b=[5.0, 0.1, 0.1, np.nan, 0.1])
-    row = paired(scores, "a").iloc[0]
-    assert (row["wins"], row["pairs"]) == (2, 4)  # b wins 0 and 3, loses 1 and 4
+def several(systems, failed=(), **values):
+    """The same values on so many systems, which differ a little."""
+    tables = [rows(failed, **values).assign(system=f"s{n}") for n in range(systems)]
+    return pd.concat([table.assign(value=table["value"] * (1 + n / 100)) for n, table in enumerate(tables)])
 
 
-def test_ten_wins_of_ten_are_bold_but_not_those_of_failed_seeds(tmp_path):
-    values = {"a": [1.0] * 10, "b": [0.5] * 10, "c": [0.5] * 10}
-    scores = rows(failed=[("c", seed) for seed in range(10)], **values)
-    scores.to_csv(tmp_path / "scores.csv", index=False)
-    best = build("tables", "comparison", {}).table(Results(tmp_path, ("A",), {"clean": 0.0}, ("a", "b", "c"))).best
-    assert best["b"].all() and not best["c"].any()
+def test_what_is_better_on_six_systems_is_bold_and_said_but_not_if_it_failed(tmp_path):
+    failed = [("c", seed) for seed in range(3)]
+    table = compare(tmp_path, several(6, failed, a=[1.0] * 3, b=[0.5, 0.6, 0.4], c=[0.1] * 3))
+    cells, best = table.cells["Jacobian error"], table.best["Jacobian error"]
+    assert cells.tolist() == ["1", "0.5 [0.4, 0.6] 6/6", "∞ [∞, ∞] 0/6"] and best.tolist() == [False, True, False]
+    assert table.caption.endswith("clean: better than a is b; clean: worse than a is c."), table.caption
+    assert table.cells["failed"].tolist() == ["0/18", "0/18", "18/18"]
+    assert table.records["p"].tolist() == [2 * 2 / 2**6] * 2
+
+
+def test_of_seven_systems_the_test_is_told_too(tmp_path):
+    table = compare(tmp_path, several(7, a=[1.0], b=[0.5], c=[0.9]))
+    assert table.cells["Jacobian error"].tolist()[1:] == ["0.5 [0.5, 0.5] 7/7*", "0.9 [0.9, 0.9] 7/7*"]
+
+
+def test_few_systems_are_said_to_decide_nothing(tmp_path):
+    table = compare(tmp_path, several(5, a=[1.0], b=[0.5], c=[2.0]))
+    assert not table.best.any(axis=None) and "better than" not in table.caption and "worse than a" not in table.caption
+    assert "Of 5 systems an interval decides nothing" in table.caption
 
 
 def test_numbers_that_rest_on_unconverged_spectra_carry_their_count():
@@ -423,37 +432,53 @@ def test_methods_given_data_alone_stand_first_each_group_by_its_ratios():
     assert table.cells["failed"].tolist() == ["1", "0"]
 
 
+def signed(table, method=("b", "clean"), reference=("a", "clean"), *, metric="jacobian_error", without=()):
+    """What the table of signed ranks compares: the rows of its systems, and the one of its metric."""
+    records, found = compared(against(table, method, reference, metrics=[metric]), without=without)
+    return records.set_index("system"), found.loc[metric]
+
+
 def test_a_comparison_over_systems_counts_each_once():
     ratio = {"A": 0.5, "B": 0.8, "C": 0.25, "D": 0.9, "E": 0.7, "F": 0.6, "chosen": 9.0}
     tables = [rows(a=[1.0, 1.0, 1.0], b=[0.01, r, 100.0]).assign(system=system) for system, r in ratio.items()]
-    found = compared(
-        pd.concat(tables), ("b", "clean"), ("a", "clean"), metrics=["jacobian_error"], without=["chosen"]
-    ).set_index("system")
-    assert found["ratio"].to_dict() == ratio  # medians of seeds, not means
-    assert found["counts"].to_dict() == {system: system != "chosen" for system in ratio}
-    assert found["p"].unique() == pytest.approx(2 / 2**6)  # all six one way; exact
+    records, found = signed(pd.concat(tables), without=["chosen"])
+    assert records["ratio"].to_dict() == pytest.approx(ratio)  # medians of seeds, not means
+    assert records["counts"].to_dict() == {system: system != "chosen" for system in ratio}
+    assert found["p"] == records["p"].unique() == pytest.approx(2 / 2**6)  # all six one way; exact
+    assert (found["systems"], found["better"]) == (6, 6)
 
 
-def test_a_seed_without_a_value_is_worse_than_any_in_a_comparison_over_systems():
-    scores = rows(a=[1.0, 1.0, 1.0], b=[0.1, np.nan, np.nan])
-    row = compared(scores, ("b", "clean"), ("a", "clean"), metrics=["jacobian_error"]).iloc[0]
-    assert row["ratio"] == np.inf
-    longer = rows(metric="valid_prediction_time", a=[1.0, 1.0, 1.0], b=[9.0, np.nan, np.nan])
-    row = compared(longer, ("b", "clean"), ("a", "clean"), metrics=["valid_prediction_time"]).iloc[0]
-    assert row["ratio"] == 0
+@pytest.mark.parametrize(("metric", "worst"), [("jacobian_error", np.inf), ("valid_prediction_time", 0.0)])
+def test_a_seed_that_failed_or_has_no_value_is_worse_than_any_in_a_comparison_over_systems(metric, worst):
+    table = rows(failed=[("b", 1)], metric=metric, a=[1.0, 1.0, 1.0], b=[1.0, 1.0, np.nan])
+    assert signed(table, metric=metric)[0].loc["A", "ratio"] == worst
+    table = rows(failed=[("a", 1), ("a", 2)], metric=metric, a=[1.0, 1.0, 1.0], b=[9.0, 9.0, 9.0])
+    assert signed(table, metric=metric)[0].loc["A", "ratio"] == (np.inf if worst == 0 else 0.0)
 
 
 def test_kinds_of_data_are_compared_with_one_another():
     noisy = rows(a=[1.0], b=[0.4]).assign(data="noisy")
-    row = compared(
-        pd.concat([noisy, rows(a=[0.2], b=[0.1])]), ("b", "noisy"), ("a", "clean"), metrics=["jacobian_error"]
-    ).iloc[0]
-    assert (row["value"], row["of_reference"], row["ratio"]) == (0.4, 0.2, 2.0)
+    row = signed(pd.concat([noisy, rows(a=[0.2], b=[0.1])]), ("b", "noisy"))[0].loc["A"]
+    assert (row["value"], row["of_reference"], row["ratio"]) == pytest.approx((0.4, 0.2, 2.0))
 
 
-def test_p_values_are_corrected_one_after_the_other():
-    corrected = holm(pd.Series({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005}))
-    assert corrected.to_dict() == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+def test_equal_time_is_when_the_cheapest_has_ended(tmp_path):
+    history = pd.DataFrame({"seed": 0, "step": [0, 50, 100], "validation": [8.0, 4.0, 1.0]})
+    seconds = {"a": 10.0, "b": 20.0, "c": 20.0}
+    costs = pd.DataFrame({"method": seconds, "seconds": seconds}).assign(method=list(seconds), steps=100)
+    costs = costs.assign(system="A", data="clean", noise_estimate=[np.nan, np.nan, 0.1])
+    costs.to_csv(tmp_path / "costs.csv", index=False)
+    for method, factor in (("a", 1.0), ("b", 0.5), ("c", 0.1)):
+        folder = tmp_path / "A" / "clean" / method
+        folder.mkdir(parents=True)
+        history.assign(validation=factor * history["validation"]).to_csv(folder / "history.csv", index=False)
+    table = build("tables", "equal_time", {}).table(Results(tmp_path, ("A",), {"clean": 0.0}, ("a", "b", "c")))
+    assert table.records.set_index(["method", "metric"])["ratio"].to_dict() == {
+        ("b", "equal steps"): 0.5,
+        ("b", "equal time"): 2.0,  # after 50 steps of twice the time
+    }
+    assert table.cells.loc[("clean", "b")].to_numpy().tolist() == [["2", "0.5 [0.5, 0.5] 1/1", "2 [2, 2] 0/1"]]
+    assert table.cells.loc[("clean", "c")].to_numpy().tolist() == [["–"] * 3]  # it smoothed: its error is another
 
 
 def test_the_verdict_ranks_methods_by_forecasts_of_what_nothing_was_learned_from():

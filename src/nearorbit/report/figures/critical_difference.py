@@ -15,7 +15,8 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.standings import Ranks, ranks
-from nearorbit.report.figures.base import colors, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import HEIGHT, KINDS, SMALL, colors, panels
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
 
@@ -42,17 +43,27 @@ class CriticalDifference:
     def draw(self, results: Results) -> plt.Figure:
         """Draw a diagram for each kind of data, over the systems that all its methods have."""
         scores, palette = results.table("scores.csv"), colors(results)
-        methods = self.methods or results.methods
+        methods, kinds = self.methods or results.methods, list(results.data)[:KINDS]
         scores = scores[(scores["metric"] == self.metric) & scores["method"].isin(methods)]
-        height = 0.7 + 0.09 * len(methods)
-        figure, axes = panels(len(results.data), 1, height=height)
-        for ax, data in zip(axes[:, 0], results.data, strict=True):
+        height = min(0.7 + 0.09 * len(methods), (HEIGHT - 0.5) / max(1, len(kinds)))
+        figure, axes = panels(len(kinds), 1, height=height)
+        for ax, data in zip(axes[:, 0], kinds, strict=False):
             found = ranks(scores[scores["data"] == data])
             _diagram(ax, found, {method: palette[method] for method in found.average.index})
             ax.set_title(f"{data}: {_told(found)}", loc="left")
-        label = catalogue.entries("metrics")[self.metric].label
-        figure.supxlabel(f"average rank by {label}, 1 is the best", fontsize=8)
+        figure.supxlabel("average rank over systems [1]")
         return figure
+
+    def caption(self, results: Results) -> str:
+        """Say what is drawn, and what it is not to be taken for."""
+        label, data = catalogue.entries("metrics")[self.metric].label, list(results.data)[:KINDS]
+        return (
+            f"Average ranks by {label} over systems, 1 the best, by the median of the seeds of a system; methods of "
+            "which it diverged, collapsed or has no value are last. Methods on one gray bar are less than the critical "
+            "difference apart (Nemenyi, 5 %). Ranks do not say by how much a method is ahead, and the difference hangs "
+            "on which methods take part: effects and their intervals are in the table comparison. "
+            f"{told(results, data=data, methods=self.methods)}"
+        )
 
 
 def _diagram(ax: plt.Axes, found: Ranks, palette: dict[str, Any]) -> None:
@@ -65,7 +76,7 @@ def _diagram(ax: plt.Axes, found: Ranks, palette: dict[str, Any]) -> None:
     names = found.average.index
     alike = pd.DataFrame(np.where(apart > found.difference, 0.0, 1.0), names, names)
     critical_difference_diagram(
-        found.average, alike, ax=ax, color_palette=palette, label_props={"fontsize": 7},
+        found.average, alike, ax=ax, color_palette=palette, label_props={"fontsize": SMALL},
         crossbar_props={"linewidth": 2, "color": "0.4"},
         label_fmt_left="{label} ({rank:.1f})", label_fmt_right="({rank:.1f}) {label}",
     )  # fmt: skip

@@ -4,8 +4,8 @@ The factor is to the best of the methods that take part, on the same system, dat
 The definitions are those of :mod:`nearorbit.evaluation.standings`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,9 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.standings import profiles
-from nearorbit.report.figures.base import colors, legend, panels
+from nearorbit.report.captions import told
+from nearorbit.report.figures.base import KINDS, legend, panels
+from nearorbit.report.marks import Mark, marks
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
 
@@ -46,31 +48,39 @@ class PerformanceProfiles:
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a panel for each kind of data, a line for each method."""
-        scores, palette = results.table("scores.csv"), colors(results)
-        palette = {method: palette[method] for method in self.methods or results.methods}
-        rows = profiles(scores[(scores["metric"] == self.metric) & scores["method"].isin(palette)])
-        columns = min(2, len(results.data))
-        figure, axes = panels(-(-len(results.data) // columns), columns, height=2.2, sharey=True)
-        for ax, data in zip(axes.flat, results.data, strict=False):
-            self._panel(ax, rows[rows["data"] == data], palette)
+        scores, kinds = results.table("scores.csv"), list(results.data)[:KINDS]
+        shown = {method: marks(results)[method] for method in self.methods or results.methods}
+        rows = profiles(scores[(scores["metric"] == self.metric) & scores["method"].isin(shown)])
+        columns = min(2, len(kinds))
+        figure, axes = panels(-(-len(kinds) // max(1, columns)), columns, height=2.2, sharey=True)
+        for ax, data in zip(axes.flat, kinds, strict=False):
+            self._panel(ax, rows[rows["data"] == data], shown)
             ax.set_title(data, loc="left")
-        for ax in axes.flat[len(results.data) :]:
+        for ax in axes.flat[len(kinds) :]:
             ax.set_axis_off()
-        label = catalogue.entries("metrics")[self.metric].label
-        figure.supxlabel(f"factor of the best by {label}", fontsize=8)
-        figure.supylabel("share of systems and seeds", fontsize=8)
+        figure.supxlabel("factor of the best [1]")
+        figure.supylabel("share of systems and seeds [1]")
         sns.despine(figure)
-        legend(figure, palette)
+        legend(figure, {method: replace(mark, marker="") for method, mark in shown.items()})
         return figure
 
-    def _panel(self, ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
-        for method, color in palette.items():
+    def caption(self, results: Results) -> str:
+        """Say what is drawn, and what it is not to be taken for."""
+        label, data = catalogue.entries("metrics")[self.metric].label, list(results.data)[:KINDS]
+        return (
+            f"Performance profiles by {label}: the share of systems and seeds on which a method is within a factor of "
+            "the best method there. On the left, how often it is the best; on the right, how often it is within "
+            f"{self.factor:g}. Seeds that diverged, collapsed or have no value are within no factor. All lines hang on "
+            f"which methods take part; they rank the best one alone. {told(results, data=data, methods=self.methods)}"
+        )
+
+    def _panel(self, ax: plt.Axes, rows: pd.DataFrame, shown: Mapping[str, Mark]) -> None:
+        for method, mark in shown.items():
             factors = np.sort(rows.loc[rows["method"] == method, "factor"])
             if len(factors):
-                within = np.searchsorted(factors, factors, side="right") / len(factors)
-                x, y = np.append(factors, self.factor), np.append(within, np.mean(factors <= self.factor))
-                shown = x <= self.factor
-                ax.step(np.append(1.0, x[shown]), np.append(np.mean(factors <= 1), y[shown]), where="post", color=color)
+                steps = np.unique([1.0, *factors[factors <= self.factor], self.factor])
+                share = np.searchsorted(factors, steps, side="right") / len(factors)
+                ax.step(steps, share, where="post", color=mark.color, linestyle=mark.dashes)
         ax.set(xscale="log", xlim=(1, self.factor), ylim=(0, 1.03))
         ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick <= self.factor]
         ax.set_xticks(ticks, [str(tick) for tick in ticks])

@@ -26,11 +26,12 @@ STEPS, TIME = "equal steps", "equal time"
 COLUMNS = [*CELL, "seed", "metric", "value", "status", "steps", "cost"]
 INDEX = ["data", "method", "given"]
 CAPTION = (
-    "Errors of plain forecasts of held-out segments, as validation sees them, over those of {reference}: the median over "
-    "systems [its {level:.0%} interval], and on how many the method has the smaller one. Equal steps: the least error of "
-    "the whole training; equal time: the least by when the cheapest method of the same system and data had ended. Cost: "
-    "seconds of a step over those of {reference}, the median over systems, as this machine took them. Not how well the "
-    "dynamics are learned: metrics are of the final weights alone. Methods that smooth their data have no such error."
+    "Errors of plain forecasts of held-out segments, as validation sees them, over those of {reference}: the median "
+    "over systems [its {level:.0%} interval], and on how many the method has the smaller one. Equal steps: the least "
+    "error of the whole training; equal time: the least by when the cheapest method of the same system and data had "
+    "ended. Cost: seconds of a step over those of {reference}, the median over systems, as this machine took them. Not "
+    "how well the dynamics are learned: metrics are of the final weights alone. Methods that smooth their data have no "
+    "such error."
 )
 
 
