@@ -62,6 +62,11 @@ def test_a_method_whose_seeds_fail_is_not_taken_however_small_its_errors(tmp_pat
     assert finding.method != "half"
 
 
+def test_where_all_fail_none_is_taken(tmp_path):
+    (finding,) = found(study(tmp_path, 10, failed=tuple(FACTORS)), {"noisy": LINE}, "reference")
+    assert finding.sure == "failed"
+
+
 def test_what_a_method_costs_and_loses_is_told_with_the_reference(tmp_path):
     (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, "reference")
     assert finding.cost == "20 s for 3 seeds of a system (median), 2 times as long as reference"

@@ -33,7 +33,10 @@ def asked(**sections: object) -> Study:
     del config["methods"]["homotopy"], config["systems"]["Rossler"]
     config["figures"] = {name: {} for name in ("jacobian_error", "overview")}
     primary = {"table": "signed_rank", "method": "neighborhood", "data": "noisy"}
-    config["tables"] = {"primary": primary, **{name: {} for name in ("overview", "comparison", "costs", "jacobian_error")}}
+    config["tables"] = {
+        "primary": primary,
+        **{name: {} for name in ("overview", "comparison", "costs", "jacobian_error")},
+    }
     return parse(config | sections)
 
 
@@ -122,7 +125,7 @@ def test_measured_data_are_led_by_the_verdict(tmp_path):
     tabulation.save_all(results, tmp_path / "tables", study.tables)
     shown = text(page(study, results, tmp_path))
     findings = shown[shown.index("Findings", shown.index("Figures")) :]
-    assert re.match(r"Findings Lorenz, clean .* Take neighborhood; the verdict: ", findings), findings[:500]
+    assert re.match(r"Findings Lorenz, clean .* Take neighborhood ; the verdict: ", findings), findings[:500]
     assert (
         "Forecasts of held-out observations are valid for" in findings
         and "Leading exponent" in findings

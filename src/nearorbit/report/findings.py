@@ -79,7 +79,7 @@ class Finding:
         words: How the orbits are observed.
         method: The method to take; None where there is nothing to compare.
         reference: What it is compared with: the reference of the study, or the first method there if that was not run.
-        sure: ``"sure"``, ``"likely"``, ``"open"`` or ``"none"``: what the interval and the corrected test say.
+        sure: What interval and test say: ``sure``, ``likely``, ``open``, ``none``; ``failed`` if half of its seeds are.
         effects: Those of the method in the headline metrics.
         alike: The methods from data alone that it cannot be told from.
         bounds: The effects, by the first metric, of methods that are given more.
@@ -186,7 +186,7 @@ def _found(
         words=words,
         method=method,
         reference=reference,
-        sure=_sure(best),
+        sure="failed" if (scores.loc[scores["method"] == method, "status"] != "ok").mean() >= 0.5 else _sure(best),
         effects=[of_method[name] for name in names if name in of_method],
         alike=_alike(scores[scores["method"].isin([*alone, reference])], method) if best else [],
         bounds=[effect for effect in ranked if effect.method not in alone and _gains(effect)],
@@ -228,7 +228,7 @@ def _alike(scores: pd.DataFrame, method: str) -> list[str]:
 
 
 def cost(costs: pd.DataFrame, method: str, reference: str) -> str:
-    """Say how long a method trains, and how that compares with the reference on the same systems; empty if unknown."""
+    """Say how long a method trains, and that beside the reference on the same systems; empty if unknown."""
     seconds = costs.dropna(subset="seconds").pivot_table(index="system", columns="method", values="seconds")
     if method not in seconds:
         return ""
