@@ -75,7 +75,7 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
     for words in (
         "What is asked?", "Declared: much.", "Declared: primary neighborhood on noisy against",
         "given: true J", "12.5 s for 3 seeds", "All trainings together took", "learning_rate 0.005",
-        "@software{nearorbit", "seeds failed",
+        "Network: mlp (width: 64, depth: 3, activation: silu).", "@software{nearorbit", "seeds failed",
     ):  # fmt: skip
         assert words in shown, f"{words}\n{shown[:3000]}"
     told = r"Jacobian error: ratio [\d.]+ \([\d.]+ to [\d.∞]+\), better on 2 of 2 systems, p = 1: not decided"

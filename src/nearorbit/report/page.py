@@ -153,7 +153,7 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
             "label": label,
             "entry": line["method"],
             "given": known.get(label, "not known, it was not trained"),
-            "network": {study.networks_of[label]: study.network(label)},
+            "network": _network(study, label),
             "opening": Markup(opening + ends),  # as far as the first formula
             "described": Markup(rest),
             "references": Markup(described.get("References", "")),
@@ -164,6 +164,13 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
                 for p in parameters
             ],
         }  # fmt: skip
+
+
+def _network(study: Study, method: str) -> str:
+    """Say which network a method trains, and its settings."""
+    label = study.networks_of[method]
+    told = {name: value for name, value in study.network(method).items() if (name, value) != ("network", label)}
+    return f"{label} ({_words(told)})" if told else label
 
 
 def _systems(study: Study, results: Results) -> Iterator[dict[str, Any]]:
