@@ -21,6 +21,7 @@ from nearorbit.report.tables import base as tabulation
 from nearorbit.study.catalogue import StudyError, build
 from nearorbit.study.files import replacing
 from nearorbit.study.places import LONG
+from nearorbit.study.schema import written
 
 LARGE = 2**20  # bytes, from which on a table is compressed
 HISTORY = "history.csv"
@@ -36,11 +37,10 @@ def keep(results: Results, into: Path, content: Mapping[str, Any], *, asked: Ite
         content: The study, as its file has it.
         asked: Its files, of which the first comment is kept.
     """
-    import yaml
-
     texts = {
-        "study.yaml": comment(asked) + yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True),
-        MADE: json.dumps(made(), indent=1) + "\n",
+        "study.yaml": comment(asked) + written(content),
+        MADE: json.dumps(made(), indent=1) + "
+",
         **{name: results.table(name).to_csv(index=False, float_format="%.6g") for name in LONG},
     }
     for name, text in texts.items():

@@ -38,6 +38,13 @@ def read(path: Path) -> str:
     return text
 
 
+def written(content: Mapping[str, Any]) -> str:
+    """Write the content of a study as the text of its file."""
+    import yaml
+
+    return yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True)
+
+
 def _key_problems(root: Any) -> Iterator[str]:
     import yaml
 
