@@ -11,7 +11,6 @@ from math import ceil, log
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from nearorbit.dynamics.fields import aligned
@@ -20,6 +19,7 @@ from nearorbit.dynamics.lyapunov import CHAOS
 from nearorbit.evaluation.forecast import ALIGNMENT, LATE
 from nearorbit.evaluation.judged import Judged
 from nearorbit.evaluation.steps import STEPS, TRIED, find_steps, step_errors
+from nearorbit.training.devices import pick_device
 from nearorbit.truth import attractors
 from nearorbit.truth.systems.base import System
 
@@ -29,7 +29,7 @@ MARGIN = 4  # times as long as a standard error needs to be small: it scatters, 
 AGAIN = 0.3  # how often a model drifts and starts anew, on average over those of methods.yaml: one in five, up to twice
 
 # The time of the processor, which other work on the machine does not lengthen; where a GPU works, that of the wall.
-clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+clock = time.perf_counter if pick_device("auto").type == "cuda" else time.process_time
 
 
 def timed(function: Callable, *given: Any, **asked: Any) -> tuple[Any, float]:
