@@ -1,4 +1,7 @@
+import re
 import shutil
+from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,11 +9,13 @@ import pytest
 import synthetic
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import colors, legend, save
+from nearorbit.report.figures.base import HEIGHT, SMALL, WIDTH, colors, legend, save, save_all
 from nearorbit.report.figures.landscape import minima
+from nearorbit.report.marks import marks
 from nearorbit.report.tables.base import summary
 from nearorbit.study.catalogue import build, names
 from nearorbit.study.places import paths
@@ -43,6 +48,67 @@ def test_missing_cells_leave_gaps(name, gappy, tmp_path):
     save(build("figures", name, {}).draw(gappy), tmp_path / "figure.png")
 
 
+@pytest.mark.parametrize("name", names("figures"))
+def test_a_caption_says_what_is_shown_of_which_data_and_how_many_seeds(name):
+    said = build("figures", name, {}).caption(synthetic.study())
+    assert said.endswith(".") and len(said) > 80 and "seed" in said, said
+    if name not in ("growth", "landscape"):  # which are of no study, and of one cell
+        assert "3 seeds." in said and "clean (no noise)" in said and "Lorenz, Lorenz96_N5" in said, said
+
+
+@pytest.mark.parametrize("name", names("figures"))
+def test_axes_of_numbers_are_labelled_with_their_unit_and_letters_are_legible_on_a_page(name):
+    drawn = build("figures", name, {}).draw(synthetic.study())
+    drawn.draw_without_rendering()
+    width, height = drawn.get_size_inches()
+    assert width <= WIDTH and height <= HEIGHT + 0.5
+    small = [t for t in drawn.findobj(Text) if t.get_visible() and t.get_text() and t.get_fontsize() < SMALL]
+    assert not small, [t.get_text() for t in small]
+    panels = [ax for ax in drawn.axes if ax.get_visible() and ax.axison]
+    for side in ("x", "y"):
+        common = [getattr(drawn, f"get_sup{side}label")()]
+        for ax in panels:
+            numbers = [t.get_text() for t in getattr(ax, f"get_{side}ticklabels")() if t.get_visible() and t.get_text()]
+            shown = getattr(ax, f"{side}axis").get_visible() and any(map(_numeric, numbers))
+            if shown and not (ax.get_label() == "<colorbar>" and side != ("y" if _upright(ax) else "x")):
+                labels = [*common, *(getattr(one, f"get_{side}label")() for one in _beside(ax, panels, side))]
+                assert any(re.search(r"\[.+\]", label) for label in labels), f"{side} of {ax}: {labels}, {numbers}"
+    plt.close(drawn)
+
+
+def _numeric(text):
+    return bool(re.fullmatch(r"[−-]?[\d.,]+", text) or text.startswith("$\\mathdefault"))
+
+
+def _upright(ax):
+    return ax.get_position().height > ax.get_position().width
+
+
+def _beside(ax, panels, side):
+    """The panel itself, and those below or left of it that share its axis."""
+    sharing = getattr(ax, f"get_shared_{side}_axes")()
+    return [one for one in panels if one is ax or sharing.joined(one, ax)]
+
+
+LARGE = Results(
+    Path("nowhere"), tuple(f"System_{n}" for n in range(28)), {f"data_{n}": 0.02 * n for n in range(4)},
+    tuple(f"a_method_of_a_long_name_{n}" for n in range(18)), seeds=5,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", names("figures"))
+def test_a_large_study_stays_on_a_page_and_what_has_no_room_is_told(name):
+    entry = build("figures", name, {})
+    drawn = entry.draw(LARGE)
+    assert drawn.get_size_inches()[0] <= WIDTH and drawn.get_size_inches()[1] <= HEIGHT + 0.6 and len(drawn.axes) <= 80
+    titles = {ax.get_title(loc="left").partition(",")[0] for ax in drawn.axes} | {ax.get_ylabel() for ax in drawn.axes}
+    titles |= {label.get_text() for ax in drawn.axes for label in ax.get_yticklabels()}
+    shown = sum(any(system in re.split(r"[\s,]", title) for title in titles) for system in LARGE.systems)
+    if 0 < shown < len(LARGE.systems):
+        assert f"({shown} of 28)" in entry.caption(LARGE), (shown, entry.caption(LARGE))
+    plt.close(drawn)
+
+
 @pytest.mark.parametrize("study", STUDIES)
 def test_every_figure_is_drawn_of_whatever_there_is(study):
     for name in names("figures"):
@@ -58,6 +124,16 @@ def test_a_figure_is_the_same_to_the_byte_each_time(tmp_path):
     first, second, *images = (path.read_bytes() for path in paths)
     assert first == second
     assert images[0] == images[1]
+    assert b"/FontFile2" in first and b"/Type3" not in first, "letters are embedded as letters"
+
+
+def test_the_caption_is_written_beside_the_figure_and_into_it(tmp_path):
+    results = synthetic.study()
+    save_all(results, tmp_path, {"curves": {"figure": "training_curves"}}, note="Partial: 3 of 4 cells.")
+    said = (tmp_path / "curves.txt").read_text()
+    assert said == f"Partial: 3 of 4 cells. {build('figures', 'training_curves', {}).caption(results)}\n"
+    assert b"Partial: 3 of 4 cells." in (tmp_path / "curves.png").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.txt", "curves.png", "curves.pdf"}
 
 
 def test_density_is_a_line_of_kinds_of_data_that_differ_in_nothing_but_their_number(tmp_path):
@@ -75,7 +151,7 @@ def test_density_is_a_line_of_kinds_of_data_that_differ_in_nothing_but_their_num
     drawn = {line.get_color(): line for line in clean.get_lines() if len(line.get_xdata())}
     line = drawn[colors(results)["a"]]
     np.testing.assert_allclose(line.get_xydata(), [[500, 11 / 500], [5000, 11 / 5000]])
-    assert [ax.get_title(loc="left") for ax in (noisy, smoothed)] == [
+    assert [ax.get_title(loc="left").replace("\n", " ") for ax in (noisy, smoothed)] == [
         "A, noise of 5 %",
         "A, noise of 5 %, smoothing splines of the noisy orbits",
     ]
@@ -129,17 +205,36 @@ def test_a_cell_with_a_failed_seed_is_never_blue_and_the_truth_is_gray():
     assert sorted(filter(None, marks)) == ["1", "1"]
 
 
-def test_a_spectrum_that_has_not_converged_is_hollow():
-    ax = build("figures", "lyapunov_spectra", {}).draw(synthetic.study()).axes[0]
-    dots = [line for line in ax.lines if line.get_marker() == "o"]
+def test_a_spectrum_that_has_not_converged_is_hollow_and_every_exponent_has_a_linear_scale_of_its_own():
+    panels = build("figures", "lyapunov_spectra", {}).draw(synthetic.study()).axes[:3]
+    dots = [line for ax in panels for line in ax.lines if line.get_marker() in ("o", "^", "v")]
     hollow = sum(len(line.get_xdata()) for line in dots if line.get_markerfacecolor() == "white")
     assert (hollow, sum(len(line.get_xdata()) for line in dots)) == (3, 3 * 3 * 4)
+    assert {ax.get_yscale() for ax in panels} == {"linear"}
+    for ax, true in zip(panels, SPECTRA["Lorenz"], strict=True):
+        assert ax.get_ylim()[0] < true < ax.get_ylim()[1]
+
+
+def test_attractors_count_the_seeds_that_failed_and_show_the_others():
+    drawn = build("figures", "attractors", {}).draw(synthetic.study())
+    said = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in drawn.axes[6:12]}
+    assert said["neighborhood"] == ["† 1 of 3"] or any("† 1 of 3" in texts for texts in said.values()), said
+    density = [ax.collections[0].get_array() for ax in drawn.axes if ax.get_title() and ax.collections]
+    assert len(density) == 8 and all(part.max() > 0.2 for part in density)
+
+
+def test_the_budget_of_steps_is_marked():
+    steps = synthetic.study().table("costs.csv")["steps"].unique()
+    ax = build("figures", "training_outcomes", {}).draw(synthetic.study()).axes[2]
+    gray = [segment[0, 0] for part in ax.collections if part.get_zorder() == 0 and hasattr(part, "get_segments")
+            for segment in part.get_segments()]  # fmt: skip
+    assert set(gray) == set(steps) and ax.get_xlim()[0] == 0
 
 
 def test_what_is_logarithmic_leaves_out_the_truth():
     results = synthetic.study()
     ax = build("figures", "training_outcomes", {}).draw(results).axes[0]
-    assert ax.get_yscale() == "log" and ax.get_ylim()[0] > 1e-7
+    assert ax.get_xscale() == "log" and ax.get_xlim()[0] > 1e-7
     one = synthetic.odd_study("one")
     for name in ("jacobian_error", "jacobian_estimators"):
         assert build("figures", name, {}).draw(one).axes[0].get_xlim()[0] > -6, name
@@ -171,6 +266,34 @@ def test_methods_keep_their_color_when_others_join():
 def test_no_two_methods_share_a_color(count):
     palette = colors(Results("", (), {}, tuple("abcdefghijkl"[:count])))
     assert len({to_rgb(color) for color in palette.values()}) == count + 1
+
+
+DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+PROTANOPIA = [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+
+
+def lab(color, seen):
+    """A color in CIELAB, as eyes see it in whose linear light it is multiplied by a matrix (Machado et al., 2009)."""
+    rgb = np.array(to_rgb(color))
+    light = np.clip(np.array(seen) @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1)
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ light
+    x, y, z = np.where((t := xyz / [0.9505, 1, 1.089]) > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_white_and_red_are_where_they_are_in_cielab():
+    np.testing.assert_allclose(lab("white", np.eye(3)), [100, 0, 0], atol=0.1)
+    np.testing.assert_allclose(lab("#ff0000", np.eye(3)), [53.24, 80.09, 67.20], atol=0.3)
+
+
+@pytest.mark.parametrize("seen", [np.eye(3), DEUTERANOPIA, PROTANOPIA])
+def test_methods_with_one_marker_are_told_apart_by_all_eyes(seen):
+    chosen = marks(Results("", (), {}, tuple(f"m{n}" for n in range(21))))
+    assert len({(mark.color, mark.marker) for mark in chosen.values()}) == 22
+    for one, other in combinations(chosen.values(), 2):
+        if one.marker == other.marker:
+            apart = np.linalg.norm(lab(one.color, seen) - lab(other.color, seen))
+            assert apart > 10, f"{one.color} and {other.color}: {apart:.1f}"
 
 
 def test_a_legend_of_many_methods_stays_within_the_figure():

@@ -16,7 +16,13 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.study.catalogue import TRUTH
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
-GROUPS = (("o", "-", 0.0), ("s", "--", -0.35), ("^", ":", 0.4), ("D", "-.", -0.35), ("v", (0, (5, 1, 1, 1, 1, 1)), 0.4))
+GROUPS = (
+    ("o", "-", 0.0),
+    ("s", "--", -0.35),
+    ("^", ":", 0.25),
+    ("D", "-.", -0.35),
+    ("v", (0, (5, 1, 1, 1, 1, 1)), 0.25),
+)
 # marker, dashes, and how far the colors are towards black or white
 
 

@@ -39,8 +39,7 @@ def keep(results: Results, into: Path, content: Mapping[str, Any], *, asked: Ite
     """
     texts = {
         "study.yaml": comment(asked) + written(content),
-        MADE: json.dumps(made(), indent=1) + "
-",
+        MADE: json.dumps(made(), indent=1) + "\n",
         **{name: results.table(name).to_csv(index=False, float_format="%.6g") for name in LONG},
     }
     for name, text in texts.items():

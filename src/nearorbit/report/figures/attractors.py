@@ -58,8 +58,8 @@ class Attractors:
         figure.supxlabel("1st principal component of the truth [deviations]")
         figure.supylabel("2nd principal component [deviations]")
         if image is not None:
-            bar = figure.colorbar(image, ax=axes, location="bottom", shrink=0.4, aspect=50, pad=0.01)
-            bar.set_label("density of states, of the truth's highest [1]")
+            bar = figure.colorbar(image, ax=axes, aspect=40, pad=0.01)
+            bar.set_label("density, relative to the truth's highest [1]")
         return figure
 
     def caption(self, results: Results) -> str:
@@ -114,8 +114,8 @@ class _View:
 
     def density(self, states: np.ndarray) -> np.ndarray:
         """The density of states (n, component) in bins, relative to the highest of the truth."""
-        shadow = (states - self.mean) @ self.plane.T
-        return np.histogram2d(*shadow.T, bins=self.edges)[0].T / (max(1, len(states)) * self.highest)
+        x, y = ((states - self.mean) @ self.plane.T).T
+        return np.histogram2d(x, y, bins=self.edges)[0].T / (max(1, len(states)) * self.highest)
 
 
 def _states(table: xr.Dataset) -> np.ndarray:

@@ -218,7 +218,7 @@ def trends(ax: plt.Axes, rows: pd.DataFrame, x: str, y: str, shown: Mapping[str,
         median = of.groupby(x)[y].median()
         ax.plot(median.index, median, color=mark.color, linestyle=mark.dashes)
         failed = of["status"] != "ok" if "status" in of else pd.Series(False, of.index)
-        style = {"color": mark.color, "linewidth": 0}
+        style: dict[str, Any] = {"color": mark.color, "linewidth": 0}
         ax.scatter(of[x][~failed], of[y][~failed], s=9, alpha=0.6, marker=mark.marker, **style)
         ax.scatter(of[x][failed], of[y][failed], s=45, marker="$†$", **style)
     if len(rows):
@@ -227,7 +227,7 @@ def trends(ax: plt.Axes, rows: pd.DataFrame, x: str, y: str, shown: Mapping[str,
     ax.set_axisbelow(True)
 
 
-def quartiles(ax: plt.Axes, y: float, values: Sequence[float], *, color: Any, marker: str = "o") -> None:
+def quartiles(ax: plt.Axes, y: float, values: Sequence[float] | np.ndarray, *, color: Any, marker: str = "o") -> None:
     """Draw a distribution as a line across: its median as a mark, its quartiles thick, and, of five, its ends thin.
 
     Arguments:

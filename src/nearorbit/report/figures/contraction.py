@@ -46,8 +46,7 @@ class Contraction:
                 _panel(ax, table[(table["system"] == system) & (table["noise"] == noise)], palette)
                 ax.set_title(f"{system}, noise of {100 * noise:g} %", loc="left")
             row[0].set_ylabel("fastest contraction\n[1/time]")
-        for ax in axes[-1]:
-            ax.set_xlabel("sampling [samples/time]")
+        figure.supxlabel("sampling [samples/time]")
         sns.despine(figure)
         legend(figure, palette)
         return figure

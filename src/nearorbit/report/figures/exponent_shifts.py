@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import LogLocator
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
@@ -100,10 +101,9 @@ def _against(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
             fill = color if dots["fill"].all() else "white"
             ax.plot(part["x"], part["y"], style, color=color, markersize=3, markeredgewidth=0.6, markerfacecolor=fill)
     if len(known):
-        both = known[["x", "y"]].to_numpy()
-        low, high = max(both.min(), both.max() * 10.0**-DECADES) / 1.5, 1.5 * both.max()
-        ax.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
-        ax.plot([low, high], [low, high], color="0.7", linewidth=0.6, zorder=0)
+        ends = {f"{axis}lim": _ends(known[axis]) for axis in ("x", "y")}
+        ax.set(xscale="log", yscale="log", **ends)
+        ax.axline((1, 1), (10, 10), color="0.7", linewidth=0.6, zorder=0)
         for index in sorted(known["index"].unique())[:NUMBERED]:
             marker = MARKERS[(index - 1) % len(MARKERS)]
             ax.plot([], [], marker, color="0.4", markersize=3, label=f"$\\lambda_{{{index}}}$")
@@ -111,6 +111,11 @@ def _against(ax: plt.Axes, rows: pd.DataFrame, palette: dict[str, Any]) -> None:
             fontsize=SMALL, handletextpad=0, borderpad=0, labelspacing=0.1, loc="upper left", ncols=2, columnspacing=0
         )
     ax.set(xlabel="predicted shift [1/time]", ylabel="found shift [1/time]")
+
+
+def _ends(sizes: pd.Series) -> tuple[float, float]:
+    """The ends of an axis on which the largest of these are seen, and so many decades below it."""
+    return float(max(sizes.min(), sizes.max() * 10.0**-DECADES)) / 1.5, 1.5 * float(sizes.max())
 
 
 def _resolved(results: Results, system: str, data: str, method: str) -> np.ndarray | None:
@@ -142,7 +147,7 @@ def _matrices(figure: plt.Figure, axes: np.ndarray, tables: dict[str, np.ndarray
         image = ax.imshow(
             np.maximum(matrix, lowest), norm=norm, cmap="viridis", extent=(0.5, count + 0.5, count + 0.5, 0.5)
         )
-        if count <= WRITTEN:
+        if count <= WRITTEN and highest < 1000:
             for i, j in np.ndindex(matrix.shape):
                 dark = norm(max(float(matrix[i, j]), lowest)) < 0.6
                 ax.text(j + 1, i + 1, f"{matrix[i, j]:.2g}", ha="center", va="center", fontsize=SMALL,
@@ -150,7 +155,9 @@ def _matrices(figure: plt.Figure, axes: np.ndarray, tables: dict[str, np.ndarray
         ticks = range(1, count + 1, max(1, count // WRITTEN))
         ax.set(xticks=ticks, yticks=ticks, xlabel="acts on $v_j$ [index]", ylabel="along $w_i$ [index]")
     if image is not None:
-        bar = figure.colorbar(image, ax=list(axes), shrink=0.9, pad=0.01)
+        bar = figure.colorbar(image, ax=list(axes), shrink=0.9, pad=0.01, format="{x:g}")
+        bar.locator = LogLocator(subs=(1, 2, 5) if highest < 30 * lowest else (1,))
+        bar.minorticks_off()
         bar.set_label("rms $w_i^T\\delta J\\,v_j$ [1/time]", fontsize=SMALL)
 
 

@@ -71,7 +71,8 @@ class Forecasts:
             right.set_yscale("log")
             unit = "Lyapunov times" if chaotic(truth) else "periods"
             for ax, name in ((left, f"component {self.component + 1}\n[deviations]"), (right, "error\n[spreads]")):
-                ax.set(xlim=(0, min(self.horizon, ax.dataLim.x1)), ylabel=name, xlabel=f"time [{unit}]")
+                end = min(self.horizon, float(truth["lead"][-1]) * _rate(truth, self.seed))
+                ax.set(xlim=(0, end), ylabel=name, xlabel=f"time [{unit}]")
         sns.despine(figure)
         legend(figure, shown)
         return figure

@@ -84,14 +84,15 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
         seeds = dots["seed"].rank(method="dense") / max(dots["seed"].nunique() + 1, 2)
         x = place + 0.8 * (seeds - 0.5)
         inside = dots["exponent"].between(low, high)
-        style = {"markersize": 2.4, "elinewidth": 0.7, "markeredgewidth": 0.6, "color": mark.color}
+        style: dict[str, Any] = {"markersize": 2.4, "elinewidth": 0.7, "markeredgewidth": 0.6, "color": mark.color}
         for converged, fill in ((dots["converged"] > 0, mark.color), (dots["converged"] == 0, "white")):
             known = dots[inside & converged]
             ax.errorbar(
                 x[known.index], known["exponent"], known["stderr"], fmt=mark.marker, markerfacecolor=fill, **style
             )
             for edge, off, marker in ((low, dots["exponent"] < low, "v"), (high, dots["exponent"] > high, "^")):
-                beyond = x[off & converged]
+                if not len(beyond := x[off & converged]):  # of which not even the layout should know
+                    continue
                 ax.plot(beyond, [edge] * len(beyond), marker, color=mark.color, markerfacecolor=fill, markersize=3,
                         markeredgewidth=0.6, clip_on=False)  # fmt: skip
     ax.set(xlim=(-0.7, len(shown) - 0.3), ylim=(low, high))

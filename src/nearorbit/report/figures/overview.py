@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import HEIGHT, SMALL, WIDTH, panels
+from nearorbit.report.figures.base import HEIGHT, KINDS, SMALL, WIDTH, panels
 from nearorbit.report.tables.base import HEADLINES, MISSING, check_metrics, higher, number, summary
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
@@ -51,7 +51,8 @@ class Overview:
         rows = _labels(results, each)
         table = self._cells(results, each)
         few, many = sorted((len(rows), len(results.judged)))
-        height = 0.35 + LINE * many + (0.1 + LETTER * 0.55 * _longest(rows, results) if few > 2 else 0.15)
+        below = max(map(len, rows if len(results.judged) > len(rows) else results.judged), default=0)
+        height = 0.35 + LINE * many + (0.1 + LETTER * 0.55 * below if few > 2 else 0.15)
         figure, axes = panels(-(-len(self.metrics) // across), across, height=height, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
@@ -67,6 +68,7 @@ class Overview:
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
         each, _ = self._layout(results)
+        data = results.data if each else _labels(results, each)
         reference = self._reference(results)
         written = (
             "Means over the seeds, by system, data and method"
@@ -78,7 +80,7 @@ class Overview:
             f"{written}. Colors are the ratio to {reference}, blue is better for every metric, and clipped at a factor "
             "of ten; a cell with a failed seed is never blue, and gray has no ratio. † counts seeds that diverged or "
             "collapsed, ‡ those whose Lyapunov spectrum has not converged. The truth is the true field in a model's "
-            f"place, the floor of a metric at this sample size. {told(results)}"
+            f"place, the floor of a metric at this sample size. {told(results, data=data)}"
         )
 
     def _reference(self, results: Results) -> str:
@@ -92,14 +94,15 @@ class Overview:
             height = -(-len(self.metrics) // across) * (0.5 + LINE * many + LETTER * 12)
             if (WIDTH - labels) / across >= CELL * max(few, 1) and height <= HEIGHT:
                 return True, across
-        return False, min(2 if len(results.data) > 3 else 3, len(self.metrics))
+        return False, min(3, len(self.metrics))
 
     def _cells(self, results: Results, each: bool) -> pd.DataFrame:
         """What is in each cell: columns ``(metric, row, method, ratio, text)``."""
         table = summary(results.table("scores.csv"))
         reference = table[table["method"] == self._reference(results)].set_index(["system", "data", "metric"])["mean"]
         keys = pd.MultiIndex.from_frame(table[["system", "data", "metric"]])
-        table = table.assign(ratio=table["mean"].to_numpy(float) / reference.reindex(keys).to_numpy(float))
+        mean = pd.to_numeric(table["mean"])
+        table = table.assign(mean=mean, ratio=mean.to_numpy() / reference.reindex(keys).to_numpy(float))
         table["ratio"] = table["ratio"].where((table["ratio"] > 0) & np.isfinite(table["ratio"]))
         table["row"] = table["system"] + ", " + table["data"] if each else table["data"]
         if not each:
@@ -114,7 +117,11 @@ class Overview:
 
 
 def _labels(results: Results, each: bool) -> list[str]:
-    return [f"{system}, {data}" for system, data in product(results.systems, results.data)] if each else [*results.data]
+    return (
+        [f"{system}, {data}" for system, data in product(results.systems, results.data)]
+        if each
+        else [*results.data][:KINDS]
+    )
 
 
 def _longest(rows: Sequence[str], results: Results) -> int:

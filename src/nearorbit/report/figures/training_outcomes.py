@@ -15,8 +15,8 @@ from nearorbit.report.captions import FAILED, told
 from nearorbit.report.figures.base import HEIGHT, KINDS, axis_label, panels
 from nearorbit.report.marks import Mark, marks
 from nearorbit.report.tables.base import check_metrics
+from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
-from nearorbit.study.catalogue import entries as catalogued
 
 LANE, LEAST = 0.2, 0.105  # inches, of a method, and at least
 STEPS = "steps_to_best"
@@ -63,7 +63,7 @@ class TrainingOutcomes:
 
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
-        named = ", ".join(catalogued("metrics")[name].label for name in self.metrics)
+        named = ", ".join(catalogue.entries("metrics")[name].label for name in self.metrics)
         budget = (
             " Gray bars are the budget of steps: a seed there was best at its end." if STEPS in self.metrics else ""
         )
@@ -81,7 +81,7 @@ def _panel(ax: plt.Axes, rows: pd.DataFrame, systems: Sequence[str], shown: dict
         dots = rows[rows["method"] == method]
         y = lane + 0.7 * ((dots["system"].map(order) + 0.5) / max(1, len(systems)) - 0.5)
         failed = dots["status"] != "ok"
-        style = {"color": mark.color, "linewidth": 0}
+        style: dict[str, Any] = {"color": mark.color, "linewidth": 0}
         ax.scatter(dots["value"][~failed], y[~failed], s=9, marker=mark.marker, alpha=0.6, **style)
         ax.scatter(dots["value"][failed], y[failed], s=28, marker="$†$", **style)
         ax.vlines(dots["value"].median(), lane - 0.42, lane + 0.42, color=mark.color, linewidth=1.4)
@@ -105,7 +105,7 @@ def _scales(axes: np.ndarray, scores: pd.DataFrame, metrics: Sequence[str]) -> N
         values = scores.loc[scores["metric"] == name, "value"].dropna()
         for ax in column:
             if name == STEPS:
-                ax.set_xlim(left=0)
+                ax.set_xlim(0, 1.04 * max([1.0, *scores["steps"].dropna(), *values]))
                 ax.xaxis.set_major_locator(MaxNLocator(4, integer=True))
             elif len(values) and (values > 0).all():
                 ax.set_xscale("log")

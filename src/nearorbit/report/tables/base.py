@@ -22,6 +22,7 @@ import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.evaluation.statistics import higher
+from nearorbit.report import latex
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.files import replacing_all
@@ -40,11 +41,8 @@ LABELS = {  # the settings of tables and figures that are labels of a study, and
     "without": "systems",
 }
 MISSING = "–"
-SYMBOLS = {"±": "$\\pm$", "–": "--", "λ": "$\\lambda$", "∞": "$\\infty$", "…": "\\dots", "‡": "$\\ddagger$"}  # in LaTeX
 MARKS = "‡ counts the seeds whose Lyapunov spectrum has not converged."
 FLOOR = "The truth is the true field in a model's place: the floor of a metric at this sample size."
-LONG = 40  # rows; longer tables may break across pages
-PREAMBLE = "% \\usepackage{booktabs, longtable}\n"
 
 
 @dataclass(frozen=True)
@@ -267,24 +265,10 @@ def _csv(table: Table) -> str:
     return table.records.to_csv(index=False)
 
 
+def _latex(table: Table) -> str:
+    return latex.written(table.name, table.caption, table.cells, table.best)
+
+
 def _markdown(table: Table) -> str:
     bold = table.cells.where(~table.best, "**" + table.cells.astype(object) + "**")
     return f"{table.caption}\n\n{bold.reset_index().to_markdown(index=False, disable_numparse=True)}\n"
-
-
-def _latex(table: Table) -> str:
-    style = table.cells.style.format(escape="latex").format_index(escape="latex").format_index(escape="latex", axis=1)
-    style = style.apply(lambda _: table.best.replace({True: "textbf:--rwrap", False: ""}), axis=None)
-    text = style.to_latex(
-        hrules=True,
-        caption=_escaped(table.caption),
-        label=f"tab:{table.name}",
-        multirow_align="naive",
-        environment="longtable" if len(table.cells) > LONG else "table",
-        position_float=None if len(table.cells) > LONG else "centering",
-    )
-    return PREAMBLE + text.translate(str.maketrans(SYMBOLS))
-
-
-def _escaped(text: str) -> str:
-    return text.replace("%", "\\%").replace("_", "\\_").replace("&", "\\&")

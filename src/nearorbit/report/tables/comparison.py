@@ -29,7 +29,7 @@ INDEX = ["data", "method", "metric"]
 CAPTION = (
     "The ratio of each method to {reference}{on}: of medians over seeds, the median over systems, [its {level:.0%} "
     "interval] by a bootstrap over systems and seeds within, and on how many systems the method has the better value. "
-    "Seeds that diverged, collapsed or have no value are worse than any value: ∞ is lost by them, 0 is won by those of "
+    "Seeds that diverged, collapsed or have no value count behind all values: ∞ is lost by them, 0 is won by those of "
     "{reference}, and the other way about where higher is better. Failed: seeds that diverged or collapsed. Bold: the "
     "interval, of six systems or more, lies on the better side of one. *: p < 0.05 by Wilcoxon's signed-rank test over "
     "systems, corrected by Holm's method for all methods of a column and kind of data. {floor}{few}{found}"

@@ -3,13 +3,16 @@
 All methods of a study make the same number of steps, and a step of one may cost many of another. Metrics are of the
 final weights alone; but while it trains, every method looks at the same error, that of plain forecasts of held-out
 segments, and its history tells how small it was after how many steps. So two errors stand side by side: the least that
-there was at the end, after *equal steps*, and the least by the time at which the cheapest method of the same system and
-data had ended, after *equal time*.
+there was at the end, after *equal steps*, and the least by the time at which the reference had ended on the same system
+and data, after *equal time*. A method that is cheaper than the reference had ended before, and what it would have made
+of the rest is not known. Errors are known as often as validation looks, and before its first look after a step none is:
+where the time ends before that, the system is left out.
 
 The time of a step is that of the whole training over its steps, all seeds of a cell together, on the machine that made
-it and beside what else ran there. What the table cannot say
-is what Jacobians, spectra or attractors would be at equal time: for these, train the costlier method for fewer steps. A
-method that smooths its data as it trains forecasts smoothed states, which is another error: it has none here.
+it and beside what else ran there. A costlier method is found in the middle of its training, before its learning rate
+has fallen: with a rate made for so many steps it would be further. What the table cannot say is what Jacobians, spectra
+or attractors would be at equal time: for these, train the costlier method for fewer steps. A method that smooths its
+data as it trains forecasts smoothed states, which is another error: it has none here.
 """
 
 from collections.abc import Iterator
@@ -28,10 +31,10 @@ INDEX = ["data", "method", "given"]
 CAPTION = (
     "Errors of plain forecasts of held-out segments, as validation sees them, over those of {reference}: the median "
     "over systems [its {level:.0%} interval], and on how many the method has the smaller one. Equal steps: the least "
-    "error of the whole training; equal time: the least by when the cheapest method of the same system and data had "
-    "ended. Cost: seconds of a step over those of {reference}, the median over systems, as this machine took them. Not "
-    "how well the dynamics are learned: metrics are of the final weights alone. Methods that smooth their data have no "
-    "such error."
+    "error of the whole training; equal time: the least by when {reference} had ended on the same system and data, "
+    "which finds a costlier method before its learning rate has fallen. Cost: seconds of a step over those of "
+    "{reference}, the median over systems, as this machine took them. Not how well the dynamics are learned: metrics "
+    "are of the final weights alone. Methods that smooth their data have no such error."
 )
 
 
@@ -49,7 +52,7 @@ class EqualTime:
     def table(self, results: Results) -> Table:
         """Make the table from the costs and the histories of training; what either lacks leaves a gap."""
         reference, known = self.reference or results.methods[0], given(results)
-        errors = pd.DataFrame(_errors(results), columns=COLUMNS)
+        errors = pd.DataFrame(_errors(results, reference), columns=COLUMNS)
         records = effects(errors, reference=reference)
         records = records.merge(_costs(errors, reference), on=["data", "method"], how="left")
         rows = [(d, m) for d in results.data for m in results.methods if m != reference]
@@ -65,21 +68,21 @@ class EqualTime:
         return Table("equal_time", CAPTION.format(reference=reference, level=LEVEL), records, cells, best)
 
 
-def _errors(results: Results) -> Iterator[dict[str, Any]]:
+def _errors(results: Results, reference: str) -> Iterator[dict[str, Any]]:
     """The least errors of every seed, as rows of scores, by both budgets."""
     costs = results.table("costs.csv")
     costs = costs[costs["noise_estimate"].isna() & (costs["steps"] > 0)].set_index([*CELL[:2], "method"])
-    shortest = costs["seconds"].groupby(level=[0, 1]).min()
+    time = costs["seconds"].xs(reference, level="method") if reference in costs.index.get_level_values(2) else {}
     for cell in results.trained():
         labels = cell["system"], cell["data"], cell["method"]
         history = results.read("history.csv", *labels)
-        if history is None or labels not in costs.index:
+        if history is None or labels not in costs.index or labels[:2] not in time:
             continue
         seconds, steps = costs.loc[labels, ["seconds", "steps"]].astype(float)
-        within = {STEPS: steps, TIME: steps * min(1.0, shortest[labels[:2]] / seconds)}
+        within = {STEPS: steps, TIME: steps * min(1.0, time[labels[:2]] / seconds)}
         for name, last in within.items():
-            least = history.assign(validation=history["validation"].where(history["step"] <= last))
-            for seed, value in least.groupby("seed")["validation"].min().items():
+            looks = history[history["step"].between(1, last)]
+            for seed, value in looks.groupby("seed")["validation"].min().items():
                 rest = {"metric": name, "value": value, "status": "ok", "steps": last, "cost": seconds / steps}
                 yield {**cell, "seed": seed, **rest}
 
@@ -94,10 +97,9 @@ def _costs(errors: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 
 def _texts(found: pd.DataFrame, row: tuple[str, str]) -> list[str]:
-    if (*row, STEPS) not in found.index:
-        return [MISSING] * 3
-    steps, time = found.loc[(*row, STEPS)], found.loc[(*row, TIME)]
-    return [number(steps["cost"]), *(f"{interval(each)} {each['better']}/{each['systems']}" for each in (steps, time))]
+    told = [found.loc[(*row, name)] if (*row, name) in found.index else None for name in (STEPS, TIME)]
+    texts = [f"{interval(each)} {each['better']}/{each['systems']}" if each is not None else MISSING for each in told]
+    return [MISSING if told[0] is None else number(told[0]["cost"]), *texts]
 
 
 def entries() -> dict[str, Any]:
