@@ -3,5 +3,6 @@
 Its modules, in the order of imports, which may import from the rooms study, dynamics and evaluation, the page looks up
 methods, and the estimate imports from all::
 
-    captions marks latex tables figures origins unfinished records mathml documentation findings shown page pace estimate
+    captions marks latex tables figures origins unfinished records mathml documentation
+    findings shown page pace estimate
 """
