@@ -16,7 +16,7 @@ SMOKE = "workflow/studies/smoke.yaml"
 def copy(folder: Path) -> Path:
     """Copy what runs, without results."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("Snakefile", "config.yaml", "pyproject.toml", "workflow", "src", "envs"):
+    for name in ("Snakefile", "config.yaml", "pyproject.toml", "CITATION.cff", "workflow", "src", "envs"):
         path = REPOSITORY / name
         if path.is_dir():
             shutil.copytree(path, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))

@@ -40,7 +40,9 @@ ONLY_IN = {  # where else a library may not be imported
     "seaborn": {"report.figures"},
     "matplotlib": {"report.figures"},
     "jsonschema": {"study.schema"},
-    "yaml": {"study.schema", "study.study"},
+    "yaml": {"study.schema", "study.study", "report.origins"},
+    "jinja2": {"report.page"},
+    "docutils": {"report.documentation"},
     "snakemake": set(),
 }
 LOOK_UPS = {"build", "entries", "entry", "names", "home", "members"}

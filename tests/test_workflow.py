@@ -167,7 +167,16 @@ def test_a_field_that_is_brought_is_forecast_and_nothing_is_trained(repository):
     (repository / "mine.py").write_text("def f(x):\n    return -x\n")
     jobs = planned(repository)
     assert ("forecast_brought", "Lorenz", "noisy", "mine") in jobs
-    assert rules(jobs) == {"forecast_brought", "score", "collect", "collect_truth", "tables", "figures", "all"}
+    assert rules(jobs) == {
+        "forecast_brought",
+        "score",
+        "collect",
+        "collect_truth",
+        "tables",
+        "figures",
+        "report",
+        "all",
+    }
 
 
 def test_a_setting_of_a_figure_draws_that_figure_again(repository):
@@ -202,6 +211,8 @@ def test_tables_and_figures_of_a_partial_study_touch_nothing_else(repository):
     assert table.startswith("Partial: 4 of 5 cells") and "–" in table
     study = yaml.safe_load((repository / SMOKE).read_text())
     assert {file.stem for file in (folder / "figures").glob("*.png")} == set(study["figures"])
+    page = (folder / "report.html").read_text()
+    assert "Partial: 4 of 5 cells." in page and "1 of 5 cells have no scores." in page
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert planned(repository) == set()
 
@@ -220,6 +231,24 @@ def test_the_costs_of_a_study_are_estimated(finished):
 def test_a_report_is_made_of_the_results(repository, tmp_path):
     done = snakemake(repository, "--configfile", SMOKE, "--report", str(tmp_path / "report.html"))
     assert done.returncode == 0 and (tmp_path / "report.html").stat().st_size > 100_000, done.stderr
+
+
+def test_the_page_of_a_study_has_all_its_tables_and_figures_and_is_in_the_report(repository, tmp_path):
+    done = snakemake(repository, "report", "--configfile", SMOKE)
+    assert done.returncode == 0, done.stderr
+    page, study = (
+        (repository / "results/smoke/report.html").read_text(),
+        yaml.safe_load((repository / SMOKE).read_text()),
+    )
+    assert "Everything once, as small as it can be" in page and "not there" not in page
+    for kind in ("tables", "figures"):
+        assert set(re.findall(f'id="{kind[:-1]}-([^"]*)"', page)) == set(study[kind])
+    assert planned(repository, "report") == set()
+    done = snakemake(repository, "report", "--configfile", SMOKE, "--report", str(tmp_path / "report.html"))
+    report = (tmp_path / "report.html").read_text()
+    assert done.returncode == 0 and "What was found, in numbers" in report and "smoke/report.html" in report, (
+        done.stderr
+    )
 
 
 ALL_STAGES = """
@@ -251,7 +280,8 @@ def test_two_runs_give_the_same_bytes(finished, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-5000:]
     repeated = sorted(file for file in written if "costs." not in file and "/checkpoints/" not in file)
-    assert {Path(file).suffix for file in repeated} == {".nc", ".csv", ".safetensors", ".md", ".tex", ".pdf", ".png"}
+    kinds = {".nc", ".csv", ".safetensors", ".md", ".tex", ".pdf", ".png", ".txt"}
+    assert {Path(file).suffix for file in repeated} == kinds
     differ = [file for file in repeated if (finished / file).read_bytes() != (again / file).read_bytes()]
     assert not differ, differ
 
@@ -381,7 +411,7 @@ FAILING = [
         "redraw": "redraw",
     },
     {"collect": "results/smoke/scores.csv", "landscape": "results/smoke/landscape.pdf"},
-    {"record": "results/smoke/record"},
+    {"record": "results/smoke/record", "report": "results/smoke/report.html"},
     {
         "measure": "results/smoke/a/exponents.nc",
         "cut": "results/smoke/b/noisy/orbits.nc",
@@ -438,13 +468,15 @@ def write_study(folder: Path, *, measured: bool) -> None:
     folders |= {"": [f"{place}/{method}" for place in data for method in (*methods, "truth")]}
     files = [Path(place, name) for axis, places in folders.items() for place in places for name in RESULTS[axis][1]]
     files += [Path(place, "neighbors/nearest.nc") for place in data] + [Path("../performance/growth.csv")]
+    files += [Path(f"tables/jacobian_error.{kind}") for kind in ("csv", "md", "tex")]
+    files += [Path(f"figures/attractors.{kind}") for kind in ("png", "pdf", "txt")]
     for file in (folder / "results/smoke" / file for file in files if file.suffix):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
         os.utime(file, (1e9, 1e9))
 
 
-@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores", "record", "measured"])
+@pytest.mark.parametrize("targets", FAILING, ids=["a cell", "a study", "scores", "record and report", "measured"])
 def test_a_stage_that_fails_fails_its_job_at_once(broken, targets):
     write_study(broken, measured="measure" in targets)
     done = snakemake(broken, "--keep-going", "--force", *targets.values(), "--configfile", SMOKE)

@@ -101,27 +101,51 @@ def rulegraph(graph: Path, picture: Output):
     picture.write_text(drawn(graph.read_text()))
 
 
-def partial(folder: Path, partial: Folder, *, study: Settings, tables: Settings, figures: Settings):
-    """Make the long tables, tables and figures of what there is of a study, with gaps where something is missing."""
+def report(folder: Path, report: Output, asked: Sequence[Path] = (), *, content: Settings):
+    """Make the page of a study: what was found, methods, tables and figures, in one file."""
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report.page import page
+    from nearorbit.study.study import parse
+
+    study = parse(content)
+    report.write_text(page(study, Results.of(folder, study.drawn), folder, asked=asked))
+
+
+def partial(folder: Path, partial: Folder, asked: Sequence[Path] = (), *, content: Settings):
+    """Make the long tables, tables, figures and page of what there is of a study, with gaps where there is nothing."""
     from nearorbit.evaluation.scores import Results
     from nearorbit.report import unfinished
+    from nearorbit.report.page import page
+    from nearorbit.study.files import replacing
+    from nearorbit.study.study import parse
 
-    results = Results.of(folder, study, partial)
-    note = unfinished.save(results, folder, partial, tables=tables, figures=figures)
+    study = parse(content)
+    results = Results.of(folder, study.drawn, partial)
+    note = unfinished.save(results, folder, partial, tables=study.tables, figures=study.figures)
+    with replacing(partial / "report.html") as path:
+        path.write_text(page(study, results, partial, asked=asked, note=note))
     print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")
 
 
-def record(folder: Path, record: Folder, *, content: Settings, study: Settings):
+def record(folder: Path, record: Folder, asked: Sequence[Path] = (), *, content: Settings, study: Settings):
     """Keep what is small of a study: itself, its long tables, the history of its trainings, and what made them."""
     from nearorbit.evaluation.scores import Results
     from nearorbit.report import records
 
-    records.keep(Results.of(folder, study), record, content)
+    records.keep(Results.of(folder, study), record, content, asked=asked)
 
 
-def redraw(kept: Folder, into: Folder, *, study: Settings, tables: Settings, figures: Settings):
-    """Make the tables and figures of a study that its record can tell, without its results."""
+def redraw(kept: Folder, into: Folder, asked: Sequence[Path] = (), *, content: Settings):
+    """Make the tables, figures and page of a study that its record can tell, without its results."""
     from nearorbit.evaluation.scores import Results
     from nearorbit.report import records
+    from nearorbit.report.page import page
+    from nearorbit.study.files import replacing
+    from nearorbit.study.study import parse
 
-    print(f"{records.show(Results.of(kept, study), into, tables=tables, figures=figures)}; they are in {into}")
+    study = parse(content)
+    results = Results.of(kept, study.drawn)
+    told = records.show(results, into, tables=study.tables, figures=study.figures)
+    with replacing(into / "report.html") as path:
+        path.write_text(page(study, results, into, asked=asked))
+    print(f"{told}; they are in {into}")

@@ -433,6 +433,7 @@ def test_a_study_can_be_handed_on_as_content(file):
     assert parse(json.loads(json.dumps(study.content)), where=study.where) == study
 
 
+ASKED = {"estimate", "partial", "report", "record", "redraw"}  # of the whole study; no job depends on them
 FIELDLESS = {"measure", "cut", "partial_truth", "hold_out", "twin"}  # they run where there is no true field
 
 
@@ -441,9 +442,7 @@ def slices(config) -> dict[str, str]:
     return {
         stage: json.dumps(study.settings(stage, *(CELL[axis] for axis in axes)), allow_nan=False)
         for stage, (axes, _) in SLICES.items()
-        if stage
-        not in ("estimate", "partial")  # they are of the whole study, when somebody asks, and no job depends on them
-        and stage not in FIELDLESS
+        if stage not in FIELDLESS | ASKED
     }
 
 

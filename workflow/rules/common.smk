@@ -37,7 +37,7 @@ RECORD = config.pop("from", "")  # a record, the study of which is asked for in 
 
 
 def parsed_study():
-    """Check the study, but for the catalogues; a mistake in it ends snakemake with the message alone."""
+    """Check the study, but for the catalogues, and name its files; a mistake in it ends snakemake with the message alone."""
     files = [os.path.relpath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
     try:
         if RECORD:
@@ -46,12 +46,12 @@ def parsed_study():
             config.update(yaml.safe_load(schema.read(Path(files[0]))))
         for file in files if workflow.is_main_process else ():
             schema.read(Path(file))  # Snakemake has read it, and taken the last of two equal keys
-        return studies.parse(config, where=", ".join(files))
+        return studies.parse(config, where=", ".join(files)), files
     except catalogue.StudyError as error:
         sys.exit(f"error: {error}")
 
 
-study = parsed_study()
+study, ASKED = parsed_study()
 
 # What is found in the catalogues holds as long as the study, the sources and what is installed stay as they are. The imports
 # that it takes (torch, dysts, seaborn: five seconds) are made once for these: from then on it stands in a file, and for the

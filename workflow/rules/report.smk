@@ -35,6 +35,34 @@ rule figures:
         f"python -m nearorbit figures --settings {{params.settings:q}} --folder {FOLDER} --into {FOLDER}/figures 2>&1 | tee {{log}}"
 
 
+# All that was found, in one file: what was asked, methods, tables and figures.
+
+
+rule report:
+    input:
+        rules.collect.output,
+        rules.truth.input,
+        rules.tables.output,
+        rules.figures.output,
+        asked=ASKED,
+    output:
+        report(
+            f"{FOLDER}/report.html",
+            category="Report",
+            labels={"page": "report.html", "shows": "what was found, methods, tables and figures"},
+        ),
+    log:
+        f"{FOLDER}/logs/report.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("report", "methods", "metrics"),
+        settings=settings("report"),
+    shell:
+        f"python -m nearorbit report --settings {{params.settings:q}} --folder {FOLDER} --asked {{input.asked:q}} --report {{output}}"
+        " 2>&1 | tee {log}"
+
+
 # What there is of the study, while jobs still run or after some have failed: nothing is run for it, and nothing of the
 # whole study is touched.
 
@@ -51,8 +79,10 @@ rule partial:
     params:
         settings=settings("partial"),
         folder=FOLDER,
+        asked=ASKED,
     shell:
         "python -m nearorbit partial --settings {params.settings:q} --folder {params.folder} --partial {params.folder}/partial"
+        " --asked {params.asked:q}"
         " 2>&1 | tee {log}"
 
 
@@ -68,6 +98,7 @@ rule record:
         rules.collect.output,
         rules.truth.input,
         over("results/{study}/{system}/{data}/{method}/history.csv"),
+        asked=ASKED,
     output:
         directory(f"{FOLDER}/record"),
     log:
@@ -78,7 +109,8 @@ rule record:
         **sources("record"),
         settings=settings("record"),
     shell:
-        f"python -m nearorbit record --settings {{params.settings:q}} --folder {FOLDER} --record {{output}} 2>&1 | tee {{log}}"
+        f"python -m nearorbit record --settings {{params.settings:q}} --folder {FOLDER} --record {{output}} --asked {{input.asked:q}}"
+        " 2>&1 | tee {log}"
 
 
 rule redraw:
@@ -90,8 +122,10 @@ rule redraw:
         settings=settings("redraw"),
         kept=RECORD or f"{FOLDER}/record",
         into=f"{FOLDER}/redrawn",
+        asked=ASKED,
     shell:
         "python -m nearorbit redraw --settings {params.settings:q} --kept {params.kept:q} --into {params.into}"
+        " --asked {params.asked:q}"
         " 2>&1 | tee {log}"
 
 

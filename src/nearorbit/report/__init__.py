@@ -1,7 +1,8 @@
-"""What is shown: tables and figures of a study, from its files; and what it will cost, before there are any.
+"""What is shown: tables and figures of a study, from its files, and a page of all; and what it will cost, before that.
 
-Its modules, in the order of imports, which may import from the rooms study, dynamics and evaluation, and the estimate
-from all::
+Its modules, in the order of imports, which may import from the rooms study, dynamics and evaluation, the page looks up
+methods, and the estimate imports from all::
 
-    captions marks latex tables figures unfinished rulegraph records pace estimate
+    captions marks latex tables figures origins unfinished rulegraph records mathml documentation
+    findings shown page pace estimate
 """

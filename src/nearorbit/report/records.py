@@ -9,17 +9,14 @@ Numbers have six digits, and a table of more than a mebibyte is compressed. The 
 
 import gzip
 import json
-import os
-import platform
 import zipfile
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nearorbit import __version__
 from nearorbit.evaluation.scores import CELLS, Results, labels
 from nearorbit.report.figures import base as drawing
+from nearorbit.report.origins import MADE, comment, made
 from nearorbit.report.tables import base as tabulation
 from nearorbit.study.catalogue import StudyError, build
 from nearorbit.study.files import replacing
@@ -28,21 +25,21 @@ from nearorbit.study.schema import written
 
 LARGE = 2**20  # bytes, from which on a table is compressed
 HISTORY = "history.csv"
-PACKAGES = ("numpy", "scipy", "pandas", "xarray", "torch", "torchdiffeq", "dysts", "heyoka", "seaborn", "snakemake")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of the files in an archive: the first that there can be
 
 
-def keep(results: Results, into: Path, content: Mapping[str, Any]) -> None:
+def keep(results: Results, into: Path, content: Mapping[str, Any], *, asked: Iterable[Path] = ()) -> None:
     """Make the record of a study.
 
     Arguments:
         results: The results of the study.
         into: The folder of the record.
         content: The study, as its file has it.
+        asked: Its files, of which the first comment is kept.
     """
     texts = {
-        "study.yaml": written(content),
-        "made.json": json.dumps(made(), indent=1) + "\n",
+        "study.yaml": comment(asked) + written(content),
+        MADE: json.dumps(made(), indent=1) + "\n",
         **{name: results.table(name).to_csv(index=False, float_format="%.6g") for name in LONG},
     }
     for name, text in texts.items():
@@ -52,16 +49,6 @@ def keep(results: Results, into: Path, content: Mapping[str, Any]) -> None:
             if (history := results.read(HISTORY, *labels(cell))) is not None:
                 member = zipfile.ZipInfo("/".join((*labels(cell), HISTORY)), EPOCH)
                 archive.writestr(member, history.to_csv(index=False, float_format="%.6g"), zipfile.ZIP_DEFLATED)
-
-
-def made() -> dict[str, Any]:
-    """Tell what makes a record: the versions of the suite and of what it stands on, and the machine."""
-    return {
-        "nearorbit": __version__,
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
-    }
 
 
 def readable(section: str, lines: Mapping[str, Any], has: Iterable[str]) -> dict[str, Any]:
@@ -116,20 +103,3 @@ def _write(text: str, path: Path) -> None:
     with replacing(packed if large else path) as made:
         made.write_bytes(gzip.compress(text.encode(), mtime=0) if large else text.encode())
     (path if large else packed).unlink(missing_ok=True)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    """Name the processor, as Linux does where it is that."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -21,7 +21,13 @@ from nearorbit.study.catalogue import CATALOGUES
 ROOT = Path(__file__).parents[1]
 STAGES = ("nearorbit.stages", "nearorbit.whole")
 BUILDS = "nearorbit.study.catalogue.build"  # what an entry imports that is made of others
-BESIDE = (".cpp", ".csv")  # what of a module is no Python, and lies beside it under the same name
+BESIDE = (".cpp", ".csv", ".html", ".css", ".js")  # what of a module lies beside it under the same name
+    ".cpp",
+    ".csv",
+    ".html",
+    ".css",
+    ".js",
+)  # what of a module is no Python, and lies beside it under the same name
 
 
 def digests(stage: str, entries: Iterable[str] = ()) -> list[str]:
@@ -117,7 +123,7 @@ def source(module: str) -> str:
 
 
 def whole(module: str) -> str:
-    """Read the source of a module, and what of it is in C++ or a table, beside it under the same name."""
+    """Read the source of a module, and what of it is in other languages, beside it under the same name."""
     return source(module) + _beside(module)
 
 

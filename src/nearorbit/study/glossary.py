@@ -30,6 +30,8 @@ FILES = {
     "into": "the folder that the tables or figures are written to",
     "graph": "the rules of a study and what they read, as snakemake --rulegraph writes them",
     "picture": "the rules of a study, drawn (SVG)",
+    "report": "the page of a study: what was found, methods, tables and figures (HTML)",
+    "asked": "the files of the study, of which the first comment says what is asked",
     "record": "where the record of the study is written to",
     "kept": "the record of a study",
     "partial": "where the tables and figures of what there is are written to",

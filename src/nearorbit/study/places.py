@@ -11,6 +11,7 @@ SHIPPED = Path(__file__).parents[1]  # the package, which has the workflow and i
 STUDIES = {"quick": SHIPPED / "config.yaml"} | {p.stem: p for p in sorted(SHIPPED.glob("workflow/studies/*.yaml"))}
 PUBLISHED = SHIPPED / "workflow" / "published"  # what others have published, a file for each source
 SNAKEFILE = SHIPPED / "Snakefile"
+CITATION = SHIPPED / "CITATION.cff"
 CELL = ("system", "data", "method")
 LONG = ("truth.csv", "scores.csv", "exponents.csv", "costs.csv")  # tables of a whole study, collected from its cells
 LANDSCAPE = tuple(f"landscape.{kind}" for kind in ("csv", "pdf", "png", "txt"))  # of the first cell, when asked for

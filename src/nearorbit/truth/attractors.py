@@ -125,6 +125,6 @@ def dominant_period(system: System, simulate: Orbits) -> float:
     return peak_period(states, rate=float(16 / scale), segment=16 * 64)
 
 
-def _turn(system: System, states: np.ndarray) -> float:
+def _turn(system: System, states: np.ndarray) -> np.floating:
     """The scale of time of states (T, D), :math:`2 \\pi` rms(x) / rms(f)."""
-    return float(2 * np.pi * np.linalg.norm(states - states.mean(0)) / np.linalg.norm(system(states)))
+    return 2 * np.pi * np.linalg.norm(states - states.mean(0)) / np.linalg.norm(system(states))

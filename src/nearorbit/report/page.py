@@ -1,0 +1,226 @@
+"""The page of a study: one HTML file that needs nothing beside it and no network.
+
+It begins with what was asked and what was found (:mod:`nearorbit.report.findings`), then says how: methods, data,
+budget, origin; all tables and figures of the study follow. Whatever comes from a study is escaped. What may run on the
+page is its own script, by its digest, and nothing may be fetched: the page says so to the browser.
+
+Template, style and script lie beside this file under its name.
+"""
+
+import hashlib
+import inspect
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from nearorbit.evaluation.scores import Results
+from nearorbit.evaluation.verdicts import WORDS
+from nearorbit.report import documentation, findings, origins, shown
+from nearorbit.report.tables.base import given, number
+from nearorbit.study import files
+from nearorbit.study.catalogue import entries
+from nearorbit.study.study import Study
+
+HERE = Path(__file__)
+VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables that the findings are of
+ENOUGH = 6  # systems: with fewer an interval of 95 % of their median does not exist, and decides nothing
+SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
+COMMON = {  # settings that methods share, of which their own documentation says nothing
+    "segment": "the length of the segments, in samples; – is that of the study",
+    "join": "how the gradients of the two losses are joined: by their sum, or by config, so that both fall",
+    "smoothings": "how many times orbits are smoothed through the network while it learns",
+}
+FORMULA = 'class="formula"'
+
+
+def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] = (), note: str = "") -> str:
+    """Make the page of a study.
+
+    Arguments:
+        study: The study.
+        results: Its results.
+        folder: Where its ``tables/`` and ``figures/`` lie.
+        asked: The files of the study, of which the first comment says what is asked.
+        note: What stands above all, e.g. that the study has not ended.
+
+    Returns:
+        The page. The same results give the same page.
+    """
+    style, script = (HERE.with_suffix(kind).read_text() for kind in (".css", ".js"))
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"number": number, "words": _words}
+    verdicts = list(_verdicts(study, results, folder / "tables"))
+    origin, known = origins.origin(results)
+    tables, figures = shown.tables(folder / "tables", study.tables), shown.figures(folder / "figures", study.figures)
+    return environment.from_string(HERE.with_suffix(".html").read_text()).render(
+        study=study,
+        note=note,
+        asked=origins.question(asked) or [_question(study)],
+        found=findings.found(results, study.data, reference(study)),
+        verdicts=verdicts,
+        unknown=bool(verdicts) and findings.headlines(results.table("scores.csv"))[:1] != [findings.METRICS[0]],
+        declared=list(_declared(study, results)),
+        given=given(results),
+        enough=ENOUGH,
+        methods=list(_methods(study, results)),
+        truths=list(_systems(study, results)),
+        observed={label: findings.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
+        costs=_costs(results),
+        origin=origin,
+        known=known,
+        trained=origins.trained(results),
+        citation=origins.citation(),
+        gaps=list(_gaps(study, results, {"table": tables, "figure": figures})),
+        tables=tables,
+        figures=figures,
+        style=Markup(style),
+        script=Markup(script),
+        digest=b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _question(study: Study) -> str:
+    """Say what is asked by a study that does not say so itself."""
+    systems, data, methods = (", ".join(getattr(study, axis)) for axis in ("systems", "data", "methods"))
+    return f"What do {methods} learn of the dynamics of {systems} from {data} data?"
+
+
+def reference(study: Study) -> str:
+    """Name the method that the others are compared with: that of ``comparison``, or the first of the study."""
+    named = (line.get("reference") for label, line in study.tables.items() if line.get("table", label) == COMPARED)
+    return str(next(filter(None, named), None) or next(iter(study.methods)))
+
+
+def _lines(study: Study, table: str) -> Iterator[str]:
+    """List the labels of the tables of a study that are of an entry."""
+    return (label for label, line in study.tables.items() if line.get("table", label) == table)
+
+
+def _declared(study: Study, results: Results) -> Iterator[dict[str, Any]]:
+    """Tell the comparisons that the study declares, and what came of each."""
+    for label in _lines(study, DECLARED):
+        comparison = study.entry("tables", label)
+        data = comparison.data or next(iter(study.data))
+        yield {
+            "label": label,
+            "method": comparison.method or results.methods[-1],
+            "reference": comparison.reference or results.methods[0],
+            "data": data,
+            "reference_data": comparison.reference_data or data,
+            "without": list(comparison.without),
+            "effects": findings.declared(results, comparison),
+        }
+
+
+def _verdicts(study: Study, results: Results, folder: Path) -> Iterator[dict[str, Any]]:
+    """Tell what the data say without a truth: the best method of each system and data, where there is such a table."""
+    for path in (path for label in _lines(study, VERDICT) if (path := folder / f"{label}.csv").exists()):
+        records = files.table(path)
+        first, costs = records[records["index"].isna() | (records["index"] == 1)], results.table("costs.csv")
+        for (system, data), rows in first.groupby(["system", "data"], sort=False):
+            series, methods = (rows[rows["kind"] == kind] for kind in ("series", "method"))
+            sound = methods[methods["failed"] == 0].sort_values("rank", kind="stable")
+            paid = costs[(costs["system"] == system) & (costs["data"] == data)]
+            yield {
+                "system": system,
+                "data": data,
+                "series": series.iloc[0].to_dict() if len(series) else None,
+                "word": WORDS.get(str(series["verdict"].iloc[0])) if len(series) else None,
+                "best": sound.iloc[0].to_dict() if len(sound) else None,
+                "others": list(sound["method"].iloc[1:]),
+                "failed": list(methods.loc[methods["failed"] > 0, "method"]),
+                "words": findings.observed(study.data[str(data)], results.remarks.get(str(data), "")),
+                "cost": findings.cost(paid, sound["method"].iloc[0], reference(study)) if len(sound) else "",
+            }
+
+
+def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
+    """Describe the methods: what they are given, their settings, and what their source says of them."""
+    known, told = given(results), {}
+    for label, line in study.methods.items():
+        entry = entries("methods")[line["method"]]
+        if line["method"] not in told:
+            told[line["method"]] = documentation.described(entry), documentation.arguments(entry)
+        described, meanings = told[line["method"]]
+        opening, ends, rest = described.get("", "").partition("</div>" if FORMULA in described.get("", "") else "</p>")
+        parameters = inspect.signature(entry).parameters.values()
+        yield {
+            "label": label,
+            "entry": line["method"],
+            "given": known.get(label, "not known, it was not trained"),
+            "network": _network(study, label),
+            "opening": Markup(opening + ends),  # as far as the first formula
+            "described": Markup(rest),
+            "references": Markup(described.get("References", "")),
+            "smoothing": Markup(documentation.module(SMOOTHED)) if line.get("smoothings") else "",
+            "settings": [
+                {"name": p.name, "value": line.get(p.name, p.default), "set": p.name in line,
+                 "means": Markup((COMMON | meanings).get(p.name, ""))}
+                for p in parameters
+            ],
+        }  # fmt: skip
+
+
+def _network(study: Study, method: str) -> str:
+    """Say which network a method trains, and its settings."""
+    label = study.networks_of[method]
+    told = {name: value for name, value in study.network(method).items() if (name, value) != ("network", label)}
+    return f"{label} ({_words(told)})" if told else label
+
+
+def _systems(study: Study, results: Results) -> Iterator[dict[str, Any]]:
+    """List the systems with their parameters, and the truth of each as far as it is known."""
+    truth = results.table("truth.csv")
+    for label, line in study.systems.items():
+        rows = truth[truth["system"] == label]
+        known = rows.iloc[0].to_dict() if len(rows) else dict.fromkeys(truth.columns)
+        exponents = ", ".join(map(number, rows["exponent"].iloc[:3])) + (", …" if len(rows) > 3 else "")
+        settings = {name: value for name, value in line.items() if name != "system"}
+        yield {"label": label, "entry": line["system"], "settings": settings, "truth": known, "exponents": exponents}
+
+
+def _costs(results: Results) -> dict[str, Any]:
+    """Sum up what all trainings took, and on what."""
+    costs = results.table("costs.csv")
+    return {
+        "hours": costs["seconds"].sum() / 3600 if costs["seconds"].notna().any() else None,
+        "cells": len(costs),
+        "devices": sorted(set(costs["device"].dropna().astype(str))),
+    }
+
+
+def _gaps(study: Study, results: Results, parts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Say what is missing, and what failed: how much, and where."""
+    scores, cells = results.table("scores.csv"), pd.DataFrame(results.cells())[["system", "data", "method"]]
+    marked = cells.merge(scores[list(cells)].drop_duplicates(), how="left", indicator=True)
+    if len(missing := marked[marked["_merge"] == "left_only"]):
+        of = missing.groupby(["data", "method"], sort=False).size()
+        places = [f"{method} on {data}: {count} of {len(study.systems)}" for (data, method), count in of.items()]
+        yield f"{len(missing)} of {len(cells)} cells have no scores.", "; ".join(places)
+    for kind, part in parts.items():
+        if gone := [label for label, one in part.items() if one is None]:
+            yield f"{len(gone)} of {len(part)} {kind}s are not there.", ", ".join(gone)
+    seeds = scores[scores["method"].isin(results.methods)].drop_duplicates([*cells, "seed"])
+    failed = seeds[seeds["status"] != "ok"].groupby(["data", "method"], sort=False)["status"].value_counts()
+    if len(failed):
+        places = [f"{method} on {data}: {count} {word}" for (data, method, word), count in failed.items()]
+        yield (
+            f"{failed.sum()} of {len(seeds)} seeds failed: each counts as worse than any that did not.",
+            "; ".join(places),
+        )
+
+
+def _words(value: Any) -> str:
+    """Write a setting as a study file has it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_words, value))
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)

@@ -1,0 +1,117 @@
+"""What a study is said to have found, on tables of which the answer is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nearorbit.evaluation.scores import Results
+from nearorbit.report.findings import declared, found, observed
+from nearorbit.study.catalogue import build
+
+FACTORS = {"reference": 1.0, "half": 0.5, "alike": 1.0, "true": 0.01}  # of the errors of the first
+LINE = {"noise": 0.05, "orbits": 50, "samples": 500, "transient": 0}
+SEEDS = 3
+
+
+def study(folder: Path, systems: int, factors=FACTORS, data=("noisy",), failed=(), scatter=0.1) -> Results:
+    """Results whose errors are known factors of those of the reference, but for a scatter."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"system": f"s{system}", "data": label, "noise": 0.05, "method": method, "seed": seed, "metric": metric,
+         "unit": "1", "value": (system + 1) * factor * np.exp(scatter * rng.normal()), "stderr": np.nan,
+         "status": "collapsed" if method in failed else "ok", "converged": 1.0}
+        for label in data for system in range(systems) for seed in range(SEEDS)
+        for metric in ("jacobian_error", "lyapunov_distance") for method, factor in factors.items()
+    ]  # fmt: skip
+    costs = [
+        {"system": f"s{system}", "data": label, "noise": 0.05, "method": method, "seconds": 10.0 * (1 + i),
+         "seeds": SEEDS, "given": "data + true J" if method == "true" else "data"}
+        for label in data for system in range(systems) for i, method in enumerate(factors)
+    ]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
+    pd.DataFrame(costs).to_csv(folder / "costs.csv", index=False)
+    return Results(folder, tuple(f"s{s}" for s in range(systems)), dict.fromkeys(data, 0.05), tuple(factors))
+
+
+def test_of_methods_from_data_alone_the_best_is_taken_and_is_sure_on_many_systems(tmp_path):
+    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, "reference")
+    assert (finding.method, finding.sure) == ("half", "sure")
+    first = finding.effects[0]
+    assert first.row["low"] < 0.5 < first.row["high"] < 1 and first.row["p"] < 0.01 and first.row["systems"] == 10
+    assert [bound.method for bound in finding.bounds] == ["true"] and finding.alike == []
+    assert [effect.method for effect in finding.ranked[:2]] == ["true", "half"]
+
+
+@pytest.mark.parametrize("systems", [1, 4])
+def test_few_systems_make_nothing_sure(systems, tmp_path):
+    (finding,) = found(study(tmp_path, systems), {"noisy": LINE}, "reference")
+    assert (finding.method, finding.sure) == ("half", "open")
+
+
+def test_where_nothing_is_better_the_reference_is_kept(tmp_path):
+    (finding,) = found(study(tmp_path, 8, {"reference": 1.0, "worse": 2.0, "true": 0.1}), {"noisy": LINE}, "reference")
+    assert (finding.method, finding.sure, finding.effects) == ("reference", "none", [])
+    assert finding.nearest.method == "worse" and finding.bounds[0].method == "true"
+
+
+def test_a_method_whose_seeds_fail_is_not_taken_however_small_its_errors(tmp_path):
+    (finding,) = found(study(tmp_path, 10, failed=("half",)), {"noisy": LINE}, "reference")
+    assert finding.method != "half"
+
+
+def test_where_all_fail_none_is_taken(tmp_path):
+    (finding,) = found(study(tmp_path, 10, failed=tuple(FACTORS)), {"noisy": LINE}, "reference")
+    assert finding.sure == "failed"
+
+
+def test_what_a_method_costs_and_loses_is_told_with_the_reference(tmp_path):
+    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, "reference")
+    assert finding.cost == "20 s for 3 seeds of a system (median), 2 times as long as reference"
+    assert finding.failed == "0 of 30 seeds (reference: 0 of 30)"
+
+
+def test_where_the_reference_was_not_run_the_first_that_was_stands_for_it(tmp_path):
+    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, "unborn")
+    assert finding.reference == "reference" and finding.method == "half"
+
+
+def test_data_of_which_there_is_nothing_are_told_as_such(tmp_path):
+    other = found(study(tmp_path, 3), {"noisy": LINE, "clean": LINE}, "reference")[1]
+    assert other.method is None and not other.ranked
+
+
+def test_methods_that_cannot_be_told_from_the_best_are_named(tmp_path):
+    factors = {"reference": 1.0, "half": 0.5, "twin": 0.5, "alike": 1.0}
+    (finding,) = found(study(tmp_path, 10, factors, scatter=0.3), {"noisy": LINE}, "reference")
+    assert {finding.method, *finding.alike} == {"half", "twin"}
+
+
+def test_a_declared_comparison_counts_its_systems_and_corrects_for_its_metrics(tmp_path):
+    results = study(tmp_path, 10)
+    table = build("tables", "signed_rank", {"method": "half", "reference": "reference", "without": ["s0", "s1"]})
+    effects = declared(results, table)
+    assert [effect.row["systems"] for effect in effects] == [8, 8]
+    assert all(effect.row["p"] == pytest.approx(2 * 2 * 0.5**8) and effect.verdict == "better" for effect in effects)
+
+
+def test_a_declared_comparison_of_what_was_not_run_is_empty(tmp_path):
+    assert declared(study(tmp_path, 3), build("tables", "signed_rank", {"method": "unborn"})) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (LINE, "5 % noise, 50 orbits of 500 samples, with transients"),
+        (
+            {"noise": 0.0, "orbits": 1, "samples": 5000, "transient": 50},
+            "clean, 1 orbit of 5000 samples, on the attractor",
+        ),
+        ({"noise": 0.0, "held_out": 0.2}, "as recorded"),
+        ({"noise": 0.2, "noise_in": "units"}, "noise of 0.2 in system units"),
+    ],
+)
+def test_kinds_of_data_are_told_in_words(line, words):
+    assert observed(line) == words
