@@ -15,7 +15,12 @@ from nearorbit.evaluation.metrics.valid_prediction_time import prediction_times
 from nearorbit.study import catalogue
 from nearorbit.truth import attractors, integrators, simulation
 
-STUDY = yaml.safe_load((REPOSITORY / "workflow/studies/paper.yaml").read_text())
+OTHERS = (
+    "Dadras Rucklidge SprottB SprottJerk GenesioTesi Chen ShimizuMorioka VallisElNino Lorenz84 Aizawa HindmarshRose "
+    "HastingsPowell HyperJha Qi HyperLorenz HyperCai HyperPang"
+)
+RECORD = yaml.safe_load((REPOSITORY / "workflow/studies/paper.yaml").read_text())["systems"]
+SYSTEMS = {name: {} for name in OTHERS.split()} | RECORD
 QUICK = {"Lorenz": {}, "Rossler": {}, "Lorenz96_N5": {"system": "lorenz96", "size": 5, "forcing": 8}}
 FIRST = {"starts": 16, "horizon": 80, "transient": 150}
 EVALUATION = {"points": 128, "starts": 20, "horizon": 12, "longest": 100, "runs": 10, "samples": 500, "windows": 10}
@@ -71,6 +76,6 @@ def test_the_true_field_scores_the_floor_and_costs_training_nothing(label):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("label", sorted(STUDY["systems"].keys() - QUICK))
-def test_the_true_field_of_every_system_of_the_large_study_does(label):
-    assert_the_truth_is_the_floor(label, STUDY["systems"][label])
+@pytest.mark.parametrize("label", sorted(SYSTEMS.keys() - QUICK))
+def test_the_true_field_of_many_systems_does(label):
+    assert_the_truth_is_the_floor(label, SYSTEMS[label])

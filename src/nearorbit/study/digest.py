@@ -22,12 +22,6 @@ ROOT = Path(__file__).parents[1]
 STAGES = ("nearorbit.stages", "nearorbit.whole")
 BUILDS = "nearorbit.study.catalogue.build"  # what an entry imports that is made of others
 BESIDE = (".cpp", ".csv", ".html", ".css", ".js")  # what of a module lies beside it under the same name
-    ".cpp",
-    ".csv",
-    ".html",
-    ".css",
-    ".js",
-)  # what of a module is no Python, and lies beside it under the same name
 
 
 def digests(stage: str, entries: Iterable[str] = ()) -> list[str]:
