@@ -174,13 +174,12 @@ def test_a_field_that_is_brought_is_forecast_and_nothing_is_trained(repository):
         "collect_truth",
         "tables",
         "figures",
-        "report",
         "all",
     }
 
 
 def test_a_setting_of_a_figure_draws_that_figure_again(repository):
-    edit(repository / SMOKE, "attractors: {}", "attractors: {periods: 5}")
+    edit(repository / SMOKE, "attractors: {}", "attractors: {data: noisy}")
     assert planned(repository) == {("figures",), ("all",)}
 
 

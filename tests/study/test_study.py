@@ -476,7 +476,7 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
         ("evaluation|points", 8, {"covariant_vectors", "truth"}),
         ("evaluation|exponents|starts", 2, {"exponents", "truth", "forecast"}),
         ("neighbors|nearest|theiler", 1.0, {"neighbors", "estimators", "structure"}),
-        ("seeds", 4, {"orbits"}),
+        ("seeds", 4, {"orbits", "figures"}),
     ],
 )
 def test_a_change_reaches_only_the_stages_that_read_it(path, value, stages):

@@ -86,7 +86,7 @@ rule partial:
         " 2>&1 | tee {log}"
 
 
-# What is small of a study, to be kept with a paper; and what can be made of that alone: redraw --config from=docs/results/paper
+# What is small of a study, to be kept with a paper; and what can be made of that alone: redraw --config from=FOLDER
 
 
 localrules:
