@@ -127,12 +127,13 @@ def partial(folder: Path, partial: Folder, asked: Sequence[Path] = (), *, conten
     print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")
 
 
-def record(folder: Path, record: Folder, asked: Sequence[Path] = (), *, content: Settings, study: Settings):
+def record(folder: Path, record: Folder, asked: Sequence[Path] = (), *, content: Settings):
     """Keep what is small of a study: itself, its long tables, the history of its trainings, and what made them."""
     from nearorbit.evaluation.scores import Results
     from nearorbit.report import records
+    from nearorbit.study.study import parse
 
-    records.keep(Results.of(folder, study), record, content, asked=asked)
+    records.keep(Results.of(folder, parse(content).axes), record, content, asked=asked)
 
 
 def redraw(kept: Folder, into: Folder, asked: Sequence[Path] = (), *, content: Settings):

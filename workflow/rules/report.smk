@@ -131,9 +131,6 @@ rule redraw:
 
 # The rules of the study as a picture, as another Snakemake finds them: it runs nothing.
 
-STUDIED = [os.path.abspath(file) for file in workflow.overwrite_configfiles or workflow.configfiles]
-
-
 localrules:
     rulegraph,
 
@@ -142,7 +139,7 @@ rule rulegraph:
     input:
         *Path(workflow.basedir, "workflow/rules").glob("*.smk"),
         snakefile=workflow.main_snakefile,
-        study=STUDIED,
+        study=ASKED,
     output:
         dot=temp(f"{FOLDER}/logs/rulegraph.dot"),
         picture=f"{FOLDER}/rulegraph.svg",

@@ -32,6 +32,7 @@ References:
 """
 
 from functools import lru_cache
+from math import ceil, log2
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,11 @@ def effects(
     table.loc[table["method"] == TRUTH, ["p_alone", "verdict"]] = np.nan, ""
     table["p"] = table.groupby(LABELS[:2], sort=False)["p_alone"].transform(holm)
     return table[COLUMNS]
+
+
+def fewest(level: float = LEVEL) -> int:
+    """Tell how many systems an interval of this level takes to decide anything."""
+    return ceil(1 - log2(1 - level))
 
 
 def higher() -> list[str]:
@@ -152,7 +158,7 @@ def compared(
     effect = _effects(own, other)
     intervals = [_interval(*sides, level=level, draws=draws) for sides in zip(own, other, strict=True)]
     low, high = np.array(intervals).reshape(-1, 2).T
-    enough = 1 - 2.0 ** (1 - np.sum(~np.isnan(effect), -1)) >= level
+    enough = np.sum(~np.isnan(effect), -1) >= fewest(level)
     words = np.where(enough & (high < 0), "better", np.where(enough & (low > 0), "worse", ""))
     higher_better = pairs.groupby(over, sort=False)["metric"].first().isin(higher()).to_numpy()
     ratios = np.exp(np.where(higher_better, -1, 1) * np.stack([_middle(effect, mixed=0.0), low, high]))

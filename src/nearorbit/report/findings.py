@@ -130,14 +130,12 @@ def declared(results: Results, comparison: Any) -> list[Effect]:
     Returns:
         The effect in each of its metrics, with p-values corrected for these; none where nothing is there to compare.
     """
-    data = comparison.data or next(iter(results.data))
-    method, reference = comparison.method or results.methods[-1], comparison.reference or results.methods[0]
-    sides = (method, data), (reference, comparison.reference_data or data)
+    sides = comparison.sides(results)
     pairs = signed_rank.against(results.table("scores.csv"), *sides, metrics=comparison.metrics)
     if pairs[~pairs["system"].isin(list(comparison.without))].empty:
         return []
     _, rows = signed_rank.compared(pairs, without=comparison.without)
-    return list(_effects(rows.assign(method=method).rename_axis("metric").reset_index()))
+    return list(_effects(rows.assign(method=sides[0][0]).rename_axis("metric").reset_index()))
 
 
 def headlines(scores: pd.DataFrame) -> list[str]:

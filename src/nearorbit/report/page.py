@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.evaluation.statistics import fewest
 from nearorbit.evaluation.verdicts import WORDS
 from nearorbit.report import documentation, findings, origins, shown
 from nearorbit.report.tables.base import given, number
@@ -28,7 +29,6 @@ from nearorbit.study.study import Study
 
 HERE = Path(__file__)
 VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables that the findings are of
-ENOUGH = 6  # systems: with fewer an interval of 95 % of their median does not exist, and decides nothing
 SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
 COMMON = {  # settings that methods share, of which their own documentation says nothing
     "segment": "the length of the segments, in samples; – is that of the study",
@@ -66,7 +66,7 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         unknown=bool(verdicts) and findings.headlines(results.table("scores.csv"))[:1] != [findings.METRICS[0]],
         declared=list(_declared(study, results)),
         given=given(results),
-        enough=ENOUGH,
+        enough=fewest(),
         methods=list(_methods(study, results)),
         truths=list(_systems(study, results)),
         observed={label: findings.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
@@ -105,13 +105,13 @@ def _declared(study: Study, results: Results) -> Iterator[dict[str, Any]]:
     """Tell the comparisons that the study declares, and what came of each."""
     for label in _lines(study, DECLARED):
         comparison = study.entry("tables", label)
-        data = comparison.data or next(iter(study.data))
+        (method, data), (reference, reference_data) = comparison.sides(results)
         yield {
             "label": label,
-            "method": comparison.method or results.methods[-1],
-            "reference": comparison.reference or results.methods[0],
+            "method": method,
+            "reference": reference,
             "data": data,
-            "reference_data": comparison.reference_data or data,
+            "reference_data": reference_data,
             "without": list(comparison.without),
             "effects": findings.declared(results, comparison),
         }

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.evaluation.statistics import LEVEL, effects
+from nearorbit.evaluation.statistics import LEVEL, effects, fewest
 from nearorbit.report.tables.base import (
     FLOOR,
     HEADLINES,
@@ -80,14 +80,11 @@ class Comparison:
         return Table("comparison", self._caption(records, reference), records, cells, best)
 
     def _caption(self, records: pd.DataFrame, reference: str) -> str:
-        few = f" Of {records['systems'].max()} systems an interval decides nothing." if _few(records) else ""
+        systems = records["systems"].max() if len(records) else fewest()
+        few = f" Of {systems} systems an interval decides nothing." if systems < fewest() else ""
         on = f" on {self.reference_data} data" if self.reference_data else " on the same data"
         found = _found(records[records["metric"] == self.metrics[0]], self.metrics[0], reference)
         return CAPTION.format(reference=reference, on=on, level=LEVEL, floor=FLOOR, few=few, found=found)
-
-
-def _few(records: pd.DataFrame) -> bool:
-    return len(records) > 0 and records["systems"].max() < 6
 
 
 def _found(records: pd.DataFrame, metric: str, reference: str) -> str:

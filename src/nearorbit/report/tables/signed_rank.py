@@ -55,14 +55,17 @@ class SignedRank:
             raise ValueError("metrics: there has to be one")
         check_metrics(self.metrics)
 
-    def table(self, results: Results) -> Table:
-        """Make the table from ``scores.csv``; a system of which either is missing leaves a gap, and does not count."""
+    def sides(self, results: Results) -> tuple[tuple[str, str], tuple[str, str]]:
+        """Name the method and its kind of data, and the reference and that of it, as far as they are left out."""
         data = self.data or next(iter(results.data))
-        sides = (
+        return (
             (self.method or results.methods[-1], data),
             (self.reference or results.methods[0], self.reference_data or data),
         )
-        (method, of), (reference, other) = sides
+
+    def table(self, results: Results) -> Table:
+        """Make the table from ``scores.csv``; a system of which either is missing leaves a gap, and does not count."""
+        sides = (method, of), (reference, other) = self.sides(results)
         pairs = against(results.table("scores.csv"), *sides, metrics=self.metrics)
         records, found = compared(pairs, without=self.without)
         label = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
