@@ -31,6 +31,15 @@ def inner(latex: str) -> str:
         (r"\int_0^1", "<msubsup><mo>∫</mo><mrow><mn>0</mn></mrow><mrow><mn>1</mn></mrow></msubsup>"),
         (r"|x| < \|y\|", "<mo>|</mo><mi>x</mi><mo>|</mo><mo>&lt;</mo><mo>‖</mo><mi>y</mi><mo>‖</mo>"),
         (r"L_\text{a b}", "<msub><mi>L</mi><mrow><mtext>a b</mtext></mrow></msub>"),
+        (
+            r"\mathrm{diag}\, \mathcal{N}_\mathbb{Z}",
+            "<mi>diag</mi><mspace/><msub><mi>𝒩</mi><mrow><mi>ℤ</mi></mrow></msub>",
+        ),
+        (
+            r"a &= 1 \\ b &\ge 2",
+            "<mtable><mtr><mtd><mi>a</mi></mtd><mtd><mo>=</mo><mn>1</mn></mtd></mtr>"
+            "<mtr><mtd><mi>b</mi></mtd><mtd><mo>≥</mo><mn>2</mn></mtd></mtr></mtable>",
+        ),
         (r"\left( x \right]", "<mrow><mo>(</mo><mi>x</mi><mo>]</mo></mrow>"),
     ],
 )

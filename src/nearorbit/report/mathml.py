@@ -5,7 +5,9 @@ named functions, spaces and several lines. What is not known here is refused and
 """
 
 import re
+from contextlib import suppress
 from html import escape
+from unicodedata import lookup
 
 TOKEN = re.compile(r"\\text\{[^{}]*\}|\\[a-zA-Z]+\*?|\\.|\d+(?:\.\d+)?|\S", re.DOTALL)
 IDENTIFIERS = {
@@ -15,7 +17,7 @@ IDENTIFIERS = {
     "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "ell": "ℓ",
 }  # fmt: skip
 OPERATORS = {
-    "approx": "≈", "cdot": "⋅", "circ": "∘", "geq": "≥", "in": "∈", "le": "≤", "leftarrow": "←", "leq": "≤",
+    "approx": "≈", "cdot": "⋅", "circ": "∘", "ge": "≥", "geq": "≥", "in": "∈", "le": "≤", "leftarrow": "←", "leq": "≤",
     "mapsto": "↦", "neq": "≠", "otimes": "⊗", "pm": "±", "propto": "∝", "sim": "∼", "times": "×", "to": "→", "-": "−",
     "*": "∗",
 }  # fmt: skip
@@ -25,7 +27,8 @@ FENCES = {"\\langle": "⟨", "\\rangle": "⟩", "\\{": "{", "\\}": "}", "\\|": "
 FUNCTIONS = {"arg", "cos", "det", "exp", "inf", "lim", "ln", "log", "max", "min", "sin", "sup"}
 LIMITS = {"inf", "lim", "max", "min", "prod", "sum", "sup"}  # what has its scripts above and below
 ACCENTS = {"hat": "^", "bar": "¯", "tilde": "~", "dot": "˙", "ddot": "¨"}
-SPACES = {",": "0.17em", ";": "0.28em", "!": "-0.17em", "quad": "1em", "qquad": "2em"}
+SPACES = {" ": "0.33em", ",": "0.17em", ";": "0.28em", "!": "-0.17em", "quad": "1em", "qquad": "2em"}
+LETTERS = {"mathbb": "DOUBLE-STRUCK", "mathcal": "SCRIPT"}  # what Unicode calls them
 SIZES = {"big": "1.2em", "Big": "1.62em", "left": ""}  # the last grows with what is in it
 
 
@@ -42,9 +45,11 @@ def mathml(latex: str, *, block: bool = False) -> str:
     Raises:
         ValueError: If there is something in it that is not known here.
     """
-    lines = [_Formula(line).row() for line in re.split(r"\\\\(?![a-zA-Z])", latex)]
-    table = "".join(f"<mtr><mtd>{line}</mtd></mtr>" for line in lines)
-    body = lines[0] if len(lines) == 1 else f'<mtable displaystyle="true">{table}</mtable>'
+    lines = [
+        [_Formula(part).row() for part in re.split(r"(?<!\\)&", line)] for line in re.split(r"\\\\(?![a-zA-Z])", latex)
+    ]
+    table = "".join(f"<mtr>{_aligned(line) if len(line) > 1 else f'<mtd>{line[0]}</mtd>'}</mtr>" for line in lines)
+    body = lines[0][0] if len(lines) == len(lines[0]) == 1 else f'<mtable displaystyle="true">{table}</mtable>'
     return f'<math display="{"block" if block else "inline"}"><mrow>{body}</mrow></math>'
 
 
@@ -133,6 +138,10 @@ class _Formula:
             return f"<mfrac{small}>{self.argument()}{self.argument()}</mfrac>"
         if name == "sqrt":
             return f"<msqrt>{self.argument()}</msqrt>"
+        if name in LETTERS:
+            return f'<mi mathvariant="normal">{_letter(LETTERS[name], re.sub("<.*?>", "", self.argument()))}</mi>'
+        if name == "mathrm":
+            return f'<mi mathvariant="normal">{re.sub("<.*?>", "", self.argument())}</mi>'
         if name == "operatorname":
             return _function(re.sub("<.*?>", "", self.argument()))
         if name in SIZES:
@@ -152,6 +161,20 @@ class _Formula:
         return _fence(
             FENCES[signs[0]], f'minsize="{SIZES[name]}" maxsize="{SIZES[name]}" stretchy="true" symmetric="true"'
         )
+
+
+def _aligned(parts: list[str]) -> str:
+    """Put the parts of a line side by side: of every two the first ends where the second begins."""
+    style = ("text-align: right; padding: 0", "text-align: left; padding: 0")
+    return "".join(f'<mtd style="{style[place % 2]}">{part}</mtd>' for place, part in enumerate(parts))
+
+
+def _letter(kind: str, letter: str) -> str:
+    """Find a capital letter among those of a kind, some of which Unicode had before the others."""
+    for name in (f"MATHEMATICAL {kind} CAPITAL {letter}", f"{kind} CAPITAL {letter}"):
+        with suppress(KeyError):
+            return lookup(name)
+    raise ValueError(f"'{letter}' is no capital letter of these")
 
 
 def _fence(sign: str, size: str = 'stretchy="false"') -> str:
