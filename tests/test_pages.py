@@ -52,7 +52,8 @@ LEFT_OUT = {  # the beginnings of commands that are read here, and why they are 
 HERE = {  # what the smoke study has in the place of what pages speak of
     "/quick/": "/smoke/",
     "/noise/": "/smoke/",
-    "Lorenz/clean": "Lorenz/noisy",
+    "Arneodo/noisy/trajectories": "Lorenz/noisy/baseline",
+    "Arneodo/noisy": "Lorenz/noisy",
     "Lorenz/noise5": "Lorenz/noisy",
     "/smoothed_5/": "/baseline/",
 }

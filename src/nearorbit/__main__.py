@@ -4,8 +4,8 @@ The rules of the workflow, cluster jobs, tests and people all come through here.
 the signature of its function in :mod:`nearorbit.stages`: an option for every file; and for the settings JSON, a JSON
 file, or a study and the cell to pick them for::
 
-    cell=results/quick/Lorenz/clean
-    python -m nearorbit train --study config.yaml --cell Lorenz/clean/baseline \\
+    cell=results/quick/Arneodo/noisy
+    python -m nearorbit train --study config.yaml --cell Arneodo/noisy/trajectories \\
         --observations $cell/observations.nc --model model.safetensors --history history.csv --costs costs.csv
 
 ``python -m nearorbit names systems`` lists what a study may name.

@@ -22,7 +22,7 @@ from nearorbit.report.tables.base import Table, save
 from nearorbit.study.catalogue import build, names
 from nearorbit.study.study import Study, parse
 
-CONFIG = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+CONFIG = yaml.safe_load((REPOSITORY / "tests/example.yaml").read_text())
 HOSTILE = "<script>document.title='caught'</script><img src=x onerror=alert(1)>\"'`${1}`{{ 7 * 7 }}"
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no chromium is installed, in which pages are looked at")
 

@@ -14,7 +14,7 @@ import xarray as xr
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_study import DEFAULT, changed
+from test_study import EXAMPLE, changed
 
 from nearorbit.__main__ import main, stages
 from nearorbit.dynamics.models import load as load_model
@@ -319,13 +319,13 @@ def places(config, path=()):
             yield from places(value, (*path, key))
 
 
-PLACES = sorted(places(DEFAULT), key=str)
+PLACES = sorted(places(EXAMPLE), key=str)
 
 
 @st.composite
 def studies(draw):
     """The default study with some of its values replaced, removed or added to by anything."""
-    config = json.loads(json.dumps(DEFAULT))
+    config = json.loads(json.dumps(EXAMPLE))
     for path in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3)):
         value, parent = draw(VALUES), config
         if not path:

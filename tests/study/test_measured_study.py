@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from test_study import DEFAULT
+from test_study import EXAMPLE
 
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.slices import SLICES, runs
@@ -22,7 +22,7 @@ def config(folder, *lengths, data=None, **changes):
     table.to_csv(folder / "a.csv", index=False)
     line = {"system": "measured", "file": str(folder / "a.csv"), "time": "t", "components": ["angle", "velocity"]}
     line |= {"orbit": "trial"}
-    study = {**DEFAULT, "systems": {"pendulum": line}, "data": {"raw": data or RAW}, "methods": {"baseline": {}}}
+    study = {**EXAMPLE, "systems": {"pendulum": line}, "data": {"raw": data or RAW}, "methods": {"baseline": {}}}
     return {**study, **changes}
 
 
@@ -47,7 +47,7 @@ def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
         config(tmp_path, 500, data={**RAW, "samples": 100})
     )
     assert "data.clean.held_out: no system of this study is measured; leave this out" in complaint(
-        {**DEFAULT, "data": {"clean": {**DEFAULT["data"]["clean"], "held_out": 0.2}}}
+        {**EXAMPLE, "data": {"clean": {**EXAMPLE["data"]["clean"], "held_out": 0.2}}}
     )
 
 
@@ -99,8 +99,8 @@ def test_methods_that_need_a_truth_are_refused_by_name_with_the_reason(tmp_path,
     content = config(tmp_path, 400, methods={method: {}})
     assert f"methods.{method}: it needs '" in complaint(content)
     assert "systems.pendulum is measured: no truth is known; leave out the method, or the system" in complaint(content)
-    delayed = {**DEFAULT["data"]["clean"], "delay": {"dimension": 3, "lag": 4}}
-    said = complaint({**DEFAULT, "data": {"delayed": delayed}, "methods": {method: {}}})
+    delayed = {**EXAMPLE["data"]["clean"], "delay": {"dimension": 3, "lag": 4}}
+    said = complaint({**EXAMPLE, "data": {"delayed": delayed}, "methods": {method: {}}})
     assert "data.delayed show states in part (components, delay): no true field is known of these" in said
 
 
@@ -138,7 +138,7 @@ def test_data_that_are_wrong_are_told_with_their_place(tmp_path, data, message):
 def test_stages_that_take_a_true_field_do_not_run_without(tmp_path):
     content = config(tmp_path, 400)
     content["systems"] = {**content["systems"], "Lorenz": {}}
-    clean = {**DEFAULT["data"]["clean"], "held_out": 0.2}
+    clean = {**EXAMPLE["data"]["clean"], "held_out": 0.2}
     content["data"] = {"clean": clean, "x": {**clean, "delay": {"dimension": 3, "lag": 4}}}
     study = parse(content)
     cells = {"measured": ("pendulum", "clean"), "partial": ("Lorenz", "x"), "whole": ("Lorenz", "clean")}

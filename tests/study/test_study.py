@@ -26,7 +26,8 @@ from nearorbit.study.study import load, parse
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = [REPOSITORY / "config.yaml", *sorted((REPOSITORY / "workflow/studies").glob("*.yaml"))]
-DEFAULT = yaml.safe_load(FILES[0].read_text())
+TEXT = (REPOSITORY / "tests/example.yaml").read_text()
+EXAMPLE = yaml.safe_load(TEXT)
 WHOLE = ("collect_truth", "collect", "tables", "figures")  # stages of the whole study
 CELL = {
     "system": "Lorenz",
@@ -37,8 +38,8 @@ CELL = {
 
 
 def changed(path: str, value):
-    """The default study with one value changed, or removed where the value is ``None``."""
-    config = copy.deepcopy(DEFAULT)
+    """The example with one value changed, or removed where the value is ``None``."""
+    config = copy.deepcopy(EXAMPLE)
     *sections, key = path.split("|")
     section = config
     for name in sections:
@@ -91,8 +92,8 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("data|clean|start", 1.0, "config.yaml: data.clean.start: expected a list, not 1.0"),
         ("data|clean|start", [1.0, "a", 3.0], "data.clean.start.1: expected a finite number, not 'a'"),
         ("data|clean|start", [1.0, math.nan, 3.0], "data.clean.start.1: expected a finite number, not nan"),
-        ("data|many", {**DEFAULT["data"]["clean"], "orbits": 2, "start": [1.0] * 3}, "data.many.start: all 2 orbits"),
-        ("data|few", {**DEFAULT["data"]["clean"], "samples": 24, "smooth": "spline"}, "data.few.smooth: a spline nee"),
+        ("data|many", {**EXAMPLE["data"]["clean"], "orbits": 2, "start": [1.0] * 3}, "data.many.start: all 2 orbits"),
+        ("data|few", {**EXAMPLE["data"]["clean"], "samples": 24, "smooth": "spline"}, "data.few.smooth: a spline nee"),
         ("data|clean|smooth", "kalman", "config.yaml: data.clean.smooth: expected one of spline, not 'kalman'"),
         ("data|clean|smooth", True, "config.yaml: data.clean.smooth: expected one of spline, not True"),
         ("data|clean|noise_in", "volts", "data.clean.noise_in: expected one of deviations, means, units, not 'volts'"),
@@ -102,9 +103,9 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("data|clean|missing", -0.1, "config.yaml: data.clean.missing: -0.1 is less than the minimum of 0"),
         ("data|clean|jitter", 1.5, "config.yaml: data.clean.jitter: 1.5 is greater than the maximum of 1"),
         ("data|clean|gap", 3.0, "data.clean.gap: no sample is missing or moved (missing, jitter), and there is no gap"),
-        ("data|few", {**DEFAULT["data"]["clean"], "jitter": 0.8, "gap": 1.5}, "data.few.gap: 1.5 sample intervals are"),
-        ("data|few", {**DEFAULT["data"]["clean"], "samples": 99, "missing": 0.9}, "training.segment: 5 is too long"),
-        ("data|few", {**DEFAULT["data"]["clean"], "samples": 500, "missing": 0.6}, "training.horizon: 25 is too"),
+        ("data|few", {**EXAMPLE["data"]["clean"], "jitter": 0.8, "gap": 1.5}, "data.few.gap: 1.5 sample intervals are"),
+        ("data|few", {**EXAMPLE["data"]["clean"], "samples": 99, "missing": 0.9}, "training.segment: 5 is too long"),
+        ("data|few", {**EXAMPLE["data"]["clean"], "samples": 500, "missing": 0.6}, "training.horizon: 25 is too"),
         ("evaluation|beyond", 0, "config.yaml: evaluation.beyond: 0 is less than the minimum of 1"),
         ("methods|homotopy|segment", 5000, "methods.homotopy.segment: 5000 is too long for the orbits of data.clean"),
         ("methods|sobolev", {}, "config.yaml: methods.sobolev: no method 'sobolev'"),
@@ -207,7 +208,7 @@ def test_a_method_may_name_a_network_of_the_catalogue_that_has_no_line():
 def test_a_label_is_no_name_of_a_file_or_folder_beside_it(axis):
     names = RESULTS[axis][1]
     for name in {*names, *(f"{Path(name).stem}.log" for name in names)}:
-        config = copy.deepcopy(DEFAULT)
+        config = copy.deepcopy(EXAMPLE)
         if axis == "study":
             config["study"] = name
         else:
@@ -231,7 +232,7 @@ def test_the_table_of_results_has_all_that_the_workflow_writes():
 
 
 def with_fields(**names):
-    return DEFAULT | {"fields": {label: {"field": name} for label, name in names.items()}}
+    return EXAMPLE | {"fields": {label: {"field": name} for label, name in names.items()}}
 
 
 def test_a_field_that_is_brought_is_judged_and_not_trained(tmp_path, monkeypatch):
@@ -242,9 +243,9 @@ def test_a_field_that_is_brought_is_judged_and_not_trained(tmp_path, monkeypatch
     assert study.brought("mine", "Lorenz", "noisy") == "mine.py:Lorenz_noisy"
     labels = ["Lorenz", "clean", "mine"]
     for stage in ("forecast", "unseen"):
-        assert study.settings(stage, *labels) == parse(DEFAULT).settings(stage, *labels[:2], "baseline")
+        assert study.settings(stage, *labels) == parse(EXAMPLE).settings(stage, *labels[:2], "baseline")
     cells = study.settings("score", "Lorenz")["cells"]
-    assert [cell["method"] for cell in cells[:7]] == ["truth", *DEFAULT["methods"], "mine", "installed"]
+    assert [cell["method"] for cell in cells[:7]] == ["truth", *EXAMPLE["methods"], "mine", "installed"]
     with pytest.raises(StudyError, match="methods: no 'mine'"):
         study.settings("train", *labels)
     assert parse(study.content).fields == study.fields
@@ -256,7 +257,7 @@ def test_a_field_that_is_brought_is_judged_and_not_trained(tmp_path, monkeypatch
 
 
 def test_a_study_without_fields_gives_its_jobs_what_it_did():
-    assert "fields" not in parse(DEFAULT).settings("tables")["study"]
+    assert "fields" not in parse(EXAMPLE).settings("tables")["study"]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +309,7 @@ def test_a_key_that_counts_twice_or_is_no_text_is_refused_with_its_line(tmp_path
 
 @pytest.mark.parametrize("label", ["no", "0.02", "2024-01-01", "1e3", "NA", "null", "true"])
 def test_a_label_in_quotes_stays_what_it_is(tmp_path, label):
-    text = FILES[0].read_text().replace("\n  Rossler: {}\n", f'\n  "{label}": {{system: Rossler}}\n')
+    text = TEXT.replace("\n  Rossler: {}\n", f'\n  "{label}": {{system: Rossler}}\n')
     (tmp_path / "study.yaml").write_text(text)
     study = load(tmp_path / "study.yaml")
     assert study.systems[label] == {"system": "Rossler"}
@@ -362,7 +363,7 @@ class Demanding:
     ],
 )
 def test_a_need_that_nothing_brings_is_told(needs, message):
-    assert any(message in misfit for misfit in misfits("methods", parse(DEFAULT), "methods.x", Demanding(needs)))
+    assert any(message in misfit for misfit in misfits("methods", parse(EXAMPLE), "methods.x", Demanding(needs)))
 
 
 def test_a_system_with_kinks_has_no_propagators():
@@ -422,7 +423,7 @@ def test_a_file_that_is_no_study_is_refused_by_name(tmp_path):
 
 
 def test_a_bare_line_names_its_entry():
-    study = parse(DEFAULT)
+    study = parse(EXAMPLE)
     assert study.systems["Lorenz"] == {"system": "Lorenz"}
     assert study.systems["Lorenz96_N5"]["system"] == "lorenz96"
 
@@ -447,7 +448,7 @@ def slices(config) -> dict[str, str]:
 
 
 def test_a_slice_has_the_settings_that_its_stage_takes():
-    study, functions = parse(DEFAULT), stages()
+    study, functions = parse(EXAMPLE), stages()
     assert list(functions) == list(SLICES)
     for stage, (axes, _) in SLICES.items():
         parameters = inspect.signature(functions[stage]).parameters.values()
@@ -480,7 +481,7 @@ def test_a_slice_has_the_settings_that_its_stage_takes():
     ],
 )
 def test_a_change_reaches_only_the_stages_that_read_it(path, value, stages):
-    before, after = slices(DEFAULT), slices(changed(path, value))
+    before, after = slices(EXAMPLE), slices(changed(path, value))
     assert {stage for stage in before if before[stage] != after[stage]} == stages
 
 
@@ -556,11 +557,11 @@ def test_a_file_that_is_cut_short_or_foreign_is_refused_and_kept(tmp_path, capsy
 def test_a_stage_finds_its_settings_in_a_study(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     paths = [f"--{name}={tmp_path / name}.nc" for name in ("orbits", "exponents", "observations")]
-    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz/niosy", *paths]) == 2
+    assert main(["observe", "--study", "config.yaml", "--cell", "Arneodo/niosy", *paths]) == 2
     assert "config.yaml: data: no 'niosy'; did you mean 'noisy'?" in capsys.readouterr().err
-    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz", *paths]) == 2
-    assert "observe: its cell is system/data, not 'Lorenz'" in capsys.readouterr().err
-    assert main(["observe", "--study", "config.yaml", "--cell", "Lorenz/noisy", *paths]) == 2
+    assert main(["observe", "--study", "config.yaml", "--cell", "Arneodo", *paths]) == 2
+    assert "observe: its cell is system/data, not 'Arneodo'" in capsys.readouterr().err
+    assert main(["observe", "--study", "config.yaml", "--cell", "Arneodo/noisy", *paths]) == 2
     assert "orbits.nc: no such file" in capsys.readouterr().err
 
 
@@ -570,11 +571,11 @@ def test_the_environment_of_conda_has_the_versions_of_pip():
     assert set(environment["dependencies"][-1]["pip"]) <= pins
 
 
-GAPPY = DEFAULT["data"]["clean"] | {"missing": 0.2, "jitter": 0.5}
+GAPPY = EXAMPLE["data"]["clean"] | {"missing": 0.2, "jitter": 0.5}
 
 
 def with_gaps(**sections):
-    config = changed("data", {"clean": DEFAULT["data"]["clean"], "gappy": GAPPY})
+    config = changed("data", {"clean": EXAMPLE["data"]["clean"], "gappy": GAPPY})
     return config | {name: {**config[name], **section} for name, section in sections.items()}
 
 

@@ -19,7 +19,7 @@ from nearorbit.training.mending import Mending
 from nearorbit.training.smoothing import smoothed
 
 CPU = torch.device("cpu")
-DEFAULT = Path(__file__).parents[2] / "config.yaml"
+EXAMPLE = Path(__file__).parents[1] / "example.yaml"
 
 
 def of(name, **settings):
@@ -124,7 +124,7 @@ def test_a_flow_that_leaves_the_data_is_not_followed():
 
 
 def study(**changes):
-    parse(yaml.safe_load(DEFAULT.read_text()) | changes, where="config.yaml").check_catalogues()
+    parse(yaml.safe_load(EXAMPLE.read_text()) | changes, where="config.yaml").check_catalogues()
 
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name not in FREE])
