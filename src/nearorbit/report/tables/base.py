@@ -12,7 +12,7 @@ that did not fail (:func:`order`), and what rests on one is never the best. The 
 floor of each metric, and competes with none. It is one module since this rule runs from the summary to the print.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -152,13 +152,15 @@ def order(scores: pd.DataFrame) -> pd.Series:
     return pd.Series(np.unique(key, axis=0, return_inverse=True)[1].ravel(), scores.index)
 
 
-def check_metrics(metrics: Iterable[str]) -> None:
-    """Refuse a name that is no metric.
+def check_metrics(metrics: Collection[str]) -> None:
+    """Refuse an empty list of metrics, and a name that is none.
 
     Raises:
-        ValueError: If there is one; the nearest name is offered.
+        ValueError: If there is no metric, or such a name; the nearest one is offered.
     """
     known = catalogue.names("metrics")
+    if not metrics:
+        raise ValueError("metrics: there has to be one")
     for name in metrics:
         if name not in known:
             raise ValueError(f"no metric '{name}'{catalogue.hint(name, known)}; there are {', '.join(known)}")

@@ -52,8 +52,6 @@ class Comparison:
     reads: ClassVar[frozenset[str]] = frozenset({"scores.csv", "costs.csv"})
 
     def __post_init__(self) -> None:
-        if not self.metrics:
-            raise ValueError("metrics: there has to be one")
         check_metrics(self.metrics)
 
     def table(self, results: Results) -> Table:

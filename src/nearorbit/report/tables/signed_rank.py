@@ -51,8 +51,6 @@ class SignedRank:
     reads: ClassVar[frozenset[str]] = frozenset({"scores.csv"})
 
     def __post_init__(self) -> None:
-        if not self.metrics:
-            raise ValueError("metrics: there has to be one")
         check_metrics(self.metrics)
 
     def sides(self, results: Results) -> tuple[tuple[str, str], tuple[str, str]]:
