@@ -73,6 +73,7 @@ def test_a_study_without_a_truth_is_estimated_with_its_twin_and_the_fields_that_
         "train": 4 * 2,
     }
     assert set(table["dimension"]) == {0, 2, 3}  # two delays of x
+    assert (table["memory"][table["dimension"] > 0] > 0).all()
     forecasts = table[table["stage"] == "forecast"].set_index("method")["seconds"]
     assert (forecasts["lost"] == 2.0).all() and (forecasts.drop("lost") > 2.0).all()
     told = estimate.told(study, table)

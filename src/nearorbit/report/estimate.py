@@ -69,11 +69,11 @@ def estimate(study: Study) -> pd.DataFrame:
     with redirect_stderr(StringIO()):  # what a pilot says of a system is preliminary
         for label in study.systems:
             pilot.explore(label)
-    timings = pilot.timings
+    timings, peaks = pilot.timings, pilot.timings.peaks
     for stage, labels in listed:
         dimension, seconds = timings.dimension(labels), start + timings.seconds(stage, labels)
         method = labels[2] if stage in ("train", "forecast") else ""
-        memory, device = timings.memory.get((dimension, stage), 0.0), timings.device if stage == "train" else HOST
+        memory, device = peaks.get((stage, dimension), 0.0), timings.device if stage == "train" else HOST
         rows.append((stage, method, dimension, seconds, memory, device))
     table = pd.DataFrame(rows, columns=["stage", "method", "dimension", "seconds", "memory", "device"])
     table.attrs["failed"] = timings.failed

@@ -154,7 +154,7 @@ class Pilot:
                 fit, self._training, validations, network
             )
             timings.device = HOST if costs["device"] == "cpu" else costs["device"]
-            timings.memory[timings.dimension(cell.labels), "train"] = costs["peak_memory_mib"]
+            timings.memory["train", cell.labels] = costs["peak_memory_mib"]
             yield name, Transformed(model.cpu().double().requires_grad_(False), coordinates.inverse)
 
     def _brought(self, cell: Cell) -> Iterator[tuple[str, Transformed[Any]]]:

@@ -35,7 +35,7 @@ class Timings:
         device: What trainings run on.
         dimensions: The number of components of the states of systems, and of cells.
         stands: The cell that stands for a kind, and that of a kind for each system.
-        memory: The peak memory in MiB, by dimension and stage.
+        memory: The peak memory of jobs in MiB, by their stage and labels.
         jobs: The seconds of jobs, by their stage and labels.
         trainings: Those of the set-up of a training, and of all its steps, by cell and method.
         substeps: The Runge-Kutta steps from sample to sample, by cell.
@@ -48,7 +48,7 @@ class Timings:
     device: str = HOST
     dimensions: dict[Labels, int] = field(default_factory=dict)
     stands: dict[tuple[Any, ...], Labels] = field(default_factory=dict)
-    memory: dict[tuple[int, str], float] = field(default_factory=dict)
+    memory: dict[tuple[str, Labels], float] = field(default_factory=dict)
     jobs: dict[str, dict[Labels, float]] = field(default_factory=dict)
     trainings: dict[Labels, tuple[float, float]] = field(default_factory=dict)
     substeps: dict[Labels, int] = field(default_factory=dict)
@@ -69,7 +69,16 @@ class Timings:
 
     def remember(self, stage: str, labels: Labels) -> None:
         """Take the peak memory of this process, until now, for that of a job."""
-        self.memory[self.dimension(labels), stage] = peak_memory(pick_device("cpu"))
+        self.memory[stage, labels] = peak_memory(pick_device("cpu"))
+
+    @property
+    def peaks(self) -> dict[tuple[str, int], float]:
+        """The peak memory in MiB, by stage and dimension: how many components delays make is known late."""
+        peaks: dict[tuple[str, int], float] = {}
+        for (stage, labels), memory in self.memory.items():
+            kind = stage, self.dimension(labels)
+            peaks[kind] = max(memory, peaks.get(kind, 0.0))
+        return peaks
 
     def dimension(self, labels: Labels) -> int:
         """Tell how many components the states of a job have; 0 if it is one of the whole study."""
