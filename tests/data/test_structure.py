@@ -5,7 +5,8 @@ from lorenz63 import PERIOD, STEP, observations, orbit
 from scipy.integrate import solve_ivp
 
 from nearorbit.data.delays import Delays
-from nearorbit.data.structure import evened, longest, pooled, prediction_error, structure
+from nearorbit.data.pooled import evened, longest, pooled
+from nearorbit.data.structure import prediction_error, structure
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES
 

@@ -34,7 +34,7 @@ where more than half of the variance of a component is in the three slowest osci
 or in as many as a fifth of its periods: nine random walks in ten have that, and no series of many correlation times.
 
 *Several recordings* are one series to all of these questions: the neighbors of a state may lie in any of them, and each
-has surrogates of its own. Those that are less than half as long as the longest are left out.
+has surrogates of its own (:mod:`nearorbit.data.pooled`).
 
 *Missing samples, uneven times.* The series is read at equal intervals by linear interpolation, and so is each
 surrogate: at the times at which the series was observed first, and then as the series was. Whatever that makes of a
@@ -53,20 +53,18 @@ import xarray as xr
 
 from nearorbit.data.delays import Delays
 from nearorbit.data.neighbors import nearest
+from nearorbit.data.pooled import evened, pooled, seen_at
 from nearorbit.data.smoothing import noise
 from nearorbit.data.surrogates import joined
 from nearorbit.data.surrogates import surrogates as randomized
 from nearorbit.study.catalogue import StudyError
-from nearorbit.study.clock import PREFIXES, Clock
-from nearorbit.study.sampling import shortened
+from nearorbit.study.clock import Clock
 from nearorbit.study.seeds import generator
 
 NEIGHBORS = 8
 LEADS = 16  # that are looked at in a period
 FAR = 10  # periods, of which the last is far ahead
 LEAST = 4  # periods, below which it cannot be told what is lost
-LONGEST = 4096  # samples that are looked at
-BRIDGED = 10  # sample intervals, that a gap is taken for at most
 SHARE, PART = 4, 2  # a lead is at most this part of the series, and of each of its recordings
 UNPREDICTABLE = 0.95  # of the error of the climatology
 LOST = 0.1  # of what is predicted: less is lost by no chaos but such whose phase is coherent
@@ -126,23 +124,19 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
     try:
         levels = np.array([noise(*orbit) for orbit in orbits])
         errors, where = squared_errors([one / scale for one in series], **settings)
-        rng, others = generator("surrogates", label), []
-        made = [randomized(one, surrogates, rng) for one in series]
-        seen = [
-            times[(times >= begin) & (times <= begin + length - 1)] - begin
-            for (_, times), piece, length in zip(orbits, pieces, lengths, strict=True)
-            for begin in [piece.start or 0]
+        rng = generator("surrogates", label)
+        made = [
+            _observed(randomized(one, surrogates, rng), times, piece.start or 0)
+            for one, (_, times), piece in zip(series, orbits, pieces, strict=True)
         ]
-        for these in zip(*made, strict=True):
-            read = [_seen(one, times) / scale for one, times in zip(these, seen, strict=True)]
-            others.append(prediction_error(read, **settings))
+        others = np.array([prediction_error([one / scale for one in of], **settings) for of in zip(*made, strict=True)])
     except (StudyError, ValueError) as failure:
         samples = max(len(states) for states, _ in orbits)
         raise StudyError(f"systems.{label}: nothing can be told of orbits of {samples} samples: {failure}") from None
     error = np.sqrt([of.mean() for of in errors])
     first, last = leads <= turn, leads > ahead - turn
     middle = (leads > MIDDLE[0] * turn) & (leads <= MIDDLE[1] * turn)
-    near, those = np.square(error[first]).mean(), np.square(np.array(others)[:, first]).mean(1)
+    near, those = np.square(error[first]).mean(), np.square(others[:, first]).mean(1)
     far = np.square(error[last]).mean()
     grown = errors[last].mean(0) - errors[middle].mean(0) if middle.any() else np.full(errors.shape[1], np.nan)
     counts = [len(states) for states, _ in orbits]
@@ -151,7 +145,7 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
     table = xr.Dataset(
         {
             "error": ("lead", error),
-            "surrogate_error": (("surrogate", "lead"), np.array(others)),
+            "surrogate_error": (("surrogate", "lead"), others),
             "near": near**0.5,
             "middle": np.square(error[middle]).mean() ** 0.5 if middle.any() else np.nan,
             "far": far**0.5,
@@ -188,35 +182,10 @@ def character(table: xr.Dataset) -> str:
     return "nonlinear" if np.isnan(table["lost"]) else "irregular"
 
 
-def recordings(observations: xr.Dataset, name: str, member: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """List the orbits of a seed, ``train`` or ``validation``: states (T, D) and the times of the samples, in intervals
-    since the first, (T,)."""
-    prefix, clock = PREFIXES[name], Clock.of(observations, name)
-    states = observations[name].transpose("seed", f"{prefix}orbit", f"{prefix}time", "component").to_numpy()[member]
-    if clock.times is None or clock.counts is None:
-        return [(orbit.astype(float), np.arange(len(orbit), dtype=float)) for orbit in states]
-    return [
-        (orbit[:count].astype(float), times[:count])
-        for orbit, times, count in zip(states, clock.times[member], clock.counts[member], strict=True)
-    ]
-
-
-def longest(observations: xr.Dataset, name: str, member: int) -> tuple[np.ndarray, np.ndarray]:
-    """Take the longest of the :func:`recordings`, as far as it is looked at, with long gaps cut short."""
-    states, times = max(recordings(observations, name, member), key=lambda orbit: len(orbit[1]))
-    return states[:LONGEST], shortened(times[:LONGEST], BRIDGED)
-
-
-def pooled(observations: xr.Dataset, name: str, member: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Take the longest of the :func:`recordings` and those that are at least half as long, as far as they are looked
-    at, with long gaps cut short."""
-    orbits = sorted(recordings(observations, name, member), key=lambda orbit: -len(orbit[1]))
-    chosen = [longest(observations, name, member)]
-    for states, times in orbits[1:]:
-        if 2 * len(times) < len(chosen[0][1]) or sum(len(of) for _, of in chosen) + len(times) > LONGEST:
-            break
-        chosen.append((states, shortened(times, BRIDGED)))
-    return chosen
+def _observed(made: np.ndarray, times: np.ndarray, begin: int) -> np.ndarray:
+    """Read surrogates (S, T, D) as the series was, that began at a time and was observed at some, in intervals."""
+    seen = times[(times >= begin) & (times <= begin + made.shape[1] - 1)] - begin
+    return np.stack([seen_at(one, seen) for one in made])
 
 
 def _slow(series: Sequence[np.ndarray], turn: int) -> float:
@@ -232,18 +201,6 @@ def _stderr(values: np.ndarray, blocks: np.ndarray) -> float:
     _, number, counts = np.unique(blocks, return_inverse=True, return_counts=True)
     means = np.bincount(number, values) / counts
     return means.std(ddof=1) / len(means) ** 0.5 if len(means) > 1 else np.nan
-
-
-def evened(states: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Read states (T, D) at ascending times (T,), in intervals, at equal ones by linear interpolation, (S, D)."""
-    grid = times[0] + np.arange(int(times[-1] - times[0] + 1e-9) + 1)
-    return np.stack([np.interp(grid, times, line) for line in states.T], -1)
-
-
-def _seen(series: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Observe a series (S, D) at given times, in intervals, and read it at equal ones."""
-    moments = np.arange(len(series))
-    return evened(np.stack([np.interp(times, moments, line) for line in series.T], -1), times)
 
 
 def prediction_error(
