@@ -197,6 +197,7 @@ def write_study(
             (folder / system / label).mkdir()
             files.write(truth.assign(step=STEP), folder / system / label / "truth.nc", kind="truth")
             files.write(estimators(truth), folder / system / label / "estimators.nc", kind="estimators")
+            files.write(observations(truth), folder / system / label / "observations.nc", kind="observations")
             files.write(structure(truth), folder / system / label / "structure.nc", kind="structure")
             for method in results.judged:
                 made = change(forecast(system, label, method), method)
@@ -281,6 +282,10 @@ def structure(truth):
         "near": 0.3,
         "middle": 0.9,
         "far": 1.05,
+        "growth": 0.3,
+        "growth_stderr": 0.02,
+        "slow": 0.1,
+        "recordings": 1,
         "p_value": 0.05,
         "lost": 1.1,
         "level": 0.05,
@@ -297,6 +302,29 @@ def structure(truth):
         | told,
         coords={"lead": lead},
         attrs={"character": "irregular"},
+    )
+
+
+def observations(truth):
+    """What tells delays, five of lag 8, of which three tell states apart; of orbits the least that a file needs."""
+    lag, shares = np.arange(41), np.array([0.9, 0.2, 0.01, *[0.005] * 5, np.nan, np.nan])
+    states = truth["attractor"].rename(run="orbit", sample="time").drop_vars("time", errors="ignore")
+    one = xr.ones_like(truth["seed"], float)
+    return xr.Dataset(
+        {
+            "train": states,
+            "validation": states.rename(orbit="validation_orbit", time="validation_time"),
+            "mean": states.mean(["orbit", "time"]),
+            "scale": states.std(["orbit", "time"]),
+            "rate": one,
+            "fingerprint": one,
+            "step": truth["step"] if "step" in truth else xr.DataArray(STEP),
+            "period": truth["period"],
+            "mutual_information": ("lag", 1 + np.cos(np.pi * lag / 8)),
+            "false_neighbors": ("embedding", shares),
+        },
+        coords={"lag": lag, "embedding": 1 + np.arange(len(shares))},
+        attrs={"seen": [0], "dimension": 5, "lag": 8},
     )
 
 

@@ -243,7 +243,7 @@ def unseen(
     orbits: Path | None = None, *, evaluation: Settings,
 ):  # fmt: skip
     """Hold a learned field, or one that is brought, against observations that nothing was learned from."""
-    from nearorbit.data.structure import longest
+    from nearorbit.data.pooled import longest
     from nearorbit.dynamics.models import one_of
     from nearorbit.evaluation.unseen import unseen as hold
 

@@ -140,3 +140,23 @@ def test_delays_that_are_longer_than_rows_are_refused():
     named = observations(samples=30).assign_coords(component=["x", "y", "z"])
     with pytest.raises(StudyError, match="Lorenz has no 'w'; it has x, y, z"):
         partial(named, label="Lorenz", components=["w"], delay=None)
+
+
+@pytest.mark.parametrize("delay", [{"dimension": "auto", "lag": "auto"}, {"dimension": 2, "lag": 5}])
+def test_what_tells_delays_stays_in_the_observations_whether_it_was_asked_or_not(delay):
+    noiseless, exponents = noisy(samples=2000)
+    noiseless = noiseless.assign_coords(component=["x", "y", "z"])
+    seen = observe(noiseless, exponents, label="Lorenz", components=["x"], delay=delay)
+    information, shares = seen["mutual_information"].to_numpy(), seen["false_neighbors"].to_numpy()
+    x = noiseless["train"].values[0, 0][:, :1]
+    period = float(noiseless["period"] / noiseless["step"])
+    np.testing.assert_array_equal(information, mutual_information([x], round(period)))
+    assert list(seen["embedding"]) == list(range(1, 11)) and seen["mutual_information"].attrs["units"] == "nats"
+    np.testing.assert_array_equal(
+        shares[np.isfinite(shares)], false_neighbors([x], seen.attrs["lag"], window=round(period / 2))
+    )
+    if delay["lag"] == "auto":
+        assert seen.attrs["lag"] == first_minimum(information, period)
+        assert seen.attrs["dimension"] == embedding_dimension(shares[np.isfinite(shares)])
+    else:
+        assert (seen.attrs["dimension"], seen.attrs["lag"]) == (2, 5)

@@ -9,7 +9,7 @@ from lorenz63 import STEP, Lorenz, jacobian, observations
 
 from nearorbit.__main__ import main
 from nearorbit.data.delays import Delays
-from nearorbit.data.structure import recordings
+from nearorbit.data.pooled import recordings
 from nearorbit.dynamics.fields import CompiledField, Coordinates, Transformed
 from nearorbit.evaluation.held_out import with_held_out
 from nearorbit.evaluation.unseen import VALID, unseen

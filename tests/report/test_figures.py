@@ -205,6 +205,29 @@ def test_a_cell_with_a_failed_seed_is_never_blue_and_the_truth_is_gray():
     assert sorted(filter(None, marks)) == ["1", "1"]
 
 
+def test_what_is_taken_of_lags_and_dimensions_is_marked():
+    drawn = build("figures", "delays", {}).draw(synthetic.study())
+    lags, dimensions = drawn.axes[:2]
+    assert lags.get_title(loc="left") == "Lorenz, clean: lag of 8 samples"
+    assert dimensions.get_title(loc="left") == "5 delays"
+    (information, taken), (shares, delays) = lags.lines, dimensions.lines
+    assert set(taken.get_xdata()) == {8} and set(delays.get_xdata()) == {5}
+    assert information.get_xdata()[np.argmin(information.get_ydata())] in (8, 24, 40)
+    np.testing.assert_allclose(shares.get_ydata(), [90, 20, 1, *[0.5] * 5])  # of nine and ten dimensions none is known
+    plt.close("all")
+
+
+def test_of_a_study_with_delays_only_these_data_are_shown_and_without_any_it_is_said(tmp_path):
+    study = {"systems": ["A"], "methods": ["a"], "data": {"all": {"noise": 0.0}, "x": {"noise": 0.0, "delay": {}}}}
+    study["data"]["x"]["delay"] = {"dimension": "auto", "lag": "auto"}
+    entry, results = build("figures", "delays", {}), Results.of(tmp_path, study)
+    assert "Data: x (no noise, with delays) (1 of 2)." in entry.caption(results)
+    study["data"].pop("x")
+    drawn = entry.draw(Results.of(tmp_path, study))
+    assert [text.get_text() for text in drawn.texts] == ["no states of this study have delays"]
+    plt.close("all")
+
+
 def test_a_spectrum_that_has_not_converged_is_hollow_and_every_exponent_has_a_linear_scale_of_its_own():
     panels = build("figures", "lyapunov_spectra", {}).draw(synthetic.study()).axes[:3]
     dots = [line for ax in panels for line in ax.lines if line.get_marker() in ("o", "^", "v")]

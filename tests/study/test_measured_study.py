@@ -63,6 +63,11 @@ def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
         ({"components": "angle"}, "'components' has to be a list of columns"),
         ({"components": ["angle", "t"]}, "the column 't' is named twice"),
         ({"period": -1.0}, "'period' has to be a finite number above 0"),
+        (
+            {"period": 2000.0},
+            "systems.pendulum.period: 2000 is in the unit of the times, of which two samples last 0.2",
+        ),
+        ({"period": 0.01}, "and the longest recording 39.9; take one between these, or leave it out"),
         ({"orbit": None}, "sort the rows by time, or name the column that tells recordings apart (orbit)"),
     ],
 )
@@ -92,6 +97,30 @@ def test_validation_too_short_for_the_horizon_is_told(tmp_path):
     assert "training.horizon: 5 samples have to follow one without a gap, and what validates of systems.pendulum" in (
         complaint(content)
     )
+
+
+def test_a_component_that_does_not_vary_in_what_is_learned_from_is_told(tmp_path):
+    content = config(tmp_path, 400)
+    table = pd.read_csv(tmp_path / "a.csv")
+    table.loc[:350, "velocity"] = 0.3
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert "systems.pendulum, data.raw: component 'velocity' does not vary in what is learned from" in complaint(
+        content
+    )
+    content["data"] = {"raw": {**RAW, "components": ["angle"]}}
+    parse(content).check_catalogues()
+
+
+def test_fewer_rows_than_neighbors_need_are_told(tmp_path):
+    content = config(tmp_path, 120, methods={"neighborhood": {"count": 20}})
+    content["neighbors"] = {"nearest": {"count": 20, "theiler": 0.5}}
+    said = complaint(content)
+    assert "neighbors.nearest: 20 neighbors outside a Theiler window of " in said
+    assert "a state of systems.pendulum, data.raw, has at most " in said and "(count) or a shorter window" in said
+    content["neighbors"]["nearest"]["theiler"] = 0.1
+    parse(content).check_catalogues()
+    content["neighbors"]["nearest"]["theiler"] = 0.5
+    parse({**content, "methods": {"baseline": {}}}).check_catalogues()  # which asks for none
 
 
 @pytest.mark.parametrize("method", ["jacobian", "lyapunov", "propagator", "random_jacobian"])
@@ -128,7 +157,11 @@ def test_unequal_recordings_are_not_for_batches_of_all_nor_for_what_looks_behind
         ),
         ({"held_out": 1.5}, "1.5"),
         ({"held_out": [7]}, "systems.pendulum, data.raw: held_out: no recording '7'; there are 0"),
-        ({"delay": {"dimension": 40, "lag": 40}}, "have too few in a row: 0 (-"),
+        (
+            {"delay": {"dimension": 40, "lag": 40}},
+            "data.raw.delay: states look 1560 samples back, and what is learned from of systems.pendulum",
+        ),
+        ({"resample": 1000.0}, "data.raw.resample: all there is to train on of systems.pendulum is one block"),
     ],
 )
 def test_data_that_are_wrong_are_told_with_their_place(tmp_path, data, message):

@@ -2,6 +2,7 @@
 
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -34,8 +35,22 @@ def written(folder, text, name="a.csv"):
         ("t,x,y\n0,1,2\n1,foo,3\n", COLUMNS, "line 3: 'x' is 'foo', no number (1 such); leave it empty"),
         ("t,x,y\n1.2.2020,1,2\n", COLUMNS, "'t' is '1.2.2020', no number (1 such); write dates as 2024-12-31 23:59:59"),
         ("t,x,y\n0:01,1,2\n", COLUMNS, "line 2: 't' is '0:01', no number (1 such); write dates as 2024-12-31 23:59:59"),
-        ("t,x,y\n2020-01-01,1,2\n5,2,3\n", COLUMNS, "line 2: 't' is '2020-01-01', no number (1 such)"),
-        ("t;x;y\n0;1,000.5;2\n", COLUMNS, "'x' is '1,000.5', no number (1 such); write numbers without separators"),
+        ("t,x,y\n2020-01-01,1,2\n5,2,3\n", COLUMNS, "line 3: 't' is '5', no date as the first one is (1 such); write"),
+        (
+            "t;x;y\n0;1,000.5;2\n",
+            COLUMNS,
+            "'x' is '1,000.5', no number (1 such); write decimals with a point, and numb",
+        ),
+        ("t;x;y\n0;1,000;2\n", COLUMNS, "no number (1 such); write decimals with a point, and numbers without separa"),
+        ("t,x,y\ns,m,m\n" + ROWS, COLUMNS, "line 2: 't' is 's', no number (1 such); if it is a line of units, leave"),
+        ("t,x,y,x\n0,1,2,3\n1,2,3,4\n", COLUMNS, "column 'x' is there 2 times; give each its own name"),
+        ('t,x,y\n0,1,2\n1,"2,3\n2,3,4\n', COLUMNS, "line 3: a quotation mark is opened and not closed"),
+        ("t,x,y\n0,1e300,2\n1,2,3\n", COLUMNS, "component 'x' reaches 1e+300, which has no square; take other units"),
+        (
+            "t,x,y\n0,1e9,2\n1,1000000000.01,3\n",
+            COLUMNS,
+            "component 'x' varies by 0.01 around 1e+09, which is rounding",
+        ),
         ("t,x,y\n0,1,2\n", COLUMNS, "no recording has two samples"),
         (ROWS, COLUMNS, "no column 't'; it has 0, 1.5, 2, by its first line, which has to name the columns"),
         (
@@ -77,6 +92,7 @@ def test_files_that_are_none_are_refused_by_name(tmp_path, monkeypatch):
         ("a.nc", "junk", "no NetCDF 4 file"),
         ("a.xlsx", "junk", "ends in one of .csv"),
         ("none.csv", None, "no such file"),
+        (".", None, "a folder; name a file in it"),
     ):
         file = tmp_path / name if content is None else written(tmp_path, content, name)
         with pytest.raises(ValueError, match=message):
@@ -84,6 +100,13 @@ def test_files_that_are_none_are_refused_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "LARGEST", 10)
     with pytest.raises(ValueError, match=r"GiB, and files are read whole, up to .* every n-th sample"):
         read(written(tmp_path, "t,x,y\n" + ROWS), COLUMNS)
+
+
+def test_a_file_that_nobody_may_read_is_told(tmp_path, monkeypatch):
+    file = written(tmp_path, "t,x,y\n" + ROWS)
+    monkeypatch.setattr(Path, "open", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(ValueError, match=r"a\.csv: it cannot be read \(Permission denied\); see who may read it"):
+        read(file, COLUMNS)
 
 
 def test_what_is_empty_is_a_gap_and_counted(tmp_path):
@@ -97,6 +120,7 @@ def test_separators_spaces_line_ends_and_a_byte_order_mark_are_read(tmp_path):
     expected = read(written(tmp_path, "t,x,y\n" + ROWS), COLUMNS).states[0]
     for name, text in {
         "b.csv": "t;x;y\n" + ROWS.replace(",", ";"),
+        "B.CSV": "t , x,y\n" + ROWS,
         "c.tsv": "t\tx\ty\n" + ROWS.replace(",", "\t"),
         "d.csv": "\ufefft,x,y\n" + ROWS,
         "f.csv": "t, x, y\r\n" + ROWS.replace(",", ", ").replace("\n", "\r\n"),

@@ -4,7 +4,8 @@ import xarray as xr
 from lorenz63 import PERIOD, STEP, Lorenz, orbit, orbits
 
 from nearorbit.data.observations import observe
-from nearorbit.data.structure import recordings, structure
+from nearorbit.data.pooled import recordings
+from nearorbit.data.structure import structure
 from nearorbit.study import files
 from nearorbit.truth.twins import twin
 

@@ -79,7 +79,8 @@ def observe(
         is computed along them knows them again. The continuation is what is measured against, and never smoothed.
         Where samples are missing or moved, orbits are filled up by copies of their last one; ``instants`` (seed, orbit,
         time) and ``validation_instants`` are when samples were taken, in system time, ``counts`` (seed, orbit) and
-        ``validation_counts`` how many there are, and ``gap`` is the longest interval that is bridged.
+        ``validation_counts`` how many there are, and ``gap`` is the longest interval that is bridged. With delays it
+        has what they were chosen by (:mod:`nearorbit.data.partial`).
 
     Raises:
         StudyError: If ``noise`` is negative, there is no such ``noise_in`` or ``smooth``, an orbit is too short to be

@@ -2,6 +2,9 @@
 
 At uneven times what was seen a lag before is read off the smoothing spline of the orbit, within one run. States without
 a full past are left out.
+
+What tells how many delays to take, and how far apart, stays in the observations, whether it is asked or not: the mutual
+information over lags, and the share of false neighbors over dimensions, of the training orbits of the first seed.
 """
 
 import sys
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nearorbit.data.delays import Delays, embedding_dimension, false_neighbors, first_minimum, mutual_information
+from nearorbit.data.delays import MOST, Delays, embedding_dimension, false_neighbors, first_minimum, mutual_information
 from nearorbit.data.smoothing import evenly, slopes, smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
@@ -34,22 +37,39 @@ def partial(
 
     Returns:
         The same orbits, shorter by what states look back; what was chosen is in the attributes ``dimension`` and
-        ``lag``, and in a line on standard error.
+        ``lag``, and in a line on standard error. With delays it has ``mutual_information`` (lag) in nats, with ``lag``
+        in samples, and ``false_neighbors`` (embedding), shares, with ``embedding`` in dimensions, NaN where orbits are
+        too short to tell.
 
     Raises:
         StudyError: If there is no such component, or orbits are too short.
     """
-    observed = observed.drop_vars(["integration_error", "substeps"], errors="ignore")  # of a field of whole states
     known = [str(name) for name in observed["component"].to_numpy()]
     components = known[:components] if isinstance(components, int) else components
     if missing := [name for name in components or () if name not in known]:
         raise StudyError(f"data.*.components: {label} has no '{missing[0]}'; it has {', '.join(known)}")
     delays = Delays(tuple(known.index(name) for name in components or known))
-    clock = Clock.of(observed)
-    if delay:
-        delays = _chosen(observed, clock, delays.seen, delay)
-        print(f"{label}: {delays.dimension} delays, {delays.lag} samples apart (a period has "
-              f"{float(observed['period'] / observed['step']):.3g})", file=sys.stderr)  # fmt: skip
+    if not delay:
+        return delayed(observed, delays, label=label)
+    delays, statistics = _chosen(observed, delays.seen, delay)
+    print(f"{label}: {delays.dimension} delays, {delays.lag} samples apart (a period has "
+          f"{float(observed['period'] / observed['step']):.3g})", file=sys.stderr)  # fmt: skip
+    return delayed(observed, delays, label=label).assign(statistics)
+
+
+def delayed(observed: xr.Dataset, delays: Delays, *, label: str) -> xr.Dataset:
+    """Leave of observed orbits what is seen of them, with delays that are known.
+
+    Arguments:
+        observed: The orbits, as :func:`partial` takes them.
+        delays: The delays.
+        label: The label of the system, for messages.
+
+    Raises:
+        StudyError: If orbits are too short.
+    """
+    observed = observed.drop_vars(["integration_error", "substeps"], errors="ignore")  # of a field of whole states
+    clock, known = Clock.of(observed), [str(name) for name in observed["component"].to_numpy()]
     if (most := clock.longest()) <= delays.span + 1:
         raise StudyError(
             f"data.*.delay: {label}: states look {delays.span} samples back, and there are at most {most} in a row; "
@@ -130,21 +150,26 @@ def _read(states: np.ndarray, clock: Clock, delays: Delays, number: int) -> np.n
     return clock.each(earlier, seen)
 
 
-def _chosen(observed: xr.Dataset, clock: Clock, seen: tuple[int, ...], delay: Mapping[str, Any]) -> Delays:
-    """Choose what a line of the study leaves to it, by the training orbits of the first seed."""
+def _chosen(
+    observed: xr.Dataset, seen: tuple[int, ...], delay: Mapping[str, Any]
+) -> tuple[Delays, dict[str, xr.DataArray]]:
+    """Choose what a line of the study leaves to it, by the training orbits of the first seed; returns it, and why."""
     orbits = observed["train"].transpose("seed", "orbit", "time", "component").to_numpy()[:1, ..., list(seen)]
-    clock = clock[:1]
+    clock = Clock.of(observed)[:1]
     if not clock.even:
         orbits, clock = evenly(orbits, clock)
     runs = _runs(orbits[0], clock)
     period = float(observed["period"]) / float(observed["step"])
-    lag = delay.get("lag", AUTO)
-    if lag == AUTO:
-        lag = first_minimum(mutual_information(runs, min(round(period), max(map(len, runs)) // 4)), period)
-    dimension = delay.get("dimension", AUTO)
-    if dimension == AUTO:
-        dimension = embedding_dimension(false_neighbors(runs, lag, window=round(period / 2)))
-    return Delays(seen, int(dimension), int(lag))
+    information = mutual_information(runs, min(round(period), max(map(len, runs)) // 4))
+    lag = first_minimum(information, period) if delay.get("lag", AUTO) == AUTO else delay["lag"]
+    shares = false_neighbors(runs, lag, window=round(period / 2))
+    dimension = embedding_dimension(shares) if delay.get("dimension", AUTO) == AUTO else delay["dimension"]
+    lags, embeddings = np.arange(len(information)), 1 + np.arange(MOST)
+    padded = np.pad(shares, (0, MOST - len(shares)), constant_values=np.nan)
+    return Delays(seen, int(dimension), int(lag)), {
+        "mutual_information": xr.DataArray(information, {"lag": lags}, ["lag"], attrs={"units": "nats"}),
+        "false_neighbors": xr.DataArray(padded, {"embedding": embeddings}, ["embedding"]),
+    }
 
 
 def _runs(orbits: np.ndarray, clock: Clock) -> list[np.ndarray]:

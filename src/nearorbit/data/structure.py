@@ -21,8 +21,20 @@ is one of them is refused at the level :math:`1 / (S + 1)`; the rank gives p.
 
 Noise on the samples raises both errors alike, and a cycle or torus loses nothing; chaos does. Where its phase goes on
 as that of a cycle, as Rossler's, it loses little, but goes on losing, while the error of a torus has grown in the
-second period to what it will be. So *regular* takes both: little lost, and no growth from the second and third period
-to the last. The answers make the *character* of a series (:data:`CHARACTERS`).
+second period to what it will be. So *regular* takes both: little lost, and no growth
+
+.. math:: g = \big\langle e_{\mathrm{far}}^2(t) - e_{\mathrm{mid}}^2(t) \big\rangle_t
+
+from the second and third period to the last, beyond three standard errors. Both errors are those of the same states t,
+whose noise is the same, so that little growth is seen behind much noise; its standard error is that of means over
+periods. The answers make the *character* of a series (:data:`CHARACTERS`).
+
+*Is it stationary?* A surrogate is, and a random walk or a drift is nonlinear to this test. So nothing more is concluded
+where more than half of the variance of a component is in the three slowest oscillations over the length of a recording,
+or in as many as a fifth of its periods: nine random walks in ten have that, and no series of many correlation times.
+
+*Several recordings* are one series to all of these questions: the neighbors of a state may lie in any of them, and each
+has surrogates of its own (:mod:`nearorbit.data.pooled`).
 
 *Missing samples, uneven times.* The series is read at equal intervals by linear interpolation, and so is each
 surrogate: at the times at which the series was observed first, and then as the series was. Whatever that makes of a
@@ -33,6 +45,7 @@ References:
     | Testing for nonlinearity in time series: the method of surrogate data (Theiler et al., Physica D 1992)
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,44 +53,46 @@ import xarray as xr
 
 from nearorbit.data.delays import Delays
 from nearorbit.data.neighbors import nearest
+from nearorbit.data.pooled import evened, pooled, seen_at
 from nearorbit.data.smoothing import noise
 from nearorbit.data.surrogates import joined
 from nearorbit.data.surrogates import surrogates as randomized
 from nearorbit.study.catalogue import StudyError
-from nearorbit.study.clock import PREFIXES, Clock
-from nearorbit.study.sampling import shortened
+from nearorbit.study.clock import Clock
 from nearorbit.study.seeds import generator
 
 NEIGHBORS = 8
 LEADS = 16  # that are looked at in a period
 FAR = 10  # periods, of which the last is far ahead
 LEAST = 4  # periods, below which it cannot be told what is lost
-LONGEST = 4096  # samples that are looked at
-BRIDGED = 10  # sample intervals, that a gap is taken for at most
-SHARE = 4  # a lead is at most this part of the series
+SHARE, PART = 4, 2  # a lead is at most this part of the series, and of each of its recordings
 UNPREDICTABLE = 0.95  # of the error of the climatology
 LOST = 0.1  # of what is predicted: less is lost by no chaos but such whose phase is coherent
-GROWTH = (
-    1.5  # of the squared error: 4.1 for Rossler's x (c = 4.6) with 2 % noise and 1.6 with 10 %, at most 1.0 for tori
-)
+SURE = 3  # standard errors of the growth: 7 for Rossler's x (c = 4.6), 200 periods with 20 % noise
 MIDDLE = 1, 3  # periods, from whose mean that is counted
+SLOWEST, PERIODS = (
+    3,
+    5,
+)  # oscillations over the length of a recording, at most, and no more than a fifth of its periods:
+SLOW = 0.5  # of its variance in these makes it a drift
 SMALL = 0.1  # of the error of the climatology, far ahead: what grows to less is rounding
 CHARACTERS = {  # of a series, in the order in which they are asked for
     "nothing": "its future is not predicted better than by its mean, nor than that of surrogates",
     "short": "no better predicted either, and too short for that to tell anything",
     "regular": "what is predicted of its future is as well predicted many periods ahead",
     "linear": "a linear stochastic process with its spectrum is predicted as well",
+    "slow": "most of what it does is as slow as it is long: it drifts, or is too short",
     "nonlinear": "more than a linear process, and too short to tell what is lost with time",
     "irregular": "more than a linear process, and its future is lost with time, as that of chaos is",
 }
 
 
 def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogates: int = 99) -> xr.Dataset:
-    """Tell what there is to learn in the longest training orbit of the first seed.
+    """Tell what there is to learn in the longest training orbits of the first seed.
 
     Arguments:
         observations: The observed orbits, from :func:`nearorbit.data.observations.observe`; of more than
-            4096 samples of an orbit the first ones are looked at.
+            4096 samples of them the first ones of the longest are looked at.
         label: The label of the system, which names the random numbers.
         theiler: The Theiler window, in periods.
         surrogates: The number of surrogates S; the test has the level 1 / (S + 1).
@@ -85,55 +100,65 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
     Returns:
         ``error`` (lead), that of the series, and ``surrogate_error`` (surrogate, lead), those of the surrogates, with
         ``lead`` in system time; ``near``, ``middle`` and ``far``, the root mean squares of the error over the first,
-        the second and third, and the last period of the leads, ``p_value``, and the share that is ``lost``, NaN where
-        nothing is predicted or the leads are shorter than four periods; ``noise`` (component), as its smoothing spline
-        tells, relative to the deviation of the component; the ``level``; ``samples``, and the ``periods`` that they
-        last; and the attribute ``character``.
+        the second and third, and the last period of the leads, ``growth`` of the square between the latter two with
+        ``growth_stderr``, ``p_value``, and the share that is ``lost``, NaN where nothing is predicted or the leads are
+        shorter than four periods; the share of the variance that is ``slow``; ``noise`` (component), as smoothing
+        splines tell, relative to the deviation of the component; the ``level``; ``recordings``, their ``samples``, and
+        the ``periods`` that they last; and the attribute ``character``.
 
     Raises:
         StudyError: If the orbit has too few samples for neighbors.
     """
     step, period = float(observations["step"]), float(observations["period"])
-    states, times = longest(observations, "train", 0)
-    series = evened(states, times)
-    series = series[piece := joined(series)]  # like its surrogates, which need ends that are alike
-    scale = np.where(series.std(0) > 0, series.std(0), 1.0)
-    turn = max(1, round(period / step))
-    ahead = max(1, min(FAR * turn, len(series) // SHARE))
+    orbits, turn = pooled(observations, "train", 0), max(1, round(period / step))
+    series = [evened(*orbit) for orbit in orbits]
+    pieces = [joined(one) for one in series]  # like their surrogates, which need ends that are alike
+    series = [one[piece] for one, piece in zip(series, pieces, strict=True)]
+    together, lengths = np.concatenate(series), [len(one) for one in series]
+    scale = np.where(together.std(0) > 0, together.std(0), 1.0)
+    ahead = max(1, min(FAR * turn, len(together) // SHARE, min(lengths) // PART))
     window = int(np.ceil(theiler * period / step))
     leads = np.arange(1, ahead + 1, max(1, turn // LEADS))
-    settings: dict[str, Any] = {
-        "leads": leads,
-        "window": min(window, len(series) // SHARE),
-        "now": Delays.now(observations),
-    }
+    now = Delays.now(observations)
+    settings: dict[str, Any] = {"leads": leads, "window": min(window, len(together) // SHARE), "now": now}
     try:
-        level = noise(states, times)
-        error = prediction_error(series / scale, **settings)
-        made, begin = randomized(series, surrogates, generator("surrogates", label)), piece.start or 0
-        seen = times[(times >= begin) & (times <= begin + len(series) - 1)] - begin
-        others = [prediction_error(_seen(one, seen) / scale, **settings) for one in made]
+        levels = np.array([noise(*orbit) for orbit in orbits])
+        errors, where = squared_errors([one / scale for one in series], **settings)
+        rng = generator("surrogates", label)
+        made = [
+            _observed(randomized(one, surrogates, rng), times, piece.start or 0)
+            for one, (_, times), piece in zip(series, orbits, pieces, strict=True)
+        ]
+        others = np.array([prediction_error([one / scale for one in of], **settings) for of in zip(*made, strict=True)])
     except (StudyError, ValueError) as failure:
-        raise StudyError(
-            f"systems.{label}: nothing can be told of orbits of {len(states)} samples: {failure}"
-        ) from None
+        samples = max(len(states) for states, _ in orbits)
+        raise StudyError(f"systems.{label}: nothing can be told of orbits of {samples} samples: {failure}") from None
+    error = np.sqrt([of.mean() for of in errors])
     first, last = leads <= turn, leads > ahead - turn
     middle = (leads > MIDDLE[0] * turn) & (leads <= MIDDLE[1] * turn)
-    near, those = np.square(error[first]).mean(), np.square(np.array(others)[:, first]).mean(1)
+    near, those = np.square(error[first]).mean(), np.square(others[:, first]).mean(1)
     far = np.square(error[last]).mean()
+    grown = errors[last].mean(0) - errors[middle].mean(0) if middle.any() else np.full(errors.shape[1], np.nan)
+    counts = [len(states) for states, _ in orbits]
+    level = np.average(levels, 0, weights=np.array(counts) / max(counts))  # of a single one as it is, to the bit
+    deviation = np.concatenate([states for states, _ in orbits]).std(0)
     table = xr.Dataset(
         {
             "error": ("lead", error),
-            "surrogate_error": (("surrogate", "lead"), np.array(others)),
+            "surrogate_error": (("surrogate", "lead"), others),
             "near": near**0.5,
             "middle": np.square(error[middle]).mean() ** 0.5 if middle.any() else np.nan,
             "far": far**0.5,
+            "growth": grown.mean(),
+            "growth_stderr": _stderr(grown, where // turn),
             "p_value": (1 + np.count_nonzero(those <= near)) / (1 + surrogates),
             "lost": (far - near) / (1 - near) if near < 1 and ahead >= LEAST * turn else np.nan,
-            "noise": ("component", level / np.where(level > 0, states.std(0), 1.0), {"units": "deviations"}),
+            "slow": max(_slow([one[:, component] for one in series], turn) for component in range(now)),
+            "noise": ("component", level / np.where(level > 0, deviation, 1.0), {"units": "deviations"}),
             "level": 1 / (1 + surrogates),
-            "samples": len(states),
-            "periods": len(series) / turn,
+            "recordings": len(orbits),
+            "samples": sum(counts),
+            "periods": len(together) / turn,
         },
         coords={"lead": step * leads, "component": observations["component"]},
         attrs=dict(observations.attrs),
@@ -143,11 +168,13 @@ def structure(observations: xr.Dataset, *, label: str, theiler: float, surrogate
 
 def character(table: xr.Dataset) -> str:
     """Name the character of a series, of :data:`CHARACTERS`, from its ``near``, ``middle``, ``far``, ``p_value``,
-    ``level``, ``lost`` and ``periods``."""
-    steady = table["far"] < max(SMALL, GROWTH**0.5 * table["middle"])
+    ``level``, ``lost``, ``growth``, ``growth_stderr``, ``slow`` and ``periods``."""
+    steady = table["far"] < SMALL or not table["growth"] > SURE * table["growth_stderr"]
     beaten = bool(table["p_value"] <= table["level"] * (1 + 1e-9))
     if not beaten and table["near"] >= UNPREDICTABLE:
         return "nothing" if table["periods"] >= SHARE * LEAST else "short"
+    if beaten and table["slow"] > SLOW:
+        return "slow"
     if table["lost"] < LOST and steady:
         return "regular"
     if not beaten:
@@ -155,42 +182,34 @@ def character(table: xr.Dataset) -> str:
     return "nonlinear" if np.isnan(table["lost"]) else "irregular"
 
 
-def recordings(observations: xr.Dataset, name: str, member: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """List the orbits of a seed, ``train`` or ``validation``: states (T, D) and the times of the samples, in intervals
-    since the first, (T,)."""
-    prefix, clock = PREFIXES[name], Clock.of(observations, name)
-    states = observations[name].transpose("seed", f"{prefix}orbit", f"{prefix}time", "component").to_numpy()[member]
-    if clock.times is None or clock.counts is None:
-        return [(orbit.astype(float), np.arange(len(orbit), dtype=float)) for orbit in states]
-    return [
-        (orbit[:count].astype(float), times[:count])
-        for orbit, times, count in zip(states, clock.times[member], clock.counts[member], strict=True)
-    ]
+def _observed(made: np.ndarray, times: np.ndarray, begin: int) -> np.ndarray:
+    """Read surrogates (S, T, D) as the series was, that began at a time and was observed at some, in intervals."""
+    seen = times[(times >= begin) & (times <= begin + made.shape[1] - 1)] - begin
+    return np.stack([seen_at(one, seen) for one in made])
 
 
-def longest(observations: xr.Dataset, name: str, member: int) -> tuple[np.ndarray, np.ndarray]:
-    """Take the longest of the :func:`recordings`, as far as it is looked at, with long gaps cut short."""
-    states, times = max(recordings(observations, name, member), key=lambda orbit: len(orbit[1]))
-    return states[:LONGEST], shortened(times[:LONGEST], BRIDGED)
+def _slow(series: Sequence[np.ndarray], turn: int) -> float:
+    """The share of the variance of a component, of recordings (T,), that is in few oscillations over the length."""
+    power = [np.square(np.abs(np.fft.rfft(one - one.mean()))) / len(one) for one in series]
+    few = [int(np.clip(len(one) / turn // PERIODS, 1, SLOWEST)) for one in series]
+    slow = sum(of[: 1 + count].sum() for of, count in zip(power, few, strict=True))
+    return slow / (sum(of.sum() for of in power) or 1.0)
 
 
-def evened(states: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Read states (T, D) at ascending times (T,), in intervals, at equal ones by linear interpolation, (S, D)."""
-    grid = times[0] + np.arange(int(times[-1] - times[0] + 1e-9) + 1)
-    return np.stack([np.interp(grid, times, line) for line in states.T], -1)
+def _stderr(values: np.ndarray, blocks: np.ndarray) -> float:
+    """The standard error of the mean of values (N,), whose blocks, numbers (N,), are independent of one another."""
+    _, number, counts = np.unique(blocks, return_inverse=True, return_counts=True)
+    means = np.bincount(number, values) / counts
+    return means.std(ddof=1) / len(means) ** 0.5 if len(means) > 1 else np.nan
 
 
-def _seen(series: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Observe a series (S, D) at given times, in intervals, and read it at equal ones."""
-    moments = np.arange(len(series))
-    return evened(np.stack([np.interp(times, moments, line) for line in series.T], -1), times)
-
-
-def prediction_error(series: np.ndarray, *, leads: np.ndarray, window: int, now: int | None = None) -> np.ndarray:
+def prediction_error(
+    series: Sequence[np.ndarray], *, leads: np.ndarray, window: int, now: int | None = None
+) -> np.ndarray:
     """Compute the error e(h) of forecasts from nearest neighbors.
 
     Arguments:
-        series: States at equal intervals, in standardized components, with shape (T, D).
+        series: Recordings at equal intervals, in standardized components, with shapes (T, D).
         leads: How far ahead, in samples, ascending, with shape (L,).
         window: The Theiler window, in samples.
         now: How many of the components are forecast, the first ones; all if None.
@@ -201,8 +220,24 @@ def prediction_error(series: np.ndarray, *, leads: np.ndarray, window: int, now:
     Raises:
         StudyError: If a state has fewer than eight neighbors.
     """
-    index, _ = nearest(series[None], count=NEIGHBORS, window=window, ahead=int(leads[-1]))
+    errors, _ = squared_errors(series, leads=leads, window=window, now=now)
+    return np.sqrt([of.mean() for of in errors])
+
+
+def squared_errors(
+    series: Sequence[np.ndarray], *, leads: np.ndarray, window: int, now: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the squares of the errors of :func:`prediction_error`, with shape (L, N), for N states, and where these
+    are: samples since the first one, (N,), a whole number of times the longest recording further in each."""
+    longest, counts = max(map(len, series)), np.array([len(one) for one in series])
+    states = np.stack([np.pad(one, ((0, longest - len(one)), (0, 0)), mode="edge") for one in series])
+    clock = None
+    if len(series) > 1:
+        times = np.broadcast_to(np.arange(float(longest)), states.shape[:2])
+        clock = Clock((1, *states.shape[:2]), times[None], counts[None], np.ones(1))
+    index, _ = nearest(states, count=NEIGHBORS, window=window, ahead=int(leads[-1]), clock=clock)
     here = np.flatnonzero(index[:, 0] >= 0)
-    told = series[:, :now]
-    error = [np.square(told[here + h] - told[index[here] + h].mean(1)).sum(-1).mean() for h in leads]
-    return np.sqrt(np.array(error) / told.var(0).sum())
+    told = states.reshape(-1, states.shape[-1])[:, :now]
+    spread = np.concatenate(series)[:, :now].var(0).sum()
+    error = [np.square(told[here + h] - told[index[here] + h].mean(1)).sum(-1) / spread for h in leads]
+    return np.array(error), here

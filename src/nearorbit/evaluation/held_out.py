@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.data.delays import Delays
-from nearorbit.data.partial import partial
+from nearorbit.data.partial import delayed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES
 from nearorbit.study.sampling import breaks, shortened
@@ -142,9 +142,7 @@ def with_held_out(observations: xr.Dataset, orbits: xr.Dataset) -> xr.Dataset:
         held | {"gap": kept} | {n: orbits[n] for n in ("step", "period")}, {"component": orbits["component"]}
     )
     if (delays := Delays.of(observations)) is not None:
-        names = [str(orbits["component"].to_numpy()[i]) for i in delays.seen]
-        delay = {"dimension": delays.dimension, "lag": delays.lag}
-        made = partial(made, label=observations.attrs.get("system", ""), components=names, delay=delay)
+        made = delayed(made, delays, label=observations.attrs.get("system", ""))
     held_out = {name: made[name] for name in ("validation", "validation_instants", "validation_counts")}
     rest = observations.drop_vars(held_out, errors="ignore").drop_dims(
         ["validation_orbit", "validation_time"], errors="ignore"

@@ -133,6 +133,7 @@ class Results:
         fields: The labels of the fields that are brought, which are judged and not trained.
         fieldless: The systems and data without a true field: there is none to judge.
         seeds: The number of seeds; 0 where it is not told: a figure knows it, a table does not.
+        delayed: The labels of the data with delays.
     """
 
     folder: Path
@@ -145,6 +146,7 @@ class Results:
     fields: tuple[str, ...] = ()
     fieldless: frozenset[tuple[str, str]] = frozenset()
     seeds: int = 0
+    delayed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, folder: Path, study: Mapping[str, Any], gathered: Path | None = None) -> "Results":
@@ -154,12 +156,13 @@ class Results:
         remarks = {label: text for label, text in said.items() if text}
         sized = {label: spec for label, spec in study["data"].items() if spec.keys() >= {"orbits", "samples"}}
         states = {label: spec["orbits"] * spec["samples"] for label, spec in sized.items()}
+        delayed = tuple(label for label, spec in study["data"].items() if spec.get("delay"))
         fields = tuple(study.get("fields", ()))
         methods = (*study["methods"], *fields)
         fieldless = frozenset((system, data) for system, data in study.get("fieldless", ()))
         return cls(
             Path(folder), tuple(study["systems"]), noise, methods, gathered, remarks, states,
-            fields, fieldless, study.get("seeds", 0),
+            fields, fieldless, study.get("seeds", 0), delayed,
         )  # fmt: skip
 
     @property

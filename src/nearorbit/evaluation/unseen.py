@@ -23,8 +23,8 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.data.delays import Delays
+from nearorbit.data.pooled import evened, longest, recordings
 from nearorbit.data.smoothing import noise
-from nearorbit.data.structure import evened, longest, recordings
 from nearorbit.dynamics.fields import Field, Transformed
 from nearorbit.evaluation.held_out import with_held_out
 from nearorbit.evaluation.judged import Judged

@@ -1,5 +1,5 @@
 """What a forecast costs: the number of its steps, which the truth tells, and the seconds of one, which a network tells;
-and what the exponents of the truth cost.
+and what a training and the exponents of the truth cost.
 
 A network that has learned nothing is as fast as one that has, but it goes elsewhere, and by other steps. So the steps
 are counted of the true field, with the lengths of :mod:`nearorbit.evaluation.forecast`, and timed of the network.
@@ -23,6 +23,7 @@ from nearorbit.training.devices import pick_device
 from nearorbit.truth import attractors
 from nearorbit.truth.systems.base import System
 
+ENOUGH = 1.0  # seconds that the steps of a training are timed for, at least
 STRETCH = 100  # steps of an integration that are timed
 SEARCHES = 3  # for steps, in a forecast
 MARGIN = 4  # times as long as a standard error needs to be small: it scatters, and has to be small for every member
@@ -106,3 +107,35 @@ def explored(system: System, asked: Mapping[str, Any]) -> tuple[xr.Dataset, floa
     rounds = ceil(log(max(needed, 1.5 * horizon) / horizon) / log(1.5))  # each has half as much again
     whole = min(1.5**rounds, attractors.PATIENCE) * horizon
     return found, seconds + again * (whole - horizon) / (reached + asked["transient"] * period)
+
+
+def fitted(
+    fit: Callable, training: Mapping[str, Any], validations: dict[str, float], network: str
+) -> tuple[Any, tuple[float, float]]:
+    """Train for a few steps, in ways that tell the set-up, a step and a validation apart.
+
+    Arguments:
+        fit: What trains, by the settings that it is given as ``training``.
+        training: The settings of the study.
+        validations: The seconds of a validation by network, the same for all methods; those of this one are added.
+        network: The label of the network.
+
+    Returns:
+        What the longest of these trainings returns; the seconds of its set-up, and those of all steps and validations
+        of the study.
+    """
+
+    def ran(steps: int, every: int) -> tuple[Any, float]:
+        return timed(fit, training={**training, "steps": steps, "validate_every": every})
+
+    steps, every = training["steps"], training["validate_every"]
+    (_, one), few = ran(1, 1), min(8, max(2, steps))
+    while (made := ran(few, few))[1] - one < ENOUGH and few < steps:
+        few = min(4 * few, steps)
+    result, more = made
+    step = max(0.0, more - one) / (few - 1)
+    if network not in validations:
+        validations[network] = max(0.0, ran(few, 1)[1] - more) / (few - 1)
+    validation = validations[network]
+    setup = max(0.0, one - step - 2 * validation)
+    return result, (setup, steps * step + (1 + ceil(steps / every)) * validation)

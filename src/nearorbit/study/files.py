@@ -91,7 +91,8 @@ LAYOUTS = {
     "structure": {
         "error": "lead",
         "surrogate_error": "surrogate lead",
-        **dict.fromkeys(("near", "middle", "far", "p_value", "lost", "level", "samples", "periods"), ""),
+        **dict.fromkeys(("near", "middle", "far", "growth", "growth_stderr", "slow", "lost"), ""),
+        **dict.fromkeys(("p_value", "level", "recordings", "samples", "periods"), ""),
         "noise": "component",
     },
     "truth": {**_FORECAST, "step": "", "period": ""},

@@ -179,8 +179,8 @@ def runs(study: Any, stage: str, *labels: str) -> bool:
     """Tell whether a stage runs for some labels: several take a true field, and others stand in for these without."""
     measured, fieldless = labels[:1] and labels[0] in study.measured, labels[:2] in study.fieldless
     twin = bool(labels) and labels[0] in study.twins
-    simulates = dict.fromkeys(("exponents", "covariant_vectors"), not measured)
-    simulates |= {"orbits": not measured and not twin, "twin": twin}
+    simulates = {"exponents": not measured, "orbits": not measured and not twin, "twin": twin}
+    simulates["covariant_vectors"] = any((*labels[:1], data) not in study.fieldless for data in study.data)
     records = dict.fromkeys(("measure", "cut", "hold_out"), measured)
     knows = dict.fromkeys(("truth", "supervise", "propagate"), not fieldless)
     only = simulates | records | knows | {"partial_truth": fieldless and not measured}

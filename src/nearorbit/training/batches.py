@@ -36,6 +36,8 @@ from nearorbit.training.source import Source
 
 SEGMENTS = 256  # at most, of validation orbits or of training orbits, that errors are computed over
 
+UNLEARNED = ("continuation_time", "lag", "embedding")  # dimensions of what nothing is learned from
+
 
 def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
     """Stack the observations of several cells, or what belongs to them, along ``seed``, for one ensemble of them all.
@@ -46,7 +48,7 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
     Raises:
         StudyError: If the shapes differ.
     """
-    cells = [cell.drop_dims("continuation_time", errors="ignore") for cell in cells]  # nothing is learned from it
+    cells = [cell.drop_dims(UNLEARNED, errors="ignore") for cell in cells]
     shapes = [shape_of(cell) for cell in cells]
     for number, shape in enumerate(shapes):
         if shape != shapes[0]:
@@ -59,7 +61,7 @@ def stacked(cells: Sequence[xr.Dataset]) -> xr.Dataset:
 
 def shape_of(file: xr.Dataset) -> dict[str, int]:
     """Tell what has to be the same of two files for both to be trained on together: all but the number of seeds."""
-    sizes = {str(name): size for name, size in file.sizes.items() if name not in ("seed", "continuation_time")}
+    sizes = {str(name): size for name, size in file.sizes.items() if name not in ("seed", *UNLEARNED)}
     return sizes | {
         name: file.attrs[name] for name in ("ahead", "behind", "anchors", "draw", "count") if name in file.attrs
     }

@@ -22,9 +22,10 @@ SEPARATORS = ",;\t"  # of the columns of a CSV file, if not white space
 KINDS = (".csv", ".tsv", ".txt", ".parquet", ".nc")
 DATE = re.compile(r"\s*\d{4}-\d\d-\d\d")
 EMPTY = "leave it empty where nothing was measured"
+UNITS = "if it is a line of units, leave it out"
 WAYS = {  # out of what is no number, by what it looks like
+    r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?": "write decimals with a point, and numbers without separators of thousands",
     r"[-+]?\d*,\d+([eE][-+]?\d+)?": "write decimals with a point",
-    r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?": "write numbers without separators of thousands",
     r"\d+[-./:]\d+[-./:]\d+.*|\d+:\d+.*": "write dates as 2024-12-31 23:59:59.9, or times as numbers",
 }
 
@@ -62,18 +63,21 @@ def rows_of(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
     Raises:
         ValueError: If there is no such column, or something in one is no number; with the row.
     """
-    table, first = {".parquet": _parquet, ".nc": _netcdf}.get(path.suffix, _csv)(path, columns)
+    table, first = {".parquet": _parquet, ".nc": _netcdf}.get(path.suffix.lower(), _csv)(path, columns)
     where = f"{path}: {'line' if first else 'row'}"
-    table = table.assign(**{columns.time: _seconds(table[columns.time])})
+    table = table.assign(**{columns.time: _seconds(table[columns.time], f"{where} {{}}: '{columns.time}'", first)})
     numbers = {n: _numbers(table[n], f"{where} {{}}: '{n}'", first) for n in [columns.time, *columns.components]}
     return table.assign(**numbers), first
 
 
-def _seconds(times: pd.Series) -> pd.Series:
+def _seconds(times: pd.Series, place: str, first: int) -> pd.Series:
     """The seconds since the first of dates, NaN where there is none; other columns as they are."""
     if pd.api.types.is_string_dtype(times) and (filled := times.dropna()).size and DATE.match(str(filled.iloc[0])):
         dates = pd.to_datetime(times, format="ISO8601", errors="coerce", utc=True)
-        times = dates if dates.notna().equals(times.notna()) else times
+        if (texts := np.flatnonzero(dates.isna() & times.notna())).size:
+            raise ValueError(f"{place.format(texts[0] + first)} is {str(times.iloc[texts[0]])!r}, no date as the first "
+                             f"one is ({texts.size} such); write dates as 2024-12-31 23:59:59.9")  # fmt: skip
+        times = dates
     if pd.api.types.is_datetime64_any_dtype(times):
         times = times - times.min()
     return times.dt.total_seconds() if pd.api.types.is_timedelta64_dtype(times) else times
@@ -87,7 +91,8 @@ def _numbers(column: pd.Series, place: str, first: int) -> np.ndarray:
         values = pd.to_numeric(column, errors="coerce").to_numpy(np.float64)
         if (texts := np.flatnonzero(np.isnan(values) & column.notna().to_numpy())).size:
             text = str(column.iloc[texts[0]])
-            way = next((way for form, way in WAYS.items() if re.fullmatch(form, text.strip())), EMPTY)
+            usual = UNITS if texts.tolist() == [0] else EMPTY
+            way = next((way for form, way in WAYS.items() if re.fullmatch(form, text.strip())), usual)
             raise ValueError(f"{place.format(texts[0] + first)} is {text!r}, no number ({texts.size} such); {way}")
     if (infinite := np.flatnonzero(np.isinf(values))).size:
         raise ValueError(f"{place.format(infinite[0] + first)} is infinite; {EMPTY}")
@@ -96,6 +101,10 @@ def _numbers(column: pd.Series, place: str, first: int) -> np.ndarray:
 
 def _check_columns(path: Path, known: Sequence[Any], columns: Columns, named: str = "") -> None:
     for name in columns.names:
+        if list(known).count(name) > 1:
+            raise ValueError(
+                f"{path}: column '{name}' is there {list(known).count(name)} times; give each its own name"
+            )
         if name not in known:
             raise ValueError(f"{path}: no column '{name}'{hint(name, map(str, known))}; it has "
                              f"{', '.join(map(str, list(known)[:20])) or 'none'}{named}")  # fmt: skip
@@ -110,8 +119,11 @@ def _csv(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
         options: dict[str, Any] = {"sep": separator, "encoding": "utf-8-sig", "skip_blank_lines": False}
         options |= {"skipinitialspace": True}
         named = ", by its first line, which has to name the columns"
-        _check_columns(path, pd.read_csv(path, nrows=0, **options).columns, columns, named)
-        types = {columns.orbit: str} if columns.orbit else None
+        names = [str(name).strip() for name in pd.read_csv(path, nrows=1, header=None, dtype=str, **options).iloc[0]]
+        _check_columns(path, names, columns, named)
+        places = [names.index(name) for name in columns.names]
+        options |= {"names": range(len(names)), "header": 0}  # pandas would rename columns of one name
+        types = {names.index(columns.orbit): str} if columns.orbit else None
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             warnings.simplefilter("ignore", pd.errors.DtypeWarning)
@@ -122,10 +134,14 @@ def _csv(path: Path, columns: Columns) -> tuple[pd.DataFrame, int]:
                          f"iconv -f {'utf-16' if byte >= 0xFE else 'latin1'} -t utf-8") from None  # fmt: skip
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path}: it is empty; a line of column names and rows of numbers are expected") from None
+    except OSError as error:
+        raise ValueError(f"{path}: it cannot be read ({error.strerror}); see who may read it") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        if quoted := re.search(r"EOF inside string starting at row (\d+)", str(error)):
+            raise ValueError(f"{path}: line {int(quoted[1]) + 1}: a quotation mark is opened and not closed") from None
         raise ValueError(f"{path}: rows have more fields than the line of names ({_first(error)}); write decimals with "
                          f"a point, or separate columns by semicolons") from None  # fmt: skip
-    return table[columns.names], 2
+    return table[places].set_axis(columns.names, axis=1), 2
 
 
 def _first(error: Exception) -> str:

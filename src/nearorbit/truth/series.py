@@ -28,6 +28,7 @@ from nearorbit.truth.columns import KINDS, Columns, rows_of
 LARGEST = 2**30  # bytes of a file, which is read whole
 EVEN = 1e-3  # of an interval
 MOST = 1.5  # times that the median interval may be one on a grid, or the other way: no resolution of a clock, no gap
+GREATEST = 1e150  # of a component
 CONSTANT = 1e-10  # of the largest modulus of a component: what varies less is rounding
 
 
@@ -89,9 +90,11 @@ def read(path: Path, columns: Columns) -> Series:
     Raises:
         ValueError: If there is no such file or column, or something in them is no series; with the row.
     """
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; name a file in it")
     if not path.is_file():
         raise ValueError(f"{path}: no such file; 'file' is sought in the folder in which the study is run")
-    if path.suffix not in KINDS:
+    if path.suffix.lower() not in KINDS:
         raise ValueError(f"{path}: a file of measurements ends in one of {', '.join(KINDS)}")
     if (size := path.stat().st_size) > LARGEST:
         raise ValueError(
@@ -144,9 +147,16 @@ def _check_order(times: np.ndarray, rows: np.ndarray, where: str, columns: Colum
 
 
 def _check_motion(path: Path, columns: Columns, states: np.ndarray) -> None:
+    for name, value in zip(columns.components, np.abs(states).max(0), strict=True):
+        if value > GREATEST:
+            raise ValueError(f"{path}: component '{name}' reaches {value:.3g}, which has no square; take other units")
     constant = np.ptp(states, 0) <= CONSTANT * np.abs(states).max(0)
-    for name, value in zip(np.array(columns.components)[constant], states[0, constant], strict=True):
-        raise ValueError(f"{path}: component '{name}' is {value:g} in every row; leave it out of components")
+    for name, value, width in zip(
+        np.array(columns.components)[constant], states[0, constant], np.ptp(states, 0)[constant], strict=True
+    ):
+        told = f"varies by {width:.2g} around {value:g}, which is rounding" if width else f"is {value:g} in every row"
+        way = "take off its mean, or leave it out of components" if width else "leave it out of components"
+        raise ValueError(f"{path}: component '{name}' {told}; {way}")
 
 
 def told(series: Series) -> Iterator[str]:

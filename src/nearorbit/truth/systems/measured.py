@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from nearorbit.study.catalogue import MEASURED
+from nearorbit.study.files import LEAST
 from nearorbit.study.places import located
 from nearorbit.study.sampling import CUT, GAP, longest_run, span
-from nearorbit.study.selection import UNEVEN
+from nearorbit.study.selection import UNEVEN, Selection
 from nearorbit.truth.columns import Columns
 from nearorbit.truth.series import Piece, Series, parts, read, told
+from nearorbit.truth.spectra import period
 from nearorbit.truth.systems.base import System, bounded
 
 
@@ -96,13 +98,63 @@ class Measured(System):
             except ValueError as error:
                 yield f"{place}, data.{label}: {error}"
                 continue
+            if problems := list(self._unlearnable(place, label, data)):
+                yield from problems
+                continue
             yield from self.too_short(study.training["segment"], "training.segment", place, label, data)
             yield from self._unvalidated(study.training["horizon"], place, label, data)
             if study.training["batch"] == "all" and not self.is_regular(data):
                 yield f"training.batch: {CUT} or leave out {place}"
+            yield from self._starved(study, place, label, data)
             for name, selection in study.neighbors.items():
                 if selection.get("behind") and not self.is_regular(data):
                     yield f"neighbors.{name}.behind: it is not for {place}: {UNEVEN}"
+
+    def _unlearnable(self, place: str, label: str, data: Mapping[str, Any]) -> Iterator[str]:
+        """Tell what would stop a job: a period that no recording can have, delays that look back too far, one block to
+        resample, a component that is constant in all that is learned from."""
+        series, pieces = self.series, parts(self.series, data)["train"]
+        longest = max(times[-1] - times[0] for times in series.times)
+        if self.period and not 2 * series.step <= self.period <= longest:
+            yield (
+                f"{place}.period: {self.period:g} is in the unit of the times, of which two samples last "
+                f"{2 * series.step:g} and the longest recording {longest:g}; take one between these, or leave it out"
+            )
+        if (back := span(data)) and back >= (most := max(self._rows("train", data).values()) + back) - 1:
+            yield (
+                f"data.{label}.delay: states look {back} samples back, and what is learned from of {place} has at most "
+                f"{most} in a row; take a smaller dimension or lag"
+            )
+        if "resample" in data:
+            length = max(2, round(data["resample"] * (self.period or period(series)) / series.step))
+            if sum(max(1, len(piece) // length) for piece in pieces) < 2:
+                yield f"data.{label}.resample: all there is to train on of {place} is one block; take shorter ones"
+        states = np.concatenate([piece.of(series.states) for piece in pieces])
+        still = np.ptp(states, 0) <= LEAST * np.abs(states).max(0)
+        for name in data.get("components", self.components):
+            if name in self.components and still[self.components.index(name)]:
+                yield (
+                    f"{place}, data.{label}: component '{name}' does not vary in what is learned from; hold out less, "
+                    f"validate by less, or leave it out of components"
+                )
+
+    def _starved(self, study: Any, place: str, label: str, data: Mapping[str, Any]) -> Iterator[str]:
+        """Tell that a state has too few neighbors outside the Theiler window, however they lie."""
+        asked = {method.neighbors for method in study.built("methods") if getattr(method, "neighbors", None)}
+        for name in sorted(asked & study.neighbors.keys()):
+            settings, ahead = Selection(**study.neighbors[name]), study.ahead(name)
+            if settings.selection != "nearest" or settings.anchors is not None:
+                continue
+            window = np.ceil(settings.theiler * (self.period or period(self.series)) / self.series.step)
+            ticks = [piece.of(self.series.ticks) for piece in parts(self.series, data)["train"]]
+            ticks = [t[:-ahead][t[:-ahead] >= t[0] + span(data)] for t in ticks]
+            near = [np.searchsorted(t, t + window, "right") - np.searchsorted(t, t - window) for t in ticks if len(t)]
+            if (found := sum(map(len, ticks)) - max((of.max() for of in near), default=0)) < settings.count:
+                yield (
+                    f"neighbors.{name}: {settings.count} neighbors outside a Theiler window of {window:.0f} samples, "
+                    f"and a state of {place}, data.{label}, has at most {found}; ask for fewer (count) or a shorter "
+                    f"window (theiler), state a shorter period, hold out less, or take more data"
+                )
 
     def too_short(self, asked: int, setting: str, place: str, label: str, data: Mapping[str, Any]) -> Iterator[str]:
         """Tell that no recording has as many samples in a row to train on as a segment; if some have, warn of the rest.
