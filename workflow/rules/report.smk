@@ -131,6 +131,7 @@ rule redraw:
 
 # The rules of the study as a picture, as another Snakemake finds them: it runs nothing.
 
+
 localrules:
     rulegraph,
 
