@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-from nearorbit.evaluation.statistics import by_system, effects, holm, paired, signed_rank
+from nearorbit.evaluation.statistics import by_system, effects, fewest, holm, paired, signed_rank
 
 INFINITE = float("inf")
 
@@ -231,6 +231,25 @@ def test_too_few_systems_decide_nothing():
     for systems in (2, 3, 5, 6):
         table = scores(**{f"s{n}": ([1.0] * 3, [0.1] * 3) for n in range(systems)})
         assert only(effects(table, reference="a"))["verdict"] == ("better" if systems == 6 else "")
+
+
+def test_of_too_few_systems_the_range_is_told():
+    table = scores(s0=([2.0, 4.0, 3.0], [3.0] * 3), s1=([1.0] * 3, [0.25] * 3), s2=([1.0] * 3, [0.5] * 3))
+    row = only(effects(table, reference="a"))
+    assert row[["ratio", "low", "high"]].tolist() == pytest.approx([0.5, 0.25, 1.0])
+
+
+def test_what_differs_by_rounding_is_equal():
+    table = scores(**{f"s{n}": ([1.0] * 3, [1.0 - 1e-7] * 3) for n in range(6)})
+    row = only(effects(table, reference="a"))
+    assert (row["better"], row["worse"], row["ratio"], row["p"], row["verdict"]) == (0, 0, 1.0, 1.0, "")
+
+
+def test_how_many_systems_it_takes_follows_from_the_level_and_the_tests():
+    assert [fewest(tests=tests) for tests in (1, 5, 13)] == [6, 8, 10]
+    for tests in (1, 5, 13):
+        n = fewest(tests=tests)
+        assert tests * signed_rank(np.ones(n)) < 0.05 + 1e-12 <= tests * signed_rank(np.ones(n - 1))
 
 
 def test_an_effect_that_is_there_is_found():

@@ -37,55 +37,66 @@ def study(folder: Path, systems: int, factors=FACTORS, data=("noisy",), failed=(
 
 
 def test_of_methods_from_data_alone_the_best_is_taken_and_is_sure_on_many_systems(tmp_path):
-    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, "reference")
+    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, {"noisy": "reference"})
     assert (finding.method, finding.sure) == ("half", "sure")
-    first = finding.effects[0]
+    first = finding.lines[0].effects[0]
+    assert finding.lines[0].method == "half" and finding.metrics[0] == first.metric
     assert first.row["low"] < 0.5 < first.row["high"] < 1 and first.row["p"] < 0.01 and first.row["systems"] == 10
-    assert [bound.method for bound in finding.bounds] == ["true"] and finding.alike == []
+    assert [line.method for line in finding.lines] == ["half", "alike", "true"] and finding.alike == []
     assert [effect.method for effect in finding.ranked[:2]] == ["true", "half"]
 
 
 @pytest.mark.parametrize("systems", [1, 4])
-def test_few_systems_make_nothing_sure(systems, tmp_path):
-    (finding,) = found(study(tmp_path, systems), {"noisy": LINE}, "reference")
-    assert (finding.method, finding.sure) == ("half", "open")
+def test_few_systems_decide_nothing_and_no_method_is_named(systems, tmp_path):
+    (finding,) = found(study(tmp_path, systems), {"noisy": LINE}, {"noisy": "reference"})
+    assert (finding.method, finding.sure, finding.systems) == (None, "few", systems)
+    assert finding.lines[0].method == "half" and all(effect.p == "" for effect in finding.lines[0].effects)
+
+
+def test_where_no_interval_tells_none_is_named(tmp_path):
+    factors = {"reference": 1.0, "a": 0.95, "b": 0.9}
+    (finding,) = found(study(tmp_path, 8, factors, scatter=1.0), {"noisy": LINE}, {"noisy": "reference"})
+    assert (finding.method, finding.sure) == (None, "open")
 
 
 def test_where_nothing_is_better_the_reference_is_kept(tmp_path):
-    (finding,) = found(study(tmp_path, 8, {"reference": 1.0, "worse": 2.0, "true": 0.1}), {"noisy": LINE}, "reference")
-    assert (finding.method, finding.sure, finding.effects) == ("reference", "none", [])
-    assert finding.nearest.method == "worse" and finding.bounds[0].method == "true"
+    (finding,) = found(
+        study(tmp_path, 8, {"reference": 1.0, "worse": 2.0, "true": 0.1}), {"noisy": LINE}, {"noisy": "reference"}
+    )
+    assert (finding.method, finding.sure) == ("reference", "none")
+    assert [line.method for line in finding.lines] == ["worse", "true"]
 
 
 def test_a_method_whose_seeds_fail_is_not_taken_however_small_its_errors(tmp_path):
-    (finding,) = found(study(tmp_path, 10, failed=("half",)), {"noisy": LINE}, "reference")
+    (finding,) = found(study(tmp_path, 10, failed=("half",)), {"noisy": LINE}, {"noisy": "reference"})
     assert finding.method != "half"
 
 
 def test_where_all_fail_none_is_taken(tmp_path):
-    (finding,) = found(study(tmp_path, 10, failed=tuple(FACTORS)), {"noisy": LINE}, "reference")
+    (finding,) = found(study(tmp_path, 10, failed=tuple(FACTORS)), {"noisy": LINE}, {"noisy": "reference"})
     assert finding.sure == "failed"
 
 
 def test_what_a_method_costs_and_loses_is_told_with_the_reference(tmp_path):
-    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, "reference")
+    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, {"noisy": "reference"})
     assert finding.cost == "20 s for 3 seeds of a system (median), 2 times as long as reference"
     assert finding.failed == "0 of 30 seeds (reference: 0 of 30)"
+    assert (finding.lines[0].failed, finding.lines[0].time) == ("0 of 30", "2")
 
 
 def test_where_the_reference_was_not_run_the_first_that_was_stands_for_it(tmp_path):
-    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, "unborn")
+    (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, {"noisy": "unborn"})
     assert finding.reference == "reference" and finding.method == "half"
 
 
 def test_data_of_which_there_is_nothing_are_told_as_such(tmp_path):
-    other = found(study(tmp_path, 3), {"noisy": LINE, "clean": LINE}, "reference")[1]
-    assert other.method is None and not other.ranked
+    other = found(study(tmp_path, 3), {"noisy": LINE, "clean": LINE}, dict.fromkeys(("noisy", "clean"), "reference"))[1]
+    assert other.reference == "" and not other.ranked
 
 
 def test_methods_that_cannot_be_told_from_the_best_are_named(tmp_path):
     factors = {"reference": 1.0, "half": 0.5, "twin": 0.5, "alike": 1.0}
-    (finding,) = found(study(tmp_path, 10, factors, scatter=0.3), {"noisy": LINE}, "reference")
+    (finding,) = found(study(tmp_path, 10, factors, scatter=0.3), {"noisy": LINE}, {"noisy": "reference"})
     assert {finding.method, *finding.alike} == {"half", "twin"}
 
 

@@ -78,8 +78,9 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
         "Network: mlp (width: 64, depth: 3, activation: silu).", "@software{nearorbit", "seeds failed",
     ):  # fmt: skip
         assert words in shown, f"{words}\n{shown[:3000]}"
-    told = r"Jacobian error: ratio [\d.]+ \([\d.]+ to [\d.∞]+\), better on 2 of 2 systems, p = 1: not decided"
+    told = r"Jacobian error: ratio [\d.]+ \([\d.]+ to [\d.∞]+\), better on 2 of 2 systems: not decided"
     assert re.search(told, shown), shown[:3000]
+    assert "decide nothing: it takes 6" in shown
 
 
 def test_the_same_results_make_the_same_page(made):

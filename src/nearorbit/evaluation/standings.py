@@ -5,9 +5,9 @@ further apart; another best one, and all factors are larger. They order a field;
 that is, is told by :mod:`nearorbit.evaluation.statistics`.
 
 *Ranks.* On each system methods are ranked by the median of their seeds, 1 the best; those that failed (as there) are
-last, ties share the mean. Ranks are averaged over the systems that all methods have; a method that half of the systems
-lack takes no part. Friedman's test asks whether they
-differ at all; of two methods they do, by Nemenyi, if by more than
+last, ties share the mean, and so does what differs by rounding. Ranks are averaged over the systems that all methods
+have; a method that half of the systems lack takes no part. Friedman's test asks whether they differ at all; of two
+methods they do, by Nemenyi, if by more than
 
 .. math:: q_\alpha \sqrt{\frac{k (k + 1)}{12 N}}
 
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nearorbit.evaluation.statistics import losses
+from nearorbit.evaluation.statistics import ROUNDING, losses
 from nearorbit.study.catalogue import TRUTH
 
 
@@ -52,6 +52,21 @@ class Ranks:
     difference: float
 
 
+def places(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rank the methods on every system.
+
+    Arguments:
+        scores: Rows of ``scores.csv`` of one metric and kind of data; those of the truth do not count.
+
+    Returns:
+        The rank of each method that takes part (columns) on each system that all of these have (rows).
+    """
+    rivals = losses(scores[scores["method"] != TRUTH])
+    medians = rivals.groupby(["system", "method"])["loss"].median().unstack()
+    medians = (medians / ROUNDING).round() * ROUNDING
+    return medians.loc[:, medians.notna().mean() > 0.5].dropna().rank(axis=1)
+
+
 def ranks(scores: pd.DataFrame, *, level: float = 0.95) -> Ranks:
     """Rank the methods on every system, and average.
 
@@ -61,15 +76,13 @@ def ranks(scores: pd.DataFrame, *, level: float = 0.95) -> Ranks:
     """
     from scipy.stats import friedmanchisquare, studentized_range  # here, for every job imports this file
 
-    rivals = losses(scores[scores["method"] != TRUTH])
-    medians = rivals.groupby(["system", "method"])["loss"].median().unstack()
-    places = medians.loc[:, medians.notna().mean() > 0.5].dropna().rank(axis=1)
-    systems, methods = places.shape
-    average = places.mean().sort_values(kind="stable")
+    placed = places(scores)
+    systems, methods = placed.shape
+    average = placed.mean().sort_values(kind="stable")
     if methods < 3 or systems < 2:
         return Ranks(average, systems, np.nan, np.nan)
-    differ = places.nunique(axis=1).gt(1).any()
-    p = friedmanchisquare(*places.to_numpy().T).pvalue if differ else 1.0
+    differ = placed.nunique(axis=1).gt(1).any()
+    p = friedmanchisquare(*placed.to_numpy().T).pvalue if differ else 1.0
     wide = studentized_range.ppf(level, methods, np.inf) * (methods * (methods + 1) / (12 * systems)) ** 0.5
     return Ranks(average, systems, float(p), float(wide))
 

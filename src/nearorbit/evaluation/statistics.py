@@ -14,13 +14,14 @@ methods that are compared with the reference on the same data by the same metric
 *What failed never flatters.* A seed that diverged or collapsed, whatever its value, and a seed whose value is undefined
 are worse than any value, in a median of seeds as in a ratio: the more of them, the worse, and where they are half of
 the seeds or more the system is worse than any on which it is not so, by an infinite ratio. Two sides that are both so
-are equal (:math:`e_s = 0`), and so are two values of zero (or below, where a ratio means nothing). What is left out is
-what was never there: seeds that one side lacks, and systems on which no method, nor the truth, has a value of the
-metric, as a prediction time in Lyapunov times where nothing is chaotic.
+are equal (:math:`e_s = 0`), and so are two values of zero (or below, where a ratio means nothing), and two that differ
+by rounding. What is left out is what was never there: seeds that one side lacks, and systems on which no method, nor
+the truth, has a value of the metric, as a prediction time in Lyapunov times where nothing is chaotic.
 
 *Few systems.* Four systems never give a p below 1/8, and no interval of a median reaches a level beyond
-:math:`1 - 2^{1 - S}`: for 95 % it takes six. The interval of fewer is told, and decides nothing. The test takes effects
-to be as likely above their middle as below; where they are skewed, the interval is the safer of the two.
+:math:`1 - 2^{1 - S}`: for 95 % it takes six. Of fewer the range over the systems is told in its place, and decides
+nothing. The test takes effects to be as likely above their middle as below; where they are skewed, the interval is the
+safer of the two.
 
 It is one module since effect, interval and test are of the same medians, and rest on one rule for what failed.
 
@@ -45,6 +46,7 @@ COLUMNS = [
     *LABELS, "systems", "better", "worse", "ratio", "low", "high", "p", "p_alone", "verdict", "seeds", *FAILED
 ]  # fmt: skip
 LEVEL, DRAWS = 0.95, 2000
+ROUNDING = 1e-5  # of a value: the same model, its sums in another order
 
 
 def effects(
@@ -72,9 +74,10 @@ def effects(
 
         - ``systems``: how many both sides have; ``better``, ``worse``: on how many of them the method is so (the others
           are ties);
-        - ``ratio``, ``low``, ``high``: the median over systems of value / reference, and its interval. A ratio below
-          one is good where lower values of the metric are. It is infinite, or zero where higher values are better,
-          where the method fails on more than half of the systems and the reference does not, and the other way about;
+        - ``ratio``, ``low``, ``high``: the median over systems of value / reference, and its interval, or the range
+          over the systems where they are too few for one. A ratio below one is good where lower values of the metric
+          are. It is infinite, or zero where higher values are better, where the method fails on more than half of the
+          systems and the reference does not, and the other way about;
         - ``p``, ``p_alone``: of the test, corrected over methods, and as it is; NaN for the truth;
         - ``verdict``: ``"better"`` or ``"worse"`` where the interval excludes one and there are systems enough for its
           level, else empty; empty for the truth;
@@ -93,9 +96,9 @@ def effects(
     return table[COLUMNS]
 
 
-def fewest(level: float = LEVEL) -> int:
-    """Tell how many systems an interval of this level takes to decide anything."""
-    return ceil(1 - log2(1 - level))
+def fewest(level: float = LEVEL, tests: int = 1) -> int:
+    """Tell how many systems an interval of this level takes to decide anything; or so many tests, by Holm's method."""
+    return ceil(1 - log2((1 - level) / max(tests, 1)))
 
 
 def higher() -> list[str]:
@@ -156,9 +159,12 @@ def compared(
     """
     own, other = _stacked(pairs, over, "loss"), _stacked(pairs, over, "loss_of_reference")
     effect = _effects(own, other)
-    intervals = [_interval(*sides, level=level, draws=draws) for sides in zip(own, other, strict=True)]
-    low, high = np.array(intervals).reshape(-1, 2).T
     enough = np.sum(~np.isnan(effect), -1) >= fewest(level)
+    intervals = [
+        _interval(*sides, level=level, draws=draws) if able else (np.nanmin(of), np.nanmax(of))
+        for *sides, of, able in zip(own, other, effect, enough, strict=True)
+    ]
+    low, high = np.array(intervals).reshape(-1, 2).T
     words = np.where(enough & (high < 0), "better", np.where(enough & (low > 0), "worse", ""))
     higher_better = pairs.groupby(over, sort=False)["metric"].first().isin(higher()).to_numpy()
     ratios = np.exp(np.where(higher_better, -1, 1) * np.stack([_middle(effect, mixed=0.0), low, high]))
@@ -244,7 +250,7 @@ def _effects(own: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The log ratios of the medians of losses (*, systems, seeds), with shape (*, systems); zero of equals."""
     own, other = _middle(own, mixed=np.inf), _middle(other, mixed=np.inf)
     with np.errstate(invalid="ignore"):
-        return np.where(own == other, 0.0, own - other)
+        return np.where(np.isclose(own, other, rtol=0, atol=ROUNDING), 0.0, own - other)
 
 
 def _middle(values: np.ndarray, *, mixed: float) -> np.ndarray:

@@ -28,6 +28,14 @@ SETTINGS = {
 }
 
 
+def opening(entry: Any) -> str:
+    """Give the first paragraph of the docstring of an entry, or of a module, as plain text, without symbols."""
+    entry = entry.func if isinstance(entry, partial) else entry
+    return " ".join(re.sub(r":math:`[^`]*`", "", (inspect.getdoc(entry) or "").split("\n\n")[0]).split()).replace(
+        " :", ":"
+    )
+
+
 def described(entry: Any) -> dict[str, str]:
     """Describe an entry of a catalogue by its docstring.
 

@@ -1,8 +1,8 @@
 """What a study found, from its long tables: for each kind of data which method, how sure that is, and what it costs.
 
 Of the methods that are given data alone, the one is taken whose median ratio to the reference is the best, by the first
-metric, among those that the intervals tell from the reference; where they tell none, the best so far is named, and that
-it is not sure. To take the best of several flatters it: the p-value is corrected for all that were compared.
+metric, among those that the intervals tell from the reference. Where they tell none, none is named, and all are listed.
+To take the best of several flatters it: the p-value is corrected for all that were compared.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,12 +15,14 @@ import pandas as pd
 from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables import signed_rank
-from nearorbit.report.tables.base import given, number
+from nearorbit.report.tables.base import given, number, ratio, wins
 from nearorbit.study.catalogue import TRUTH, entries
 
 METRICS = ("jacobian_error", "lyapunov_distance", "valid_prediction_time")  # what methods are told apart by, first
 OTHERWISE = ("state_space_divergence", "spectral_hellinger", "interpolation_error")  # where no truth is known
 ALONE = "data"  # what a method is given that is given nothing else
+DIGITS = 2
+BOUNDS = 2  # how many of the methods that are given more stand beside
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,26 @@ class Effect:
 
     @property
     def ratio(self) -> str:
-        """The median ratio, e.g. ``"0.34"``."""
-        return number(self.row["ratio"]) if np.isfinite(self.row["ratio"]) else "∞"
+        """The median ratio, e.g. ``"0.34"``, or who fails."""
+        if 0 < self.row["ratio"] < np.inf:
+            return ratio(self.row["ratio"], digits=DIGITS)
+        return "fails" if (self.row["ratio"] > 0) == (self.better == "lower") else "reference fails"
 
     @property
     def interval(self) -> str:
-        """Its interval, e.g. ``"0.25 to 0.47"``."""
-        low, high = (number(self.row[end]) if np.isfinite(self.row[end]) else "∞" for end in ("low", "high"))
-        return f"{low} to {high}"
+        """Its interval, or the range over few systems, e.g. ``"0.25 to 0.47"``."""
+        return f"{ratio(self.row['low'], digits=DIGITS)} to {ratio(self.row['high'], digits=DIGITS)}"
+
+    @property
+    def wins(self) -> str:
+        """On how many systems it is better, e.g. ``"5/9"``."""
+        return wins(self.row)
 
     @property
     def p(self) -> str:
-        """The corrected p-value, e.g. ``"0.004"``; empty where there is none."""
-        return number(self.row["p"], digits=2) if np.isfinite(self.row["p"]) else ""
+        """The corrected p-value, e.g. ``"0.004"``; empty where there is none, or systems are too few for a test."""
+        known = np.isfinite(self.row["p"]) and self.row["systems"] >= statistics.fewest()
+        return number(self.row["p"], digits=DIGITS) if known else ""
 
     @property
     def verdict(self) -> str:
@@ -71,45 +80,65 @@ class Effect:
 
 
 @dataclass(frozen=True)
+class Line:
+    """What is told of one method on one kind of data.
+
+    Arguments:
+        method: Its label.
+        effects: Its effects, by the headline metrics; None where one is not known.
+        failed: How many of its seeds diverged or collapsed, e.g. ``"0 of 15"``.
+        time: How many times as long it trains as the reference; empty if unknown.
+    """
+
+    method: str
+    effects: Sequence[Effect | None]
+    failed: str
+    time: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """What was found on one kind of data.
 
     Arguments:
         data: Its label.
         words: How the orbits are observed.
-        method: The method to take; None where there is nothing to compare.
-        reference: What it is compared with: the reference of the study, or the first method there if that was not run.
-        sure: What interval and test say: ``sure``, ``likely``, ``open``, ``none``; ``failed`` if half of its seeds are.
-        effects: Those of the method in the headline metrics.
-        alike: The methods from data alone that it cannot be told from.
-        bounds: The effects, by the first metric, of methods that are given more.
-        cost: What the method costs, in words.
+        method: The method to take; None where none is told.
+        reference: What is compared with; empty where nothing was run.
+        sure: What interval and test say: ``sure``, ``likely``, ``open``, ``few`` (systems), ``none``; ``failed`` if
+            half of its seeds are.
+        metrics: The headline metrics.
+        lines: The methods from data alone, the best by the first metric before, and the best that are given more.
+        systems: On how many systems methods are compared.
+        tests: How many methods are, for which p is corrected.
+        alike: The methods from data alone that the method to take cannot be told from.
+        cost: What that method costs, or the reference, in words.
         failed: How many seeds failed, in words.
         ranked: The effects of all methods by the first metric, the best first.
-        nearest: The first of them that is given data alone.
     """
 
     data: str
     words: str
-    method: str | None
+    method: str | None = None
     reference: str = ""
     sure: str = "none"
-    effects: Sequence[Effect] = ()
+    metrics: Sequence[str] = ()
+    lines: Sequence[Line] = ()
+    systems: int = 0
+    tests: int = 0
     alike: Sequence[str] = ()
-    bounds: Sequence[Effect] = ()
     cost: str = ""
     failed: str = ""
     ranked: Sequence[Effect] = ()
-    nearest: Effect | None = None
 
 
-def found(results: Results, data: Mapping[str, Mapping[str, Any]], reference: str) -> list[Finding]:
+def found(results: Results, data: Mapping[str, Mapping[str, Any]], references: Mapping[str, str]) -> list[Finding]:
     """Tell what was found on each kind of data.
 
     Arguments:
         results: The results of the study; a cell that is missing counts as not run.
         data: The lines of its kinds of data, by label.
-        reference: The label of the method that others are compared with.
+        references: The labels of the methods that others are compared with, by data.
     """
     scores, costs = results.table("scores.csv"), results.table("costs.csv")
     names, known = headlines(scores), given(results)
@@ -117,7 +146,7 @@ def found(results: Results, data: Mapping[str, Mapping[str, Any]], reference: st
     alone = [label for label in results.methods if known.get(label) == ALONE]
     rows = {label: [table[table["data"] == label] for table in (scores, costs)] for label in data}
     words = {label: observed(line, results.remarks.get(label, "")) for label, line in data.items()}
-    return [_found(label, words[label], reference, names, alone, *rows[label]) for label in data]
+    return [_found(label, words[label], references[label], names, alone, *rows[label]) for label in data]
 
 
 def declared(results: Results, comparison: Any) -> list[Effect]:
@@ -165,33 +194,46 @@ def _found(
     costs: pd.DataFrame,
 ) -> Finding:
     """Tell what was found on a kind of data, from the rows of the tables that are of it."""
-    there = set(scores["method"])
-    reference = next((label for label in (reference, *alone) if label in there), "")
-    if not names or not reference:
-        return Finding(data, words, None)
-    effects = statistics.effects(scores, reference=reference)
-    scores = scores[scores["metric"] == names[0]]
-    first = list(_effects(effects[effects["metric"] == names[0]]))
+    over = scores.groupby("method")["system"].nunique()
+    reference = reference if reference in over else max(alone, key=lambda label: over.get(label, 0), default="")
+    if not names or reference not in over:
+        return Finding(data, words)
+    rows = statistics.effects(scores, reference=reference)
+    known = {(effect.method, effect.row["metric"]): effect for effect in _effects(rows)}
+    first = [effect for (_, name), effect in known.items() if name == names[0]]
     ranked = sorted(first, key=lambda effect: effect.row["ratio"], reverse=entry(names[0]).better == "higher")
     candidates = [effect for effect in ranked if effect.method in alone]
-    told = [effect for effect in candidates if effect.verdict == "better"]
-    best = next(iter(told or filter(_gains, candidates)), None)
-    method = best.method if best else reference
-    rows = effects[effects["method"] == method]
-    of_method = dict(zip(rows["metric"], _effects(rows), strict=True))
+    systems = int(max((effect.row["systems"] for effect in ranked), default=over[reference]))
+    best = next((effect for effect in candidates if effect.verdict == "better"), None)
+    sure = "few" if systems < statistics.fewest() else _sure(best, any(map(_gains, candidates)))
+    method = best.method if best else reference if sure == "none" else None
+    scores = scores[scores["metric"] == names[0]]
+    if method and (scores.loc[scores["method"] == method, "status"] != "ok").mean() >= 0.5:
+        method, sure = None, "failed"
+    shown = [*candidates, *[effect for effect in ranked if effect.method not in alone and _gains(effect)][:BOUNDS]]
+    seconds = _seconds(costs)
     return Finding(
         data=data,
         words=words,
         method=method,
         reference=reference,
-        sure="failed" if (scores.loc[scores["method"] == method, "status"] != "ok").mean() >= 0.5 else _sure(best),
-        effects=[of_method[name] for name in names if name in of_method],
-        alike=_alike(scores[scores["method"].isin([*alone, reference])], method) if best else [],
-        bounds=[effect for effect in ranked if effect.method not in alone and _gains(effect)],
-        cost=cost(costs, method, reference),
-        failed=_failed(scores, method, reference),
+        sure=sure,
+        metrics=[entry(name).label for name in names],
+        lines=[
+            Line(
+                effect.method,
+                [known.get((effect.method, name)) for name in names],
+                _count(scores, effect.method),
+                _times(seconds, effect.method, reference),
+            )
+            for effect in shown
+        ],
+        systems=systems,
+        tests=len(ranked),
+        alike=_alike(scores[scores["method"].isin([*alone, reference])], best.method) if best else [],
+        cost=cost(costs, method or reference, reference),
+        failed=_failed(scores, method or reference, reference),
         ranked=ranked,
-        nearest=next(iter(candidates), None),
     )
 
 
@@ -210,12 +252,10 @@ def _gains(effect: Effect) -> bool:
     return effect.row["ratio"] < 1 if effect.better == "lower" else effect.row["ratio"] > 1
 
 
-def _sure(best: Effect | None) -> str:
-    """Say what the interval and the corrected test make of the best method."""
+def _sure(best: Effect | None, gains: bool) -> str:
+    """Say what the interval and the corrected test make of the best method, or of none where any has gains."""
     if best is None:
-        return "none"
-    if best.verdict != "better":
-        return "open"
+        return "open" if gains else "none"
     return "sure" if best.row["p"] < 0.05 else "likely"
 
 
@@ -227,22 +267,34 @@ def _alike(scores: pd.DataFrame, method: str) -> list[str]:
 
 def cost(costs: pd.DataFrame, method: str, reference: str) -> str:
     """Say how long a method trains, and that beside the reference on the same systems; empty if unknown."""
-    seconds = costs.dropna(subset="seconds").pivot_table(index="system", columns="method", values="seconds")
+    seconds = _seconds(costs)
     if method not in seconds:
         return ""
     seeds = int(costs.loc[costs["method"] == method, "seeds"].median())
     own = f"{number(seconds[method].median())} s for {seeds} seed{'s' * (seeds > 1)} of a system (median)"
-    if method == reference or reference not in seconds:
-        return own
-    return f"{own}, {number((seconds[method] / seconds[reference]).median(), digits=2)} times as long as {reference}"
+    times = _times(seconds, method, reference)
+    return f"{own}, {times} times as long as {reference}" if times and method != reference else own
+
+
+def _seconds(costs: pd.DataFrame) -> pd.DataFrame:
+    """The seconds of trainings, by system and method."""
+    return costs.dropna(subset="seconds").pivot_table(index="system", columns="method", values="seconds")
+
+
+def _times(seconds: pd.DataFrame, method: str, reference: str) -> str:
+    """Say how many times as long a method trains as the reference, the median over systems; empty if unknown."""
+    known = {method, reference} <= set(seconds)
+    return number((seconds[method] / seconds[reference]).median(), digits=DIGITS) if known else ""
+
+
+def _count(scores: pd.DataFrame, method: str) -> str:
+    """Count the seeds of a method that diverged or collapsed, e.g. ``"0 of 15"``; empty where there are none."""
+    rows = scores[scores["method"] == method]
+    return f"{(rows['status'] != 'ok').sum()} of {len(rows)}" if len(rows) else ""
 
 
 def _failed(scores: pd.DataFrame, method: str, reference: str) -> str:
     """Say how many seeds of a method and of the reference diverged or collapsed."""
-    counts = {
-        label: f"{(rows['status'] != 'ok').sum()} of {len(rows)}"
-        for label in dict.fromkeys((method, reference))
-        if len(rows := scores[scores["method"] == label])
-    }
-    own = f"{counts[method]} seeds" if method in counts else ""
-    return own if method == reference or reference not in counts else f"{own} ({reference}: {counts[reference]})"
+    own, other = _count(scores, method), _count(scores, reference)
+    told = f"{own} seeds" if own else ""
+    return told if method == reference or not other else f"{told} ({reference}: {other})"

@@ -31,7 +31,7 @@ HERE = Path(__file__)
 VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables that the findings are of
 SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
 COMMON = {  # settings that methods share, of which their own documentation says nothing
-    "segment": "the length of the segments, in samples; – is that of the study",
+    "segment": "the length of the segments, in samples; that of the study if the method has none of its own",
     "join": "how the gradients of the two losses are joined: by their sum, or by config, so that both fall",
     "smoothings": "how many times orbits are smoothed through the network while it learns",
 }
@@ -61,16 +61,19 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         study=study,
         note=note,
         asked=origins.question(asked) or [_question(study)],
-        found=findings.found(results, study.data, reference(study)),
+        found=findings.found(results, study.data, {label: reference(study, label) for label in study.data}),
+        meanings=_meanings(results),
         verdicts=verdicts,
         unknown=bool(verdicts) and findings.headlines(results.table("scores.csv"))[:1] != [findings.METRICS[0]],
         declared=list(_declared(study, results)),
         given=given(results),
         enough=fewest(),
+        tests=lambda count: fewest(tests=count),
         methods=list(_methods(study, results)),
         truths=list(_systems(study, results)),
         observed={label: findings.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
         costs=_costs(results),
+        segments={label: line["segment"] for label, line in study.methods.items() if line.get("segment")},
         origin=origin,
         known=known,
         trained=origins.trained(results),
@@ -90,10 +93,23 @@ def _question(study: Study) -> str:
     return f"What do {methods} learn of the dynamics of {systems} from {data} data?"
 
 
-def reference(study: Study) -> str:
-    """Name the method that the others are compared with: that of ``comparison``, or the first of the study."""
-    named = (line.get("reference") for label, line in study.tables.items() if line.get("table", label) == COMPARED)
-    return str(next(filter(None, named), None) or next(iter(study.methods)))
+def reference(study: Study, data: str | None = None) -> str:
+    """Name the method that the others are compared with.
+
+    It is that of the comparison which is declared for a kind of data, if there is one; else that of ``comparison``, or
+    the first of the study.
+    """
+    lines = [(line.get("table", label), line) for label, line in study.tables.items()]
+    of_data = [line for table, line in lines if table == DECLARED and data and line.get("data") == data]
+    named = [line for line in of_data if line.get("reference_data", data) == data]
+    named += [line for table, line in lines if table == COMPARED]
+    return str(next(filter(None, (line.get("reference") for line in named)), None) or next(iter(study.methods)))
+
+
+def _meanings(results: Results) -> dict[str, str]:
+    """Say what the headline metrics are, in the first sentence of each."""
+    metrics = map(findings.entry, findings.headlines(results.table("scores.csv")))
+    return {metric.label: documentation.opening(inspect.getmodule(metric.compute)) for metric in metrics}
 
 
 def _lines(study: Study, table: str) -> Iterator[str]:
@@ -147,6 +163,7 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
         if line["method"] not in told:
             told[line["method"]] = documentation.described(entry), documentation.arguments(entry)
         described, meanings = told[line["method"]]
+        same = next((other for other, its in study.methods.items() if its["method"] == line["method"]), label)
         opening, ends, rest = described.get("", "").partition("</div>" if FORMULA in described.get("", "") else "</p>")
         parameters = inspect.signature(entry).parameters.values()
         yield {
@@ -154,12 +171,14 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
             "entry": line["method"],
             "given": known.get(label, "not known, it was not trained"),
             "network": _network(study, label),
+            "same": same if same != label else "",
+            "chosen": {name: value for name, value in line.items() if name != "method"},
             "opening": Markup(opening + ends),  # as far as the first formula
             "described": Markup(rest),
             "references": Markup(described.get("References", "")),
             "smoothing": Markup(documentation.module(SMOOTHED)) if line.get("smoothings") else "",
             "settings": [
-                {"name": p.name, "value": line.get(p.name, p.default), "set": p.name in line,
+                {"name": p.name, "value": (study.training | line).get(p.name, p.default), "set": p.name in line,
                  "means": Markup((COMMON | meanings).get(p.name, ""))}
                 for p in parameters
             ],
@@ -179,7 +198,8 @@ def _systems(study: Study, results: Results) -> Iterator[dict[str, Any]]:
     for label, line in study.systems.items():
         rows = truth[truth["system"] == label]
         known = rows.iloc[0].to_dict() if len(rows) else dict.fromkeys(truth.columns)
-        exponents = ", ".join(map(number, rows["exponent"].iloc[:3])) + (", …" if len(rows) > 3 else "")
+        told = [number(value) for value in rows["exponent"]]
+        exponents = ", ".join(told if len(told) <= 4 else [*told[:2], "…", told[-1]])
         settings = {name: value for name, value in line.items() if name != "system"}
         yield {"label": label, "entry": line["system"], "settings": settings, "truth": known, "exponents": exponents}
 

@@ -4,16 +4,15 @@ A table is read back from its Markdown, so that what is on the page is what is b
 a second time; it carries its CSV and LaTeX files with it. A figure is its PNG and its caption.
 """
 
-import inspect
 import re
 import struct
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nearorbit.report import documentation
 from nearorbit.study.catalogue import entries
 
 MIME = {".csv": "text/csv", ".tex": "text/x-tex", ".png": "image/png"}
@@ -99,17 +98,13 @@ def _table(folder: Path, label: str) -> Shown:
 
 def _figure(folder: Path, label: str, line: Mapping[str, Any]) -> Shown:
     image, told = folder / f"{label}.png", folder / f"{label}.txt"
-    caption = told.read_text().strip() if told.exists() else _about(line.get("figure", label))
+    caption = (
+        told.read_text().strip()
+        if told.exists()
+        else documentation.opening(entries("figures")[line.get("figure", label)])
+    )
     width, height = struct.unpack(">II", image.read_bytes()[SIZE])
     return Shown(label, caption, files={"PNG": link(image)}, width=width, height=height)
-
-
-def _about(figure: str) -> str:
-    """Take the first words of the documentation of an entry of the figures."""
-    entry = entries("figures")[figure]
-    return " ".join(
-        (inspect.getdoc(entry.func if isinstance(entry, partial) else entry) or "").split("\n\n")[0].split()
-    )
 
 
 def link(path: Path) -> str:

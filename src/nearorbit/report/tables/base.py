@@ -6,14 +6,16 @@ stage builds it from its line in the study, tabulates and saves::
     tabulation = catalogue.build("tables", "jacobian_error", {})
     save(tabulation.table(results), Path("jacobian_error.csv"), Path("jacobian_error.md"), Path("jacobian_error.tex"))
 
-How failed seeds count is one rule for all tables: no defined value is left out of a mean, not even that of a seed which
-diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: a failed seed ranks behind all
-that did not fail (:func:`order`), and what rests on one is never the best. The truth stands beside the methods, as the
+How failed seeds count is one rule for all tables: of a cell no defined value is left out of a mean, not even that of a
+seed which diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: where methods are
+compared a failed seed is worse than any value (:mod:`nearorbit.evaluation.statistics`), and a cell with one is never
+the best. The truth stands beside the methods, as the
 floor of each metric, and competes with none. It is one module since this rule runs from the summary to the print.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import floor, log10
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -21,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results
-from nearorbit.evaluation.statistics import higher
+from nearorbit.evaluation.statistics import fewest, higher
 from nearorbit.report import latex
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
@@ -136,22 +138,6 @@ def loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
     return values.mask(metrics.isin(higher()), -values).astype(float).fillna(np.inf)
 
 
-def order(scores: pd.DataFrame) -> pd.Series:
-    """Order seeds by what they are worth: integers, of which a smaller one is better and equal ones are ties.
-
-    By value among the seeds that did not fail; then those whose value is undefined; then those that diverged or
-    collapsed, all alike.
-
-    Arguments:
-        scores: Rows of ``scores.csv``.
-    """
-    value = loss(scores["value"], scores["metric"])
-    value = value.mask(scores["status"] != "ok", np.inf)
-    level = 1 * np.isposinf(value) + (scores["status"] != "ok")
-    key = np.stack([level, value], 1)
-    return pd.Series(np.unique(key, axis=0, return_inverse=True)[1].ravel(), scores.index)
-
-
 def check_metrics(metrics: Collection[str]) -> None:
     """Refuse an empty list of metrics, and a name that is none.
 
@@ -170,8 +156,8 @@ def _best(table: pd.DataFrame) -> pd.Series:
     """Mark the best methods of each system, data and metric; none where all are undefined, or have a failed seed."""
     groups = [table[name] for name in ("system", "data", "metric")]
     undefined = table["undefined"].where((table["failed"] == 0) & (table["method"] != TRUTH))
-    fewest = undefined == undefined.groupby(groups).transform("min")
-    value = loss(table["mean"], table["metric"]).where(fewest)
+    least = undefined == undefined.groupby(groups).transform("min")
+    value = loss(table["mean"], table["metric"]).where(least)
     return (value == value.groupby(groups).transform("min")) & np.isfinite(value)
 
 
@@ -194,20 +180,34 @@ def number(value: float, *, digits: int = 3) -> str:
     return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
-def ratio(value: float) -> str:
+def ratio(value: float, *, digits: int = 3) -> str:
     """Write a ratio, which may be infinite: ``0.336``, ``∞``."""
-    return "∞" if value == np.inf else number(value)
+    return "∞" if value == np.inf else number(value, digits=digits)
 
 
-def interval(row: pd.Series) -> str:
-    """Write the ratio of a row of :func:`nearorbit.evaluation.statistics.effects`, e.g. ``0.34 [0.1, 0.54]``."""
-    return f"{ratio(row['ratio'])} [{ratio(row['low'])}, {ratio(row['high'])}]"
+def interval(row: Mapping[str, Any]) -> str:
+    """Write the ratio of a row of :func:`nearorbit.evaluation.statistics.effects`, e.g. ``0.34 [0.1, 0.54]``.
+
+    Of systems too few for an interval it is the range over them, ``0.34 (0.2 to 0.5)``.
+    """
+    low, high = ratio(row["low"]), ratio(row["high"])
+    return ratio(row["ratio"]) + (f" ({low} to {high})" if row["systems"] < fewest() else f" [{low}, {high}]")
+
+
+def wins(row: Mapping[str, Any]) -> str:
+    """Write on how many systems a method is better than the reference, e.g. ``5/9``, and on how many equal."""
+    equal = row["systems"] - row["better"] - row["worse"]
+    return f"{row['better']}/{row['systems']}" + (f", {equal} equal" if equal else "")
 
 
 def mean_and_deviation(row: pd.Series) -> str:
-    """Write a row of a :func:`summary`, e.g. ``0.21 ± 0.02 ‡2 (1/3 failed)``."""
+    """Write a row of a :func:`summary`, e.g. ``0.21 ± 0.02 ‡2 (1/3 failed)``: no digit beyond those of the scatter."""
     deviation = f" ± {row['deviation']:.2g}" if np.isfinite(row["deviation"]) else ""
-    return number(row["mean"]) + deviation + unconverged(row["unconverged"]) + failures(row)
+    mean = number(row["mean"])
+    if row["deviation"] > 0 and "." in mean and "e" not in mean:
+        told = 1 - floor(log10(row["deviation"]))
+        mean = f"{row['mean']:.{max(0, min(told, len(mean.split('.')[1])))}f}"
+    return mean + deviation + unconverged(row["unconverged"]) + failures(row)
 
 
 def failures(row: pd.Series) -> str:

@@ -22,16 +22,18 @@ from nearorbit.report.tables.base import (
     interval,
     spread_out,
     texts,
+    wins,
 )
 from nearorbit.study import catalogue
 
 INDEX = ["data", "method", "metric"]
 CAPTION = (
     "The ratio of each method to {reference}{on}: of medians over seeds, the median over systems, [its {level:.0%} "
-    "interval] by a bootstrap over systems and seeds within, and on how many systems the method has the better value. "
+    "interval] by a bootstrap over systems and seeds within, or (the range over the systems) where they are fewer than "
+    "{enough}, and on how many the method has the better value. "
     "Seeds that diverged, collapsed or have no value count behind all values: ∞ is lost by them, 0 is won by those of "
     "{reference}, and the other way about where higher is better. Failed: seeds that diverged or collapsed. Bold: the "
-    "interval, of six systems or more, lies on the better side of one. *: p < 0.05 by Wilcoxon's signed-rank test over "
+    "interval lies on the better side of one. *: p < 0.05 by Wilcoxon's signed-rank test over "
     "systems, corrected by Holm's method for all methods of a column and kind of data. {floor}{few}{found}"
 )
 
@@ -79,10 +81,11 @@ class Comparison:
 
     def _caption(self, records: pd.DataFrame, reference: str) -> str:
         systems = records["systems"].max() if len(records) else fewest()
-        few = f" Of {systems} systems an interval decides nothing." if systems < fewest() else ""
+        few = f" {systems} systems decide nothing." if systems < fewest() else ""
         on = f" on {self.reference_data} data" if self.reference_data else " on the same data"
         found = _found(records[records["metric"] == self.metrics[0]], self.metrics[0], reference)
-        return CAPTION.format(reference=reference, on=on, level=LEVEL, floor=FLOOR, few=few, found=found)
+        known = {"level": LEVEL, "enough": fewest(), "floor": FLOOR}
+        return CAPTION.format(reference=reference, on=on, few=few, found=found, **known)
 
 
 def _found(records: pd.DataFrame, metric: str, reference: str) -> str:
@@ -105,7 +108,7 @@ def _failures(scores: pd.DataFrame, rows: pd.MultiIndex) -> list[str]:
 
 def _text(row: pd.Series) -> str:
     star = "*" if row["p"] < 0.05 else ""
-    return f"{interval(row)} {row['better']}/{row['systems']}{star}"
+    return f"{interval(row)} {wins(row)}{star}"
 
 
 def entries() -> dict[str, Any]:

@@ -23,18 +23,19 @@ import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.evaluation.statistics import LEVEL, effects
-from nearorbit.report.tables.base import MISSING, Table, given, interval, number
+from nearorbit.report.tables.base import MISSING, Table, given, interval, number, wins
 
 STEPS, TIME = "equal steps", "equal time"
 COLUMNS = [*CELL, "seed", "metric", "value", "status", "steps", "cost"]
 INDEX = ["data", "method", "given"]
 CAPTION = (
     "Errors of plain forecasts of held-out segments, as validation sees them, over those of {reference}: the median "
-    "over systems [its {level:.0%} interval], and on how many the method has the smaller one. Equal steps: the least "
-    "error of the whole training; equal time: the least by when {reference} had ended on the same system and data, "
-    "which finds a costlier method before its learning rate has fallen. Cost: seconds of a step over those of "
-    "{reference}, the median over systems, as this machine took them. Not how well the dynamics are learned: metrics "
-    "are of the final weights alone. Methods that smooth their data have no such error."
+    "over systems [its {level:.0%} interval] or (their range, where they are few), and on how many the method has the "
+    "smaller one. Equal steps: the least error of the whole training; equal time: the least by when {reference} had "
+    "ended on the same system and data, which finds a costlier method before its learning rate has fallen. Cost: "
+    "seconds of a step over those of {reference}, the median over systems, as this machine took them, with whatever "
+    "else ran on it. Not how well the dynamics are learned: metrics are of the final weights alone. Methods that "
+    "smooth their data have no such error."
 )
 
 
@@ -98,7 +99,7 @@ def _costs(errors: pd.DataFrame, reference: str) -> pd.DataFrame:
 
 def _texts(found: pd.DataFrame, row: tuple[str, str]) -> list[str]:
     told = [found.loc[(*row, name)] if (*row, name) in found.index else None for name in (STEPS, TIME)]
-    texts = [f"{interval(each)} {each['better']}/{each['systems']}" if each is not None else MISSING for each in told]
+    texts = [f"{interval(each)} {wins(each)}" if each is not None else MISSING for each in told]
     return [MISSING if told[0] is None else number(told[0]["cost"]), *texts]
 
 

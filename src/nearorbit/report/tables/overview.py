@@ -1,49 +1,35 @@
-"""The main table: each method's metrics over all systems."""
+"""The main table: how the methods rank in each metric, over all systems.
+
+Values of different systems are not averaged: an error of 0.1 is much on one and little on another, and what has a unit
+has another one in each. Ranks can be (:mod:`nearorbit.evaluation.standings`); by how much a method changes a metric is
+in the table ``comparison``, the values themselves in those of the metrics.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.tables.base import (
-    FLOOR,
-    HEADLINES,
-    MARKS,
-    MISSING,
-    Table,
-    check_metrics,
-    headers,
-    higher,
-    loss,
-    number,
-    order,
-    spread_out,
-    summary,
-    texts,
-    unconverged,
-)
+from nearorbit.evaluation.standings import places
+from nearorbit.report.tables.base import HEADLINES, MISSING, Table, check_metrics, headers, number
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
 CAPTION = (
-    "Median over the systems of the mean over the seeds; mean rank among the methods, over systems, seeds and these "
-    "metrics, where a seed that diverged or collapsed ranks behind all others; share of seeds that failed so. "
-    f"{MARKS} {FLOOR} It takes no rank. Bold: best of the row, of a metric among the methods without a failed seed."
+    "The mean rank of the methods over the systems that all of them have, 1 the best: on each system by the median of "
+    "the seeds, where one that diverged, collapsed or has no value counts behind all others, and equals share a rank. "
+    "All: the mean over the metrics. Failed: the share of the seeds that diverged or collapsed. Bold: the best of the "
+    "row, by however little."
 )
-INDEX = ["data", "quantity", "method"]
+ALL, FAILED = "all", "failed"
 
 
 @dataclass(frozen=True)
 class Overview:
-    """The median over the systems of the mean over the seeds, the mean rank, and the share of failed seeds.
-
-    A system where the metric is undefined for all seeds of a method counts as its worst one, so that no median is over
-    friendlier systems than another. Ranks are over methods, within each system, data, metric and seed, where failed
-    seeds come last; ties share the mean.
+    """The mean rank over systems by metric, that over these metrics, and the share of failed seeds.
 
     Arguments:
         metrics: The names of the metrics, in the order of the rows.
@@ -56,49 +42,46 @@ class Overview:
         check_metrics(self.metrics)
 
     def table(self, results: Results) -> Table:
-        """Make the table from ``scores.csv``."""
+        """Make the table from ``scores.csv``; a method that half of the systems lack has no rank."""
         scores = results.table("scores.csv")
-        records = over_systems(scores[scores["metric"].isin(self.metrics)])
-        titles = {name: catalogue.entries("metrics")[name].title for name in self.metrics}
-        text = spread_out(texts(records, INDEX, _text), headers(results)).fillna(MISSING)
-        best = spread_out(records.set_index(INDEX)["best"], headers(results)).eq(True)
-        order = [row for row in product(results.data, [*titles, "mean rank", "failed"]) if row in text.index]
-        text, best = (table.reindex(order).rename(index=titles, level="quantity") for table in (text, best))
-        return Table("overview", CAPTION, records.drop(columns="loss"), text, best)
+        records = standing(scores[scores["metric"].isin(self.metrics)])
+        titles = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
+        names = {label: name for label, name in headers(results).items() if label != TRUTH}
+        wide = records.pivot(index=["data", "quantity"], columns="method", values="value")
+        rows = [(d, q) for d in results.data for q in (*titles, ALL, FAILED) if (d, q) in wide.index]
+        wide = wide.reindex(rows, columns=list(names)).astype(float)
+        share = wide.index.get_level_values("quantity") == FAILED
+        text = wide.map(lambda v: MISSING if np.isnan(v) else number(v, digits=2)).mask(
+            np.broadcast_to(share[:, None], wide.shape), wide.map(lambda v: MISSING if np.isnan(v) else f"{v:.0%}")
+        )
+        best = wide.eq(wide.min(axis=1), axis=0) & (wide.nunique(axis=1) > 1).to_numpy()[:, None]
+        text, best = (t.rename(index=titles, level="quantity").rename(columns=names) for t in (text, best))
+        return Table("overview", CAPTION, records, text, best)
 
 
-def over_systems(scores: pd.DataFrame) -> pd.DataFrame:
-    """Reduce scores over their systems and seeds.
+def standing(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rank methods over systems.
 
     Arguments:
         scores: Rows of ``scores.csv``.
 
     Returns:
-        A row per data, method and quantity, which is a metric, ``mean rank`` or ``failed``, with columns ``(data,
-        method, quantity, loss, failed, unconverged, value, best)``. Of a metric, ``failed`` and ``unconverged`` count
-        the seeds; of a rank, ``failed`` tells whether all did. What has failed is not the best.
+        A row per data, method and quantity, which is a metric, ``all`` or ``failed``, with columns ``(data, quantity,
+        method, value, systems)``: mean ranks over so many systems, and shares of seeds.
     """
-    cells, rivals, group = summary(scores), scores[scores["method"] != TRUTH], ["data", "method"]
-    cells = cells.assign(loss=loss(cells["mean"], cells["metric"]), share=cells["failed"] / cells["seeds"])
-    ranks = order(rivals).groupby([rivals[name] for name in ("system", "data", "metric", "seed")]).rank()
-    sums = {name: (name, "sum") for name in ("failed", "unconverged")}
-    medians = cells.groupby([*group, "metric"]).agg(loss=("loss", "median"), **sums).reset_index()
-    ranks = rivals.assign(loss=ranks, metric="mean rank", failed=rivals["status"] != "ok").groupby([*group, "metric"])
-    ranks = ranks.agg(loss=("loss", "mean"), failed=("failed", "min")).reset_index()  # of one that did not always fail
-    shares = cells.assign(loss=cells["share"], metric="failed").groupby([*group, "metric"])["loss"].mean().reset_index()
-    records = pd.concat([medians, ranks, shares.assign(failed=shares["loss"])]).rename(columns={"metric": "quantity"})
-    records = records.astype({"failed": float}).fillna({"unconverged": 0}).reset_index(drop=True)
-    finite = records["loss"].astype(float).where(np.isfinite(records["loss"].astype(float)))
-    rivaling = finite.where((records["failed"] == 0) & (records["method"] != TRUTH))
-    least = rivaling.groupby([records["data"], records["quantity"]]).transform("min")
-    value = finite.mask(records["quantity"].isin(higher()), -finite)
-    return records.assign(value=value, best=rivaling == least)
-
-
-def _text(row: pd.Series) -> str:
-    if row["quantity"] == "failed":
-        return f"{row['value']:.0%}"
-    return number(row["value"]) + unconverged(int(row["unconverged"]))
+    rivals, rows = scores[scores["method"] != TRUTH], []
+    for (data, metric), of in rivals.groupby(["data", "metric"], sort=False):
+        placed = places(of)
+        rows += [(data, metric, method, rank, len(placed)) for method, rank in placed.mean().items()]
+    table = pd.DataFrame(rows, columns=["data", "quantity", "method", "value", "systems"])
+    cells = table.groupby(["data", "method"], sort=False)
+    whole = cells["quantity"].transform("size") == table.groupby("data")["quantity"].transform("nunique")
+    over = table[whole].groupby(["data", "method"], sort=False).agg(value=("value", "mean"), systems=("systems", "min"))
+    seeds = rivals.drop_duplicates(["system", "data", "method", "seed"])
+    failed = seeds.assign(value=seeds["status"] != "ok").groupby(["data", "method"], sort=False)
+    shares = failed.agg(value=("value", "mean"), systems=("system", "nunique"))
+    rest = [part.reset_index().assign(quantity=name) for name, part in ((ALL, over), (FAILED, shares))]
+    return pd.concat([table, *rest], ignore_index=True)
 
 
 def entries() -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.statistics import FAILED, LEVEL, by_system, holm, paired
-from nearorbit.report.tables.base import MISSING, Table, check_metrics, interval, number, ratio
+from nearorbit.report.tables.base import MISSING, Table, check_metrics, interval, number, ratio, wins
 from nearorbit.study import catalogue
 
 COLUMNS = ["metric", "system", "value", "of_reference", "ratio", *FAILED, "counts", "p"]
@@ -23,8 +23,8 @@ CAPTION = (
     "{method} on {data} data over {reference} on {reference_data} data: ratios of medians over seeds. Those that "
     "diverged, collapsed or have no value are worse than any value (0, ∞: one of the two medians is so; equal: both "
     "are). Over systems, each once: the median ratio [its {level:.0%} interval by a bootstrap over systems and seeds "
-    "within], on how many the method has the better value, and p of Wilcoxon's signed-rank test, corrected by Holm's "
-    "method for {metrics}.{without}"
+    "within] or (the range over the systems, too few for one), on how many the method has the better value, and p of "
+    "Wilcoxon's signed-rank test, corrected by Holm's method for {metrics}.{without}"
 )
 ROWS = ["median [interval]", "better on", "p"]
 
@@ -122,7 +122,7 @@ def _text(row: pd.Series) -> str:
 
 
 def _summary(row: pd.Series) -> list[str]:
-    return [interval(row), f"{row['better']} of {row['systems']}", number(row["p"], digits=2)]
+    return [interval(row), wins(row).replace("/", " of "), number(row["p"], digits=2)]
 
 
 def entries() -> dict[str, Any]:
