@@ -470,7 +470,7 @@ def test_equal_time_is_when_the_reference_has_ended(tmp_path):
         ("e", "equal steps"): 0.5,
         ("e", "equal time"): 0.5,
     }
-    assert table.cells.loc[("clean", "b")].to_numpy().tolist() == [["2", "0.5 [0.5, 0.5] 1/1", "2 [2, 2] 0/1"]]
+    assert table.cells.loc[("clean", "b")].to_numpy().tolist() == [["2", "0.5 (0.5 to 0.5) 1/1", "2 (2 to 2) 0/1"]]
     assert table.cells.loc[("clean", "c")].to_numpy().tolist() == [["–"] * 3]  # it smoothed: its error is another
 
 

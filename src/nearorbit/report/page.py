@@ -178,7 +178,7 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
             "references": Markup(described.get("References", "")),
             "smoothing": Markup(documentation.module(SMOOTHED)) if line.get("smoothings") else "",
             "settings": [
-                {"name": p.name, "value": (study.training | line).get(p.name, p.default), "set": p.name in line,
+                {"name": p.name, "value": {**study.training, **line}.get(p.name, p.default), "set": p.name in line,
                  "means": Markup((COMMON | meanings).get(p.name, ""))}
                 for p in parameters
             ],
