@@ -2,14 +2,14 @@
 
 A table stands in a page between two comments, the first of which says what it is made from::
 
-    <!-- table: relative of methods {"by": ["clean", "noisy"]} -->
+    <!-- table: comparison of methods {"metrics": ["jacobian_error"]} -->
     <!-- end -->
 
-That is the table ``relative`` of the catalogue, with these settings, of the records in ``docs/results/methods``; it has
-to read nothing but the long tables of a study. ``gpu`` is made from ``docs/results/gpu/gpu.json``, ``index of studies``
-from the first comments in ``workflow/studies``: their first sentence, and what they say that a study took, and ``index
-of keys`` from the schema of a study. What stands between the comments is replaced; a test holds that every page has
-what this makes.
+That is the table ``comparison`` of the catalogue, with these settings, of the records in ``docs/results/methods``; it
+has to read nothing but the long tables of a study. ``gpu`` is made from ``docs/results/gpu/gpu.json``, ``index of
+studies`` from the first comments in ``workflow/studies``: their first sentence, and what they say that a study took,
+and ``index of keys`` from the schema of a study. What stands between the comments is replaced; a test holds that every
+page has what this makes.
 """
 
 import itertools

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.findings import declared, found, observed
+from nearorbit.report.findings import declared, found
+from nearorbit.report.words import observed
 from nearorbit.study.catalogue import build
 
 FACTORS = {"reference": 1.0, "half": 0.5, "alike": 1.0, "true": 0.01}  # of the errors of the first

@@ -11,7 +11,6 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.report.tables.base import save, summary
 from nearorbit.report.tables.overview import standing
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
-from nearorbit.report.tables.relative import ratios
 from nearorbit.report.tables.signed_rank import against, compared
 from nearorbit.study import files
 from nearorbit.study.catalogue import StudyError, build, entries, names
@@ -402,24 +401,6 @@ def test_published_figures_of_shipped_studies_name_their_systems_and_methods():
 def test_an_unknown_source_is_refused_with_the_nearest():
     with pytest.raises(StudyError, match="did you mean 'Park 2024'"):
         build("tables", "published", {"sources": ["Park 2042"]})
-
-
-def test_ratios_are_averaged_over_seeds_and_then_over_systems_each_once():
-    one = rows(a=[1.0, 1.0, 1.0, 1.0], b=[2.0, 2.0, 2.0, 2.0])
-    other = rows(a=[1.0, 4.0], b=[0.5, np.nan]).assign(system="B")
-    row = ratios(pd.concat([one, other], ignore_index=True), "a").iloc[0]
-    assert (row["ratio"], row["low"], row["high"], row["systems"], row["pairs"]) == pytest.approx((1.0, 0.5, 2.0, 2, 5))
-
-
-def test_a_value_of_zero_has_no_ratio():
-    row = ratios(rows(a=[0.0, 2.0, 4.0], b=[1.0, 1.0, 0.0]), "a").iloc[0]
-    assert (row["ratio"], row["pairs"]) == (0.5, 1)
-
-
-def test_methods_given_data_alone_stand_first_each_group_by_its_ratios():
-    table = build("tables", "relative", {"by": ["clean"]}).table(synthetic.study())
-    assert list(table.cells.index) == [("neighborhood", "data"), ("jacobian", "true J")]
-    assert table.cells["failed"].tolist() == ["1", "0"]
 
 
 def signed(table, method=("b", "clean"), reference=("a", "clean"), *, metric="jacobian_error", without=()):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
+from nearorbit.report import words
 from nearorbit.report.tables import signed_rank
 from nearorbit.report.tables.base import given, number, ratio, wins
 from nearorbit.study.catalogue import TRUTH, entries
@@ -21,7 +22,6 @@ from nearorbit.study.catalogue import TRUTH, entries
 METRICS = ("jacobian_error", "lyapunov_distance", "valid_prediction_time")  # what methods are told apart by, first
 OTHERWISE = ("state_space_divergence", "spectral_hellinger", "interpolation_error")  # where no truth is known
 ALONE = "data"  # what a method is given that is given nothing else
-DIGITS = 2
 BOUNDS = 2  # how many of the methods that are given more stand beside
 
 
@@ -45,13 +45,13 @@ class Effect:
     def ratio(self) -> str:
         """The median ratio, e.g. ``"0.34"``, or who fails."""
         if 0 < self.row["ratio"] < np.inf:
-            return ratio(self.row["ratio"], digits=DIGITS)
+            return ratio(self.row["ratio"], digits=words.DIGITS)
         return "fails" if (self.row["ratio"] > 0) == (self.better == "lower") else "reference fails"
 
     @property
     def interval(self) -> str:
         """Its interval, or the range over few systems, e.g. ``"0.25 to 0.47"``."""
-        return f"{ratio(self.row['low'], digits=DIGITS)} to {ratio(self.row['high'], digits=DIGITS)}"
+        return f"{ratio(self.row['low'], digits=words.DIGITS)} to {ratio(self.row['high'], digits=words.DIGITS)}"
 
     @property
     def wins(self) -> str:
@@ -62,7 +62,7 @@ class Effect:
     def p(self) -> str:
         """The corrected p-value, e.g. ``"0.004"``; empty where there is none, or systems are too few for a test."""
         known = np.isfinite(self.row["p"]) and self.row["systems"] >= statistics.fewest()
-        return number(self.row["p"], digits=DIGITS) if known else ""
+        return number(self.row["p"], digits=words.DIGITS) if known else ""
 
     @property
     def verdict(self) -> str:
@@ -145,8 +145,8 @@ def found(results: Results, data: Mapping[str, Mapping[str, Any]], references: M
     scores = scores[scores["metric"].isin(names) & scores["method"].isin(results.methods)]
     alone = [label for label in results.methods if known.get(label) == ALONE]
     rows = {label: [table[table["data"] == label] for table in (scores, costs)] for label in data}
-    words = {label: observed(line, results.remarks.get(label, "")) for label, line in data.items()}
-    return [_found(label, words[label], references[label], names, alone, *rows[label]) for label in data]
+    told = {label: words.observed(line, results.remarks.get(label, "")) for label, line in data.items()}
+    return [_found(label, told[label], references[label], names, alone, *rows[label]) for label in data]
 
 
 def declared(results: Results, comparison: Any) -> list[Effect]:
@@ -173,20 +173,9 @@ def headlines(scores: pd.DataFrame) -> list[str]:
     return [name for name in METRICS if name in defined] or [name for name in OTHERWISE if name in defined]
 
 
-def observed(line: Mapping[str, Any], remark: str = "") -> str:
-    """Say how orbits are observed, e.g. ``"5 % noise, 500 orbits of 50 samples, with transients"``, and a remark."""
-    of = {"means": "of the mean", "units": "in system units"}.get(str(line.get("noise_in")))
-    noise = f"noise of {line['noise']:g} {of}" if of else f"{100 * line['noise']:g} % noise"
-    noise = noise if line["noise"] else "clean" if "orbits" in line else "as recorded"
-    s, transient = "s" * (line.get("orbits") != 1), line.get("transient")
-    orbits = f"{line['orbits']} orbit{s} of {line['samples']} samples" if "orbits" in line else ""
-    where = "" if transient is None else "on the attractor" if transient else "with transients"
-    return ", ".join(part for part in (noise, orbits, where, remark) if part)
-
-
 def _found(
     data: str,
-    words: str,
+    observed: str,
     reference: str,
     names: Sequence[str],
     alone: Sequence[str],
@@ -197,7 +186,7 @@ def _found(
     over = scores.groupby("method")["system"].nunique()
     reference = reference if reference in over else max(alone, key=lambda label: over.get(label, 0), default="")
     if not names or reference not in over:
-        return Finding(data, words)
+        return Finding(data, observed)
     rows = statistics.effects(scores, reference=reference)
     known = {(effect.method, effect.row["metric"]): effect for effect in _effects(rows)}
     first = [effect for (_, name), effect in known.items() if name == names[0]]
@@ -210,29 +199,25 @@ def _found(
     scores = scores[scores["metric"] == names[0]]
     if method and (scores.loc[scores["method"] == method, "status"] != "ok").mean() >= 0.5:
         method, sure = None, "failed"
-    shown = [*candidates, *[effect for effect in ranked if effect.method not in alone and _gains(effect)][:BOUNDS]]
-    seconds = _seconds(costs)
+    bounds = [effect for effect in ranked if effect.method not in alone and _gains(effect)]
+    shown = [effect.method for effect in [*candidates, *bounds[:BOUNDS]]]
+    times = words.seconds(costs)
     return Finding(
         data=data,
-        words=words,
+        words=observed,
         method=method,
         reference=reference,
         sure=sure,
         metrics=[entry(name).label for name in names],
         lines=[
-            Line(
-                effect.method,
-                [known.get((effect.method, name)) for name in names],
-                _count(scores, effect.method),
-                _times(seconds, effect.method, reference),
-            )
-            for effect in shown
+            Line(m, [known.get((m, n)) for n in names], words.count(scores, m), words.times(times, m, reference))
+            for m in shown
         ],
         systems=systems,
         tests=len(ranked),
         alike=_alike(scores[scores["method"].isin([*alone, reference])], best.method) if best else [],
-        cost=cost(costs, method or reference, reference),
-        failed=_failed(scores, method or reference, reference),
+        cost=words.cost(costs, method or reference, reference),
+        failed=words.failed(scores, method or reference, reference),
         ranked=ranked,
     )
 
@@ -263,38 +248,3 @@ def _alike(scores: pd.DataFrame, method: str) -> list[str]:
     """List the methods that are not worse than one, by their intervals against it."""
     against = statistics.effects(scores, reference=method)
     return list(against.loc[against["verdict"] != "worse", "method"])
-
-
-def cost(costs: pd.DataFrame, method: str, reference: str) -> str:
-    """Say how long a method trains, and that beside the reference on the same systems; empty if unknown."""
-    seconds = _seconds(costs)
-    if method not in seconds:
-        return ""
-    seeds = int(costs.loc[costs["method"] == method, "seeds"].median())
-    own = f"{number(seconds[method].median())} s for {seeds} seed{'s' * (seeds > 1)} of a system (median)"
-    times = _times(seconds, method, reference)
-    return f"{own}, {times} times as long as {reference}" if times and method != reference else own
-
-
-def _seconds(costs: pd.DataFrame) -> pd.DataFrame:
-    """The seconds of trainings, by system and method."""
-    return costs.dropna(subset="seconds").pivot_table(index="system", columns="method", values="seconds")
-
-
-def _times(seconds: pd.DataFrame, method: str, reference: str) -> str:
-    """Say how many times as long a method trains as the reference, the median over systems; empty if unknown."""
-    known = {method, reference} <= set(seconds)
-    return number((seconds[method] / seconds[reference]).median(), digits=DIGITS) if known else ""
-
-
-def _count(scores: pd.DataFrame, method: str) -> str:
-    """Count the seeds of a method that diverged or collapsed, e.g. ``"0 of 15"``; empty where there are none."""
-    rows = scores[scores["method"] == method]
-    return f"{(rows['status'] != 'ok').sum()} of {len(rows)}" if len(rows) else ""
-
-
-def _failed(scores: pd.DataFrame, method: str, reference: str) -> str:
-    """Say how many seeds of a method and of the reference diverged or collapsed."""
-    own, other = _count(scores, method), _count(scores, reference)
-    told = f"{own} seeds" if own else ""
-    return told if method == reference or not other else f"{told} ({reference}: {other})"

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.statistics import fewest
 from nearorbit.evaluation.verdicts import WORDS
-from nearorbit.report import documentation, findings, origins, shown
+from nearorbit.report import documentation, findings, origins, shown, words
 from nearorbit.report.tables.base import given, number
 from nearorbit.study import files
 from nearorbit.study.catalogue import entries
@@ -71,7 +71,7 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         tests=lambda count: fewest(tests=count),
         methods=list(_methods(study, results)),
         truths=list(_systems(study, results)),
-        observed={label: findings.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
+        observed={label: words.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
         costs=_costs(results),
         segments={label: line["segment"] for label, line in study.methods.items() if line.get("segment")},
         origin=origin,
@@ -150,8 +150,8 @@ def _verdicts(study: Study, results: Results, folder: Path) -> Iterator[dict[str
                 "best": sound.iloc[0].to_dict() if len(sound) else None,
                 "others": list(sound["method"].iloc[1:]),
                 "failed": list(methods.loc[methods["failed"] > 0, "method"]),
-                "words": findings.observed(study.data[str(data)], results.remarks.get(str(data), "")),
-                "cost": findings.cost(paid, sound["method"].iloc[0], reference(study)) if len(sound) else "",
+                "words": words.observed(study.data[str(data)], results.remarks.get(str(data), "")),
+                "cost": words.cost(paid, sound["method"].iloc[0], reference(study)) if len(sound) else "",
             }
 
 
