@@ -13,9 +13,10 @@ from matplotlib.text import Text
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import HEIGHT, SMALL, WIDTH, colors, legend, save, save_all
+from nearorbit.report.figures.base import SMALL, colors, legend, save, save_all
 from nearorbit.report.figures.landscape import minima
 from nearorbit.report.marks import marks
+from nearorbit.report.room import HEIGHT, WIDTH
 from nearorbit.report.tables.base import summary
 from nearorbit.study.catalogue import build, names
 from nearorbit.study.places import paths

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results, status
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import SMALL, WIDTH, fitting, panels
+from nearorbit.report.figures.base import SMALL, panels
 from nearorbit.report.marks import marks
+from nearorbit.report.room import WIDTH, fitting
 from nearorbit.study.catalogue import TRUTH
 
 ACROSS = (6, 7)  # panels: as many as the second where the first are too few

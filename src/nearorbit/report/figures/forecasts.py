@@ -13,8 +13,9 @@ from nearorbit.evaluation.metrics.base import chaotic, deviation, leading_expone
 from nearorbit.evaluation.metrics.valid_prediction_time import prediction_times
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import edge_marks, legend, panels, rows_of_cells
+from nearorbit.report.figures.base import edge_marks, legend, panels
 from nearorbit.report.marks import Mark, marks
+from nearorbit.report.room import rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 HEIGHT = 1.35  # inches, of a row

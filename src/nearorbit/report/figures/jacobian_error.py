@@ -11,8 +11,9 @@ from matplotlib import pyplot as plt
 from nearorbit.evaluation.metrics.jacobian_error import jacobian_errors
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import HEIGHT, fitting, legend, panels, quartiles
+from nearorbit.report.figures.base import legend, panels, quartiles
 from nearorbit.report.marks import marks
+from nearorbit.report.room import HEIGHT, fitting
 
 LANE, LEAST, BETWEEN = 0.11, 0.075, 0.15  # inches: of a method, at least, and between systems
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)

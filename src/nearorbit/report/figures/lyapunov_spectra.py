@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import FLOOR, OFF, UNCONVERGED, told
-from nearorbit.report.figures.base import SMALL, legend, panels, rows_of_cells
+from nearorbit.report.figures.base import SMALL, legend, panels
 from nearorbit.report.marks import Mark, marks
+from nearorbit.report.room import rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 HEIGHT = 1.05  # inches, of a row
