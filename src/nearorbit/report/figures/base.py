@@ -162,7 +162,7 @@ def legend(figure: plt.Figure, shown: Mapping[str, Any], *, markers: bool = True
 
 
 def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -> None:
-    """Mark places on the lower (0) or upper (1) edge of a panel."""
+    """Mark places at a height of a panel: on its lower (0) or upper (1) edge, or between."""
     ax.scatter(x, np.full(len(x), edge), transform=ax.get_xaxis_transform(), clip_on=False, s=14, zorder=3, **style)
 
 

@@ -11,14 +11,15 @@ from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import FLOOR, OFF, UNCONVERGED, told
-from nearorbit.report.figures.base import SMALL, legend, panels
+from nearorbit.report.figures.base import SMALL, edge_marks, legend, panels
 from nearorbit.report.marks import Mark, marks
-from nearorbit.report.room import rows_of_cells
+from nearorbit.report.room import cells_with, methods_of, rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 HEIGHT = 1.05  # inches, of a row
 ACROSS = 6  # exponents
 LEADING = 4  # of more, the leading ones; the others are the last
+BELOW = -0.1  # of the height of a panel, where daggers are
 BEYOND = 6.0  # medians of all errors: a value further from the truth is at the edge
 
 
@@ -26,21 +27,23 @@ BEYOND = 6.0  # medians of all errors: a value further from the truth is at the 
 class LyapunovSpectra:
     """The exponents of every seed of every method, each exponent in a panel of its own scale around the true one.
 
-    The true exponent is a line, its standard error a band. A hollow dot is of a spectrum that has not converged. Black
-    dots are of the true field, judged as learned ones are. What is further from the truth than six times the median
-    error is a triangle at the edge. Of more than six exponents the first four and the last two are shown.
+    The true exponent is a line, its standard error a band. A hollow dot is of a spectrum that has not converged, a
+    dagger below a panel of a seed that diverged or collapsed. Black dots are of the true field, judged as learned ones
+    are. What is further from the truth than six times the median error is a triangle at the edge. Of more than six
+    exponents the first four and the last two are shown. Systems, data and methods without exponents are left out.
 
     Arguments:
-        data: The label of the data; all if None, as long as they have room.
+        data: The label of the data; if None all, as long as they have room, and else those of most cells.
     """
 
     data: str | None = None
-    reads: ClassVar[frozenset[str]] = frozenset({"truth.csv", "exponents.csv"})
+    reads: ClassVar[frozenset[str]] = frozenset({"truth.csv", "exponents.csv", "scores.csv"})
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a row of panels for each system and data."""
-        truths, exponents = results.table("truth.csv"), results.table("exponents.csv")
-        cells, shown = rows_of_cells(results, self.data, height=HEIGHT), marks(results)
+        truths, exponents = results.table("truth.csv"), _with_status(results)
+        cells, methods = self._shown(results)
+        shown = {label: mark for label, mark in marks(results).items() if label in (TRUTH, *methods)}
         most = int(max(truths["index"].max(), exponents["index"].max())) if len(truths) + len(exponents) else 1
         figure, axes = panels(len(cells), min(ACROSS, most), height=HEIGHT)
         for row, (system, data) in zip(axes, cells, strict=False):
@@ -64,14 +67,28 @@ class LyapunovSpectra:
 
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
-        cells = rows_of_cells(results, self.data, height=HEIGHT)
+        cells, methods = self._shown(results)
         systems, data = (list(dict.fromkeys(labels)) for labels in (zip(*cells, strict=True) if cells else ((), ())))
         return (
             "Lyapunov exponents, per unit of system time, each in a panel of its own linear scale: the line is the "
             f"true one, the band its standard error; dots are the seeds of each method, with standard errors. {FLOOR} "
-            f"{UNCONVERGED} {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last {ACROSS - LEADING} "
-            f"are shown. {told(results, systems=systems, data=data)}"
+            f"{UNCONVERGED} A dagger (†) below a panel is a seed that diverged or collapsed; below a hollow mark a "
+            f"collapse is not certain. {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last {ACROSS - LEADING} "
+            f"are shown. {told(results, systems=systems, data=data, methods=methods)}"
         )
+
+    def _shown(self, results: Results) -> tuple[list[tuple[str, str]], list[str]]:
+        """The systems and data that are there and have room, and the methods of these."""
+        there = cells_with(results, "exponents.csv")
+        cells = rows_of_cells(results, self.data, height=HEIGHT, cells=there)
+        return cells, methods_of(results, there, cells)
+
+
+def _with_status(results: Results) -> pd.DataFrame:
+    """The learned exponents, with the status of their seeds."""
+    seed = ["system", "data", "method", "seed"]
+    known = results.table("scores.csv")[[*seed, "status"]].drop_duplicates(seed)
+    return results.table("exponents.csv").merge(known.astype(dict.fromkeys(seed, object)), on=seed, how="left")
 
 
 def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[str, Mark]) -> None:
@@ -96,6 +113,8 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
                     continue
                 ax.plot(beyond, [edge] * len(beyond), marker, color=mark.color, markerfacecolor=fill, markersize=3,
                         markeredgewidth=0.6, clip_on=False)  # fmt: skip
+        if len(failed := x[dots["status"].isin(("diverged", "collapsed"))]):
+            edge_marks(ax, failed, edge=BELOW, marker="$†$", color=mark.color, linewidth=0)
     ax.set(xlim=(-0.7, len(shown) - 0.3), ylim=(low, high))
     ax.yaxis.set_major_locator(MaxNLocator(3))
     ax.ticklabel_format(axis="y", useOffset=False)

@@ -147,9 +147,10 @@ def _names(labels: Sequence[str]) -> list[str]:
 
 def _cells(scores: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
     """What is in each cell: columns ``(metric, row, method, color, text)``."""
+    scores = scores.astype(dict.fromkeys(["system", "data", *OWN[1:]], object))  # also where there are none
     scores = scores.assign(row=scores["system"] + ", " + scores["data"] if plan.each else scores["data"])
     effects = statistics.effects(scores.assign(data=scores["row"]), reference=plan.reference, draws=1)  # no intervals
-    effects = effects.rename(columns={"data": "row"})[[*OWN, "systems", "ratio"]]
+    effects = effects.rename(columns={"data": "row"})[[*OWN, "systems", "ratio"]].astype(dict.fromkeys(OWN, object))
     table = _counts(scores).merge(effects, on=OWN, how="left")
     itself = table["method"] == plan.reference
     lost = table.loc[itself & table["lost"], OWN[:2]].assign(won=True)
