@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import FLOOR, OFF, UNCONVERGED, told
-from nearorbit.report.figures.base import SMALL, edge_marks, legend, panels
+from nearorbit.report.figures.base import SMALL, legend, panels
 from nearorbit.report.marks import Mark, marks
 from nearorbit.report.room import cells_with, methods_of, rows_of_cells
 from nearorbit.study.catalogue import TRUTH
@@ -19,7 +19,6 @@ from nearorbit.study.catalogue import TRUTH
 HEIGHT = 1.05  # inches, of a row
 ACROSS = 6  # exponents
 LEADING = 4  # of more, the leading ones; the others are the last
-BELOW = -0.1  # of the height of a panel, where daggers are
 BEYOND = 6.0  # medians of all errors: a value further from the truth is at the edge
 
 
@@ -58,8 +57,6 @@ class LyapunovSpectra:
             for ax in row[max(1, len(indices)) :]:
                 ax.set_axis_off()
             row[0].set_ylabel(f"{system}\n{data}", fontsize=SMALL, fontweight="bold")
-        for ax in axes.flat:
-            ax.set_xticks([])
         figure.supylabel("Lyapunov exponent [1/time]")
         sns.despine(figure, bottom=True)
         legend(figure, shown)
@@ -73,8 +70,8 @@ class LyapunovSpectra:
             "Lyapunov exponents, per unit of system time, each in a panel of its own linear scale: the line is the "
             f"true one, the band its standard error; dots are the seeds of each method, with standard errors. {FLOOR} "
             f"{UNCONVERGED} A dagger (†) below a panel is a seed that diverged or collapsed; below a hollow mark a "
-            f"collapse is not certain. {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last {ACROSS - LEADING} "
-            f"are shown. {told(results, systems=systems, data=data, methods=methods)}"
+            f"collapse is not certain. {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last "
+            f"{ACROSS - LEADING} are shown. {told(results, systems=systems, data=data, methods=methods)}"
         )
 
     def _shown(self, results: Results) -> tuple[list[tuple[str, str]], list[str]]:
@@ -97,6 +94,7 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
         ax.axhline(true, color="black", linewidth=0.9, zorder=1)
         ax.axhspan(*(true + side * truth["stderr"].iloc[0] for side in (-1, 1)), color="0.8", linewidth=0, zorder=0)
     low, high = _scale(true, truth, rows)
+    failed: dict[float, str] = {}
     for place, (method, mark) in enumerate(shown.items()):
         dots = rows[rows["method"] == method]
         seeds = dots["seed"].rank(method="dense") / max(dots["seed"].nunique() + 1, 2)
@@ -113,12 +111,15 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
                     continue
                 ax.plot(beyond, [edge] * len(beyond), marker, color=mark.color, markerfacecolor=fill, markersize=3,
                         markeredgewidth=0.6, clip_on=False)  # fmt: skip
-        if len(failed := x[dots["status"].isin(("diverged", "collapsed"))]):
-            edge_marks(ax, failed, edge=BELOW, marker="$†$", color=mark.color, linewidth=0)
+        failed.update(dict.fromkeys(x[dots["status"].isin(("diverged", "collapsed"))], mark.color))
     ax.set(xlim=(-0.7, len(shown) - 0.3), ylim=(low, high))
     ax.yaxis.set_major_locator(MaxNLocator(3))
     ax.ticklabel_format(axis="y", useOffset=False)
     ax.tick_params(axis="y", length=2, pad=1)
+    ax.tick_params(axis="x", length=0, pad=1)
+    ax.set_xticks(list(failed), "†" * len(failed))
+    for label, color in zip(ax.get_xticklabels(), failed.values(), strict=True):
+        label.set_color(color)
 
 
 def _scale(true: float, truth: pd.DataFrame, rows: pd.DataFrame) -> tuple[float, float]:
