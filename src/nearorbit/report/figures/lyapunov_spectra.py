@@ -84,8 +84,10 @@ class LyapunovSpectra:
 def _with_status(results: Results) -> pd.DataFrame:
     """The learned exponents, with the status of their seeds."""
     seed = ["system", "data", "method", "seed"]
-    known = results.table("scores.csv")[[*seed, "status"]].drop_duplicates(seed)
-    return results.table("exponents.csv").merge(known.astype(dict.fromkeys(seed, object)), on=seed, how="left")
+    known, exponents = (
+        results.table(name).astype(dict.fromkeys(seed, object)) for name in ("scores.csv", "exponents.csv")
+    )
+    return exponents.merge(known[[*seed, "status"]].drop_duplicates(seed), on=seed, how="left")
 
 
 def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[str, Mark]) -> None:
