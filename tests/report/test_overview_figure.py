@@ -65,7 +65,7 @@ def test_of_many_systems_an_overview_has_the_ratios_of_the_comparison_and_says_o
 
 
 def many_systems(folder, methods="abcde"):
-    """More systems than have room: of b one seed failed, of c two of three on most of them, d has run on five, e has zeros."""
+    """More systems than have room: of b one seed failed, of c most on most of them, d has run on five, e has zeros."""
     rows = [
         {"system": f"S{s}", "data": "clean", "noise": 0.0, "method": method, "seed": seed, "metric": metric,
          "unit": "1", "value": (1 + s) * (1 + seed) * {"a": 1, "b": 0.5, "c": 0.1, "d": 3, "e": 0}[method],
