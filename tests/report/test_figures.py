@@ -13,10 +13,10 @@ from matplotlib.text import Text
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.figures.base import HEIGHT, SMALL, WIDTH, colors, legend, save, save_all
+from nearorbit.report.figures.base import SMALL, colors, legend, save, save_all
 from nearorbit.report.figures.landscape import minima
 from nearorbit.report.marks import marks
-from nearorbit.report.tables.base import summary
+from nearorbit.report.room import HEIGHT, WIDTH
 from nearorbit.study.catalogue import build, names
 from nearorbit.study.places import paths
 
@@ -170,39 +170,52 @@ def test_contraction_is_drawn_between_what_forgetting_and_what_the_integrator_gi
     plt.close("all")
 
 
-@pytest.mark.parametrize("systems", [("Lorenz",), tuple(SPECTRA)])
-def test_an_overview_writes_each_mean_where_it_belongs_whichever_way_it_lies(systems):
-    whole = synthetic.study()
-    methods = ("truth", *GIVEN)
-    results = Results(whole.folder, systems, DATA, tuple(GIVEN))
-    ax = build("figures", "overview", {"metrics": ["jacobian_error"]}).draw(results).axes[0]
-    across, down = ([label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels()))
-    assert (methods == tuple(down)) == (len(methods) > len(systems) * len(DATA))
-    means = summary(whole.table("scores.csv")).query("metric == 'jacobian_error'")
-    means = means.assign(row=means["system"] + ", " + means["data"]).set_index(["row", "method"])["mean"]
-    written = {tuple(int(p) for p in text.get_position()): text.get_text() for text in ax.texts}
-    assert len(written) == len(ax.texts) == len(down) * len(across)
-    for j, y in enumerate(down):
-        for i, x in enumerate(across):
-            place = (x, y) if y in methods else (y, x)
-            assert float(written[i, j].split("\u2009")[0]) == pytest.approx(means[place], rel=0.06)
+def test_what_smooths_its_data_has_no_training_curve_and_the_caption_says_so():
+    results, entry = synthetic.study(), build("figures", "training_curves", {})
+    drawn = entry.draw(results)
+    used = {line.get_color() for ax in drawn.axes for line in ax.lines}
+    assert used == {colors(results)[method] for method in ("baseline", "jacobian")}
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["baseline", "jacobian"]
+    assert "Left out: neighborhood, of which validation forecasts smoothed states" in entry.caption(results)
+    plt.close(drawn)
 
 
-def test_a_cell_with_a_failed_seed_is_never_blue_and_the_truth_is_gray():
+def test_what_the_legend_of_forecasts_marks_is_drawn_and_no_triangle_hides_another():
+    results, (left, *_) = synthetic.study(), (drawn := build("figures", "forecasts", {}).draw(synthetic.study())).axes
+    marked = {line.get_label() for line in drawn.legends[0].get_lines() if line.get_marker() == "^"}
+    assert marked == set(GIVEN)
+    assert {line.get_color() for line in left.lines} == {"0.75", *colors(results).values()}
+    heights = [height for part in left.collections for height in part.get_offsets()[:, 1]]
+    assert len(heights) == len(set(heights)) > 1
+    few = build("figures", "forecasts", {"methods": ["jacobian"]}).draw(results)
+    lines = few.legends[0].get_lines()
+    assert {line.get_label() for line in lines} == {"truth", *GIVEN}, "all are on the right"
+    assert [line.get_label() for line in lines if line.get_marker() == "^"] == ["jacobian"]
+    plt.close("all")
+
+
+def test_failed_seeds_have_daggers_where_exponents_and_jacobians_are_drawn():
     results = synthetic.study()
-    table = summary(results.table("scores.csv")).query("metric == 'jacobian_error'")
-    failed = table.set_index(["system", "data", "method"])["failed"].gt(0)
-    ax = build("figures", "overview", {"metrics": ["jacobian_error"]}).draw(results).axes[0]
-    shown = ax.collections[0].get_array().reshape(len(ax.get_yticklabels()), -1)
-    rows = [(system, data) for system in SPECTRA for data in DATA]
-    blue = {(*rows[y], label): bool(shown[y, x] < 0) for y in range(4) for x, label in enumerate(results.judged)}
-    assert not any(blue[label] for label in blue if failed[label]) and any(blue.values())
-    assert ("Lorenz96_N5", "clean", "neighborhood") in failed[failed].index
-    mean = table.set_index(["system", "data", "method"])["mean"]
-    assert mean["Lorenz96_N5", "clean", "neighborhood"] < mean["Lorenz96_N5", "clean", "baseline"]
-    assert shown[:, 0].mask.all()
-    marks = [text.get_text().partition("†")[2] for text in ax.texts]
-    assert sorted(filter(None, marks)) == ["1", "1"]
+    spectra = build("figures", "lyapunov_spectra", {}).draw(results)
+    rows = [ax for ax in spectra.axes if ax.get_title() == r"$\lambda_{1}$"]
+    daggers = [[label.get_color() for label in ax.get_xticklabels()] for ax in rows]
+    palette = colors(results)
+    assert daggers == [[], [palette["baseline"]], [palette["neighborhood"]], []]
+    errors = build("figures", "jacobian_error", {}).draw(results).axes
+    assert [[text.get_text() for text in ax.texts] for ax in errors[:2]] == [["†1"], ["†1"]]
+    plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["jacobian_error", "lyapunov_spectra", "attractors", "forecasts", "overview"])
+def test_what_has_not_run_has_no_panel_and_no_name_in_a_legend(name):
+    whole = synthetic.study()
+    results = Results(whole.folder, ("Unborn", *whole.systems), whole.data, ("unborn", *whole.methods), seeds=3)
+    drawn = build("figures", name, {}).draw(results)
+    words = {text.get_text() for text in drawn.findobj(Text)}
+    assert not any("nborn" in word for word in words) and any("Lorenz" in word for word in words)
+    said = build("figures", name, {}).caption(results)
+    assert "(2 of 3)" in said and "(3 of 4)" in said, said
+    plt.close(drawn)
 
 
 def test_what_is_taken_of_lags_and_dimensions_is_marked():
@@ -238,12 +251,24 @@ def test_a_spectrum_that_has_not_converged_is_hollow_and_every_exponent_has_a_li
         assert ax.get_ylim()[0] < true < ax.get_ylim()[1]
 
 
-def test_attractors_count_the_seeds_that_failed_and_show_the_others():
+def test_attractors_of_all_data_count_the_seeds_that_failed_and_show_the_others():
     drawn = build("figures", "attractors", {}).draw(synthetic.study())
-    said = {ax.get_title(): [text.get_text() for text in ax.texts] for ax in drawn.axes[6:12]}
-    assert said["neighborhood"] == ["† 1 of 3"] or any("† 1 of 3" in texts for texts in said.values()), said
-    density = [ax.collections[0].get_array() for ax in drawn.axes if ax.get_title() and ax.collections]
-    assert len(density) == 8 and all(part.max() > 0.2 for part in density)
+    rows = [drawn.axes[4 * row : 4 * row + 4] for row in range(4)]
+    said = {row[0].get_ylabel(): [[text.get_text() for text in ax.texts] for ax in row] for row in rows}
+    assert said == {
+        "Lorenz\nclean": [[], [], [], []],
+        "Lorenz\nnoisy": [[], ["† 1 of 3"], [], []],
+        "Lorenz96_N5\nclean": [[], [], [], ["† 1 of 3"]],
+        "Lorenz96_N5\nnoisy": [[], [], [], []],
+    }
+    density = [ax.collections[0].get_array() for row in rows for ax in row]
+    assert len(density) == 16 and all(part.max() > 0.2 for part in density)
+    alone = build("figures", "attractors", {"data": "noisy"}).draw(synthetic.study())
+    assert [ax.get_ylabel() for ax in alone.axes if "Lorenz" in ax.get_ylabel()] == [
+        "Lorenz\nnoisy",
+        "Lorenz96_N5\nnoisy",
+    ]
+    plt.close("all")
 
 
 def test_the_budget_of_steps_is_marked():

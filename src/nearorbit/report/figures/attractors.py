@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results, status
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import SMALL, WIDTH, fitting, panels
+from nearorbit.report.figures.base import SMALL, panels
 from nearorbit.report.marks import marks
+from nearorbit.report.room import WIDTH, cells_with, methods_of, rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 ACROSS = (6, 7)  # panels: as many as the second where the first are too few
@@ -27,34 +28,38 @@ class Attractors:
     """Where orbits dwell: the density of the truth and of every method, in the same axes.
 
     States of all seeds that did not fail are projected on the plane of the truth's two leading principal components, in
-    deviations along them, and counted in bins. What leaves the axes is cut off.
+    deviations along them, and counted in bins. What leaves the axes is cut off. Systems, data and methods without any
+    forecast are left out.
 
     Arguments:
-        data: The label of the data; the study's first if None.
+        data: The label of the data; if None all, as long as they have room, and else those of most cells.
     """
 
     data: str | None = None
     reads: ClassVar[frozenset[str]] = frozenset({"truth.nc", "forecast.nc"})
 
     def draw(self, results: Results) -> plt.Figure:
-        """Draw one or more rows of panels for each system."""
-        shown, data = self._fitting(results), self._data(results)
-        columns, rows = _grid(results)
-        figure, axes = panels(len(shown.systems) * rows, columns, height=HEIGHT, sharex=False)
+        """Draw one or more rows of panels for each system and data."""
+        cells, methods = self._shown(results)
+        shown = {label: mark for label, mark in marks(results).items() if label in (TRUTH, *methods)}
+        columns, rows = _grid(len(shown))
+        figure, axes = panels(len(cells) * rows, columns, height=HEIGHT, sharex=False)
         for ax in axes.flat:
             ax.set_axis_off()
         image = None
-        for block, system in zip(axes.reshape(-1, rows, columns), shown.systems, strict=False):
+        for place, (system, data) in enumerate(cells):
+            block = axes[place * rows : (place + 1) * rows]
             truth = results.open("truth.nc", system, data)
             view = _View(truth) if truth is not None else None
-            for (number, ax), (label, mark) in zip(enumerate(block.flat), marks(results).items(), strict=False):
+            for (number, ax), (label, mark) in zip(enumerate(block.flat), shown.items(), strict=False):
                 table = truth if label == TRUTH else results.open("forecast.nc", system, data, label)
                 ax.set_axis_on()
-                ax.set_title(_folded(label, int(11 * WIDTH / columns)), color=mark.color, fontsize=SMALL, pad=2)
+                if rows > 1 or not place:
+                    ax.set_title(_folded(label, int(11 * WIDTH / columns)), color=mark.color, fontsize=SMALL, pad=2)
                 image = _panel(ax, view, table) or image
                 ax.tick_params(length=2, pad=1, labelleft=not number % columns)
-                ax.tick_params(labelbottom=number + columns >= len(results.judged))
-            block[0, 0].set_ylabel(system, fontweight="bold")
+                ax.tick_params(labelbottom=number + columns >= len(shown))
+            block[0, 0].set_ylabel(f"{system}\n{data}", fontsize=SMALL, fontweight="bold")
         figure.supxlabel("1st principal component of the truth [deviations]")
         figure.supylabel("2nd principal component [deviations]")
         if image is not None:
@@ -64,25 +69,26 @@ class Attractors:
 
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
-        shown, data = self._fitting(results), self._data(results)
+        cells, methods = self._shown(results)
+        systems, data = (list(dict.fromkeys(labels)) for labels in (zip(*cells, strict=True) if cells else ((), ())))
         return (
             "Where orbits on the attractor dwell: the density of their states in the plane of the truth's two leading "
             "principal components, of the truth and of the field that each method learned, on one logarithmic scale "
-            "for all panels of a system. States of all seeds that did not fail are counted together; in the corner of "
-            "a panel, how many seeds diverged or collapsed. "
-            f"{told(results, systems=shown.systems, data=[data] if data else [])}"
+            "for all panels of a system and data. States of all seeds that did not fail are counted together; in the "
+            "corner of a panel, how many seeds diverged or collapsed (†). "
+            f"{told(results, systems=systems, data=data, methods=methods)}"
         )
 
-    def _data(self, results: Results) -> str:
-        return self.data or next(iter(results.data), "")
+    def _shown(self, results: Results) -> tuple[list[tuple[str, str]], list[str]]:
+        """The systems and data that are there and have room, and the methods of these."""
+        there = cells_with(results, "forecast.nc")
+        height = HEIGHT * _grid(1 + len(methods_of(results, there)))[1]
+        cells = rows_of_cells(results, self.data, height=height, cells=there)
+        return cells, methods_of(results, there, cells)
 
-    def _fitting(self, results: Results) -> Results:
-        return fitting(results, height=HEIGHT * _grid(results)[1])
 
-
-def _grid(results: Results) -> tuple[int, int]:
-    """The columns and rows of panels of a system."""
-    count = len(marks(results))
+def _grid(count: int) -> tuple[int, int]:
+    """The columns and rows of so many panels."""
     columns = min(count, ACROSS[count > ACROSS[0]])
     return columns, -(-count // columns)
 

@@ -16,7 +16,6 @@ It is one module since whatever two figures draw alike is drawn here, and entrie
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -32,12 +31,11 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.marks import Mark, marks
+from nearorbit.report.room import KINDS, WIDTH, in_cells
 from nearorbit.report.tables import base as tables
 from nearorbit.study import catalogue
 from nearorbit.study.files import replacing_all
 
-WIDTH, HEIGHT = 7.0, 9.0  # inches, a page
-KINDS = 4  # of data, side by side
 SMALL = 7  # points, the smallest letters
 STYLE = {
     "font.size": 8,
@@ -83,8 +81,8 @@ class Figure(Protocol):
     def caption(self, results: Results) -> str:
         """Say what is drawn, of which data and how many seeds, and what the marks mean.
 
-        It is made of the settings and of the labels of the study alone, with
-        :func:`nearorbit.report.captions.told`; no file of results is read for it.
+        It is made of the settings and of the labels of the study, with :func:`nearorbit.report.captions.told`; of the
+        results it asks no more than what there is.
         """
         ...
 
@@ -119,27 +117,6 @@ def panels(rows: int, columns: int, *, height: float, **options: Any) -> tuple[p
     )
 
 
-def fitting(results: Results, *, height: float, kinds: int = KINDS, across: int = 1) -> Results:
-    """Take of a study the systems that have room on a page, if each of them takes a row of this height, in inches.
-
-    Arguments:
-        results: The results of the study.
-        height: The height of a row.
-        kinds: The number of kinds of data that have room beside one another.
-        across: The number of systems that share a row.
-
-    Returns:
-        The same with fewer systems and data, and all methods, which have their marks by their place among all.
-    """
-    count = across * max(1, int((HEIGHT - 0.5) / height))
-    return replace(results, systems=results.systems[:count], data=dict(list(results.data.items())[:kinds]))
-
-
-def in_cells(results: Results, *, height: float) -> Results:
-    """Take of a study what :func:`cell_panels` has room for; its arguments are the same."""
-    return fitting(results, height=height, across=1 if len(results.data) > 1 else KINDS)
-
-
 def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterator[tuple[plt.Axes, str, str]]]:
     """Make a panel for each system and data: a column for each data, or four columns of systems where the data are one.
 
@@ -162,33 +139,19 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
     return figure, ((ax, *label) for ax, label in zip(axes.flat, labels, strict=False))
 
 
-def rows_of_cells(results: Results, data: str | None, *, height: float) -> list[tuple[str, str]]:
-    """List the systems and data of a figure with a row for each, in inches: all, or where they have no room, one kind.
-
-    Arguments:
-        results: The results of the study.
-        data: The label of the data that is shown alone; if None, all as long as they have room, and else the first.
-        height: The height of a row.
-    """
-    rows = max(1, int((HEIGHT - 0.5) / height))
-    if not results.data:
-        return []
-    if data is None and len(results.systems) * len(results.data) <= rows:
-        return list(product(results.systems, results.data))
-    return [(system, data or next(iter(results.data))) for system in results.systems[:rows]]
-
-
-def legend(figure: plt.Figure, shown: Mapping[str, Any]) -> None:
+def legend(figure: plt.Figure, shown: Mapping[str, Any], *, markers: bool = True) -> None:
     """Put one legend above all panels, if there is anything, in as many rows as it takes.
 
     Arguments:
         figure: The figure.
         shown: The marks, or the colors, by what they are of.
+        markers: Whether they have markers, which lines have not.
     """
     handles = []
     for name, mark in shown.items():
         known = mark if isinstance(mark, Mark) else Mark(mark, marker="")
-        style = {"color": known.color, "marker": known.marker, "linestyle": known.dashes, "markersize": 3.5}
+        marker = known.marker if markers else ""
+        style = {"color": known.color, "marker": marker, "linestyle": known.dashes, "markersize": 3.5}
         handles.append(plt.Line2D([], [], linewidth=1.4, label=name, **style))
     count = len(handles)
     for rows in range(max(1, -(-count // 6)), count + 1):
@@ -199,7 +162,7 @@ def legend(figure: plt.Figure, shown: Mapping[str, Any]) -> None:
 
 
 def edge_marks(ax: plt.Axes, x: Sequence[float], *, edge: float, **style: Any) -> None:
-    """Mark places on the lower (0) or upper (1) edge of a panel."""
+    """Mark places at a height of a panel: on its lower (0) or upper (1) edge, or between."""
     ax.scatter(x, np.full(len(x), edge), transform=ax.get_xaxis_transform(), clip_on=False, s=14, zorder=3, **style)
 
 

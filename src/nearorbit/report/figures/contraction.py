@@ -18,8 +18,9 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import KINDS, fitting, legend, panels, trends
+from nearorbit.report.figures.base import legend, panels, trends
 from nearorbit.report.marks import Mark, marks
+from nearorbit.report.room import KINDS, fitting
 from nearorbit.study.catalogue import TRUTH
 
 HEIGHT = 2.1  # inches, of a row

@@ -16,7 +16,8 @@ from matplotlib import pyplot as plt
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.standings import Ranks, ranks
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import HEIGHT, KINDS, SMALL, colors, panels
+from nearorbit.report.figures.base import SMALL, colors, panels
+from nearorbit.report.room import HEIGHT, KINDS
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
 

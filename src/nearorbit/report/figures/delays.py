@@ -10,8 +10,9 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import SMALL, legend, panels, rows_of_cells
+from nearorbit.report.figures.base import SMALL, legend, panels
 from nearorbit.report.marks import Mark
+from nearorbit.report.room import rows_of_cells
 
 HEIGHT = 1.7  # inches, of a row
 TAKEN = Mark("#d62728", marker="", dashes="--")

@@ -10,8 +10,9 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import FAILED, told
-from nearorbit.report.figures.base import KINDS, axis_label, fitting, legend, panels, trends
+from nearorbit.report.figures.base import axis_label, legend, panels, trends
 from nearorbit.report.marks import marks
+from nearorbit.report.room import KINDS, fitting
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
 

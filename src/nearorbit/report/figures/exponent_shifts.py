@@ -13,7 +13,8 @@ from matplotlib.ticker import LogLocator
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import SMALL, colors, legend, panels, rows_of_cells
+from nearorbit.report.figures.base import SMALL, colors, legend, panels
+from nearorbit.report.room import rows_of_cells
 from nearorbit.report.tables.exponent_shifts import shifts
 from nearorbit.study.catalogue import TRUTH
 

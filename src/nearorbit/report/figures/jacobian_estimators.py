@@ -12,8 +12,9 @@ from matplotlib import pyplot as plt
 from nearorbit.evaluation.metrics.jacobian_error import jacobian_errors
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import fitting, legend, panels, quartiles
+from nearorbit.report.figures.base import legend, panels, quartiles
 from nearorbit.report.marks import COLORS
+from nearorbit.report.room import fitting
 from nearorbit.report.tables.base import given
 from nearorbit.report.tables.jacobian_estimators import candidates
 from nearorbit.study.catalogue import TRUTH

@@ -11,8 +11,9 @@ from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import FLOOR, OFF, UNCONVERGED, told
-from nearorbit.report.figures.base import SMALL, legend, panels, rows_of_cells
+from nearorbit.report.figures.base import SMALL, legend, panels
 from nearorbit.report.marks import Mark, marks
+from nearorbit.report.room import cells_with, methods_of, rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 HEIGHT = 1.05  # inches, of a row
@@ -25,21 +26,23 @@ BEYOND = 6.0  # medians of all errors: a value further from the truth is at the 
 class LyapunovSpectra:
     """The exponents of every seed of every method, each exponent in a panel of its own scale around the true one.
 
-    The true exponent is a line, its standard error a band. A hollow dot is of a spectrum that has not converged. Black
-    dots are of the true field, judged as learned ones are. What is further from the truth than six times the median
-    error is a triangle at the edge. Of more than six exponents the first four and the last two are shown.
+    The true exponent is a line, its standard error a band. A hollow dot is of a spectrum that has not converged, a
+    dagger below a panel of a seed that diverged or collapsed. Black dots are of the true field, judged as learned ones
+    are. What is further from the truth than six times the median error is a triangle at the edge. Of more than six
+    exponents the first four and the last two are shown. Systems, data and methods without exponents are left out.
 
     Arguments:
-        data: The label of the data; all if None, as long as they have room.
+        data: The label of the data; if None all, as long as they have room, and else those of most cells.
     """
 
     data: str | None = None
-    reads: ClassVar[frozenset[str]] = frozenset({"truth.csv", "exponents.csv"})
+    reads: ClassVar[frozenset[str]] = frozenset({"truth.csv", "exponents.csv", "scores.csv"})
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a row of panels for each system and data."""
-        truths, exponents = results.table("truth.csv"), results.table("exponents.csv")
-        cells, shown = rows_of_cells(results, self.data, height=HEIGHT), marks(results)
+        truths, exponents = results.table("truth.csv"), _with_status(results)
+        cells, methods = self._shown(results)
+        shown = {label: mark for label, mark in marks(results).items() if label in (TRUTH, *methods)}
         most = int(max(truths["index"].max(), exponents["index"].max())) if len(truths) + len(exponents) else 1
         figure, axes = panels(len(cells), min(ACROSS, most), height=HEIGHT)
         for row, (system, data) in zip(axes, cells, strict=False):
@@ -54,8 +57,6 @@ class LyapunovSpectra:
             for ax in row[max(1, len(indices)) :]:
                 ax.set_axis_off()
             row[0].set_ylabel(f"{system}\n{data}", fontsize=SMALL, fontweight="bold")
-        for ax in axes.flat:
-            ax.set_xticks([])
         figure.supylabel("Lyapunov exponent [1/time]")
         sns.despine(figure, bottom=True)
         legend(figure, shown)
@@ -63,14 +64,30 @@ class LyapunovSpectra:
 
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
-        cells = rows_of_cells(results, self.data, height=HEIGHT)
+        cells, methods = self._shown(results)
         systems, data = (list(dict.fromkeys(labels)) for labels in (zip(*cells, strict=True) if cells else ((), ())))
         return (
             "Lyapunov exponents, per unit of system time, each in a panel of its own linear scale: the line is the "
             f"true one, the band its standard error; dots are the seeds of each method, with standard errors. {FLOOR} "
-            f"{UNCONVERGED} {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last {ACROSS - LEADING} "
-            f"are shown. {told(results, systems=systems, data=data)}"
+            f"{UNCONVERGED} A dagger (†) below a panel is a seed that diverged or collapsed; below a hollow mark a "
+            f"collapse is not certain. {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last "
+            f"{ACROSS - LEADING} are shown. {told(results, systems=systems, data=data, methods=methods)}"
         )
+
+    def _shown(self, results: Results) -> tuple[list[tuple[str, str]], list[str]]:
+        """The systems and data that are there and have room, and the methods of these."""
+        there = cells_with(results, "exponents.csv")
+        cells = rows_of_cells(results, self.data, height=HEIGHT, cells=there)
+        return cells, methods_of(results, there, cells)
+
+
+def _with_status(results: Results) -> pd.DataFrame:
+    """The learned exponents, with the status of their seeds."""
+    seed = ["system", "data", "method", "seed"]
+    known, exponents = (
+        results.table(name).astype(dict.fromkeys(seed, object)) for name in ("scores.csv", "exponents.csv")
+    )
+    return exponents.merge(known[[*seed, "status"]].drop_duplicates(seed), on=seed, how="left")
 
 
 def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[str, Mark]) -> None:
@@ -79,6 +96,7 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
         ax.axhline(true, color="black", linewidth=0.9, zorder=1)
         ax.axhspan(*(true + side * truth["stderr"].iloc[0] for side in (-1, 1)), color="0.8", linewidth=0, zorder=0)
     low, high = _scale(true, truth, rows)
+    failed: dict[float, str] = {}
     for place, (method, mark) in enumerate(shown.items()):
         dots = rows[rows["method"] == method]
         seeds = dots["seed"].rank(method="dense") / max(dots["seed"].nunique() + 1, 2)
@@ -95,10 +113,15 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
                     continue
                 ax.plot(beyond, [edge] * len(beyond), marker, color=mark.color, markerfacecolor=fill, markersize=3,
                         markeredgewidth=0.6, clip_on=False)  # fmt: skip
+        failed.update(dict.fromkeys(x[dots["status"].isin(("diverged", "collapsed"))], mark.color))
     ax.set(xlim=(-0.7, len(shown) - 0.3), ylim=(low, high))
     ax.yaxis.set_major_locator(MaxNLocator(3))
     ax.ticklabel_format(axis="y", useOffset=False)
     ax.tick_params(axis="y", length=2, pad=1)
+    ax.tick_params(axis="x", length=0, pad=1)
+    ax.set_xticks(list(failed), "†" * len(failed))
+    for label, color in zip(ax.get_xticklabels(), failed.values(), strict=True):
+        label.set_color(color)
 
 
 def _scale(true: float, truth: pd.DataFrame, rows: pd.DataFrame) -> tuple[float, float]:

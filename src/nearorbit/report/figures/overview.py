@@ -1,7 +1,7 @@
 """Systems against methods at a glance, one map for each metric."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar
 
@@ -10,31 +10,42 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
+from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import HEIGHT, KINDS, SMALL, WIDTH, panels
-from nearorbit.report.tables.base import HEADLINES, MISSING, check_metrics, higher, number, summary
+from nearorbit.report.figures.base import SMALL, panels
+from nearorbit.report.room import HEIGHT, KINDS, WIDTH, cells_with, methods_of, there
+from nearorbit.report.tables.base import HEADLINES, MISSING, check_metrics, number, summary
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
-CELL, LINE, LETTER = 0.48, 0.165, 0.06  # inches: the least width and the height of a cell, the width of a letter
+CELL, LINE, LETTER = 0.52, 0.165, 0.06  # inches: the least width and the height of a cell, the width of a letter
+LEAST, MOST = 1e-3, 1e3  # ratios that are written as they are
+FLOOR = "truth (floor)"  # what the row of the truth is called
+OWN = ["row", "metric", "method"]  # what a cell is of
+LOST, WON = "failed", "ref. †"  # in place of a ratio that failed seeds decide
+ENDS = ["10 times better", "equal", "10 times worse"]
 
 
 @dataclass(frozen=True)
 class Overview:
-    r"""The mean over the seeds, written in cells colored by how much better or worse it is than the reference.
+    r"""The ratio to the reference, written in cells that are blue where it is better and red where it is worse.
 
-    The color is :math:`\log_{10}` of the ratio to the reference's mean, turned so that blue is better for every metric,
-    and clipped at a factor of ten. † counts the seeds that diverged or collapsed, and a cell with one is never blue; ‡
-    counts those whose Lyapunov spectrum has not converged. Gray has no ratio, or is the truth: the true field in a
-    model's place, the floor of the metric at this sample size.
+    It is the ratio of :func:`nearorbit.evaluation.statistics.effects`: of medians over the seeds, where a seed that
+    diverged, collapsed or has no value is worse than any value. So is the color, the logarithm of the ratio, turned so
+    that blue is better for every metric, and clipped at a factor of ten. Where failed seeds make the median of a
+    method, "failed" stands in place of the ratio; where they make that of the reference, "ref. †". Gray has no ratio,
+    or is the true field in a model's place, the floor of the metric at this sample size. † counts the seeds that
+    diverged or collapsed, ‡ those whose Lyapunov spectrum has not converged.
 
     Where the systems have no room on a page, a cell is for all of them, of one kind of data: the median of their
-    ratios, in which a system with a failed seed is none better, and the number of seeds of all that failed.
+    ratios, in parentheses of how many systems, where others have more. Methods without any score are left out, and so
+    are systems and data of which the reference has none.
 
     Arguments:
         metrics: The names of the metrics, one map each.
-        reference: The label of the reference; the first method of the study if None.
+        reference: The label of the reference; the first method of the study if None. If it has no scores, the first
+            that has takes its place.
     """
 
     metrics: Sequence[str] = HEADLINES
@@ -47,116 +58,155 @@ class Overview:
     def draw(self, results: Results) -> plt.Figure:
         """Draw a map for each metric: a row for each system and data and a column for each method, or the other way
         round where there are more methods."""
-        each, across = self._layout(results)
-        rows = _labels(results, each)
-        table = self._cells(results, each)
-        few, many = sorted((len(rows), len(results.judged)))
-        below = max(map(len, rows if len(results.judged) > len(rows) else results.judged), default=0)
+        plan = self._plan(results)
+        rows, judged, across = plan.rows, plan.judged, plan.across
+        table = _cells(results.table("scores.csv").query("metric in @self.metrics"), plan)
+        few, many = sorted((len(rows), len(judged)))
+        below = max(map(len, rows if len(judged) > len(rows) else _names(judged)), default=0)
         height = 0.35 + LINE * many + (0.1 + LETTER * 0.55 * below if few > 2 else 0.15)
         figure, axes = panels(-(-len(self.metrics) // across), across, height=height, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
         for ax, name in zip(axes.flat, self.metrics, strict=False):
-            _map(ax, table[table["metric"] == name], rows, results.judged)
-            known = catalogue.entries("metrics")[name]
-            ax.set_title(known.label + ("" if known.unit == "1" else f" [{known.unit}]"), fontsize=SMALL)
-        bar = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "RdBu_r")
-        label = rf"$\log_{{10}}$ of the ratio to {self._reference(results)} [1]; blue is better"
-        figure.colorbar(bar, ax=axes, location="bottom", shrink=0.4, aspect=40, label=label, ticks=[-1, 0, 1])
+            _map(ax, table[table["metric"] == name], rows, judged)
+            ax.set_title(f"{catalogue.entries('metrics')[name].label}, ratio", fontsize=SMALL)
+        shades = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "RdBu_r")
+        bar = figure.colorbar(shades, ax=axes, location="bottom", shrink=0.4, aspect=40, ticks=[-1, 0, 1])
+        bar.set_ticklabels(ENDS)
+        bar.set_label(f"ratio to {plan.reference} [1]")
         return figure
 
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
-        each, _ = self._layout(results)
-        data = results.data if each else _labels(results, each)
-        reference = self._reference(results)
-        written = (
-            "Means over the seeds, by system, data and method"
-            if each
-            else f"Medians over the systems of the ratio to {reference}, of means over seeds, by data and method; of "
-            "the truth, and of what has no ratio, the medians themselves"
-        )
-        failed = (
-            "a cell with a failed seed is never blue" if each else "a system with a failed seed counts as none better"
-        )
-        unconverged = ", ‡ those whose Lyapunov spectrum has not converged" if each else ""
+        plan = self._plan(results)
+        each, reference, asked = plan.each, plan.reference, self._asked(results)
+        instead = f" ({asked} has no scores)" if reference != asked else ""
+        shown = {"systems": plan.shown.systems, "data": plan.shown.data, "methods": plan.judged[1:]}
+        over, share = ("", "") if each else (", the median over the systems", " on half of the systems or more")
+        few = "" if each else " In parentheses: of how many systems, where other methods have more."
         return (
-            f"{written}. Colors are the ratio to {reference}, blue is better for every metric, and clipped at a factor "
-            f"of ten; {failed}, and gray has no ratio. † counts seeds that diverged or collapsed{unconverged}. The "
-            "truth is the true field in a model's place, the floor of a metric at this sample size. "
-            f"{told(results, data=data)}"
+            f"Ratios to {reference}{instead}, of medians over the seeds{over}. Blue is better than {reference} for "
+            "every metric, red worse, and the color is clipped at a factor of ten. Seeds that diverged, collapsed or "
+            f"have no value count as worse than any value: where half of a method's seeds are so{share}, it reads "
+            f"{LOST}; where those of {reference} are and the method's are not, {WON}. † counts seeds that diverged or "
+            "collapsed, ‡ those whose Lyapunov spectrum has not converged: a collapse of one of these is not certain."
+            f"{few} The truth is the true field in a model's place, the floor of a metric at this sample size; it is "
+            f"gray, as is what has no ratio. {told(results, **shown)}"
         )
 
-    def _reference(self, results: Results) -> str:
+    def _asked(self, results: Results) -> str:
         return self.reference or next(iter(results.methods), "")
 
-    def _layout(self, results: Results) -> tuple[bool, int]:
-        """Whether each system has cells of its own, and how many maps are side by side: what has room on a page."""
-        few, many = sorted((len(results.systems) * len(results.data), len(results.judged)))
+    def _plan(self, results: Results) -> "_Plan":
+        """Choose what is shown, with maps as narrow as they can be, so that it has room on a page."""
+        cells, asked = cells_with(results, "scores.csv"), self._asked(results)
+        methods = methods_of(results, cells)
+        reference = asked if asked in methods else next(iter(methods), asked)
+        shown = there(results, {cell for cell in cells if cell[-1] == reference})
+        judged = [TRUTH, *methods]
         for across in range(min(3, len(self.metrics)), 0, -1):
-            labels = LETTER * 0.9 * _longest(_labels(results, True), results)
+            plan = _Plan(shown, judged, reference, across, each=True)
+            few, many = sorted((len(plan.rows), len(judged)))
+            labels = LETTER * 0.9 * max(map(len, [*plan.rows, *_names(judged)]))
             height = -(-len(self.metrics) // across) * (0.5 + LINE * many + LETTER * 12)
             if (WIDTH - labels) / across >= CELL * max(few, 1) and height <= HEIGHT:
-                return True, across
-        return False, min(3, len(self.metrics))
-
-    def _cells(self, results: Results, each: bool) -> pd.DataFrame:
-        """What is in each cell: columns ``(metric, row, method, color, text)``."""
-        table = summary(results.table("scores.csv"))
-        reference = table[table["method"] == self._reference(results)].set_index(["system", "data", "metric"])["mean"]
-        keys = pd.MultiIndex.from_frame(table[["system", "data", "metric"]])
-        mean = pd.to_numeric(table["mean"])
-        table = table.assign(mean=mean, ratio=mean.to_numpy() / reference.reindex(keys).to_numpy(float))
-        table["ratio"] = table["ratio"].where((table["ratio"] > 0) & np.isfinite(table["ratio"]))
-        cells = zip(table["system"], table["data"], strict=True)
-        table["row"] = [f"{system}, {data}" if each else data for system, data in cells]
-        color = np.log10(table["ratio"].astype(float))
-        color = color.mask(table["metric"].isin(higher()), -color)
-        color = color.mask(table["failed"] > 0, color.clip(lower=0)).mask(table["method"] == TRUTH)
-        table = table.assign(color=color)
-        if not each:
-            columns = {"mean": "median", "ratio": "median", "color": "median", "failed": "sum"}
-            table = table.groupby(["metric", "row", "method"], sort=False).agg(columns).reset_index()
-            table = table.assign(unconverged=0)
-        written = table["mean"] if each else table["ratio"].where(table["method"] != TRUTH).fillna(table["mean"])
-        table["text"] = [_text(value, row) for value, (_, row) in zip(written, table.iterrows(), strict=True)]
-        return table
+                return plan
+        kinds = dict(list(shown.data.items())[:KINDS])
+        return _Plan(replace(shown, data=kinds), judged, reference, min(3, len(self.metrics)), each=False)
 
 
-def _labels(results: Results, each: bool) -> list[str]:
-    return (
-        [f"{system}, {data}" for system, data in product(results.systems, results.data)]
-        if each
-        else [*results.data][:KINDS]
-    )
+@dataclass(frozen=True)
+class _Plan:
+    """What is shown: systems and data of which the reference has scores, and methods that have any.
+
+    Arguments:
+        shown: The systems and data.
+        judged: The truth and the methods.
+        reference: The reference that is asked for, or the first method that has scores.
+        across: How many maps are side by side.
+        each: Whether each system has cells of its own.
+    """
+
+    shown: Results
+    judged: Sequence[str]
+    reference: str
+    across: int
+    each: bool
+
+    @property
+    def rows(self) -> list[str]:
+        """The labels of the rows."""
+        systems, data = self.shown.systems, list(self.shown.data)
+        return [f"{system}, {label}" for system, label in product(systems, data)] if self.each else data
 
 
-def _longest(rows: Sequence[str], results: Results) -> int:
-    return max(map(len, [*rows, *results.judged]))
+def _names(labels: Sequence[str]) -> list[str]:
+    """What is written of the labels of methods."""
+    return [FLOOR if label == TRUTH else label for label in labels]
+
+
+def _cells(scores: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
+    """What is in each cell: columns ``(metric, row, method, color, text)``."""
+    scores = scores.astype(dict.fromkeys(["system", "data", *OWN[1:]], object))  # also where there are none
+    scores = scores.assign(row=scores["system"] + ", " + scores["data"] if plan.each else scores["data"])
+    effects = statistics.effects(scores.assign(data=scores["row"]), reference=plan.reference, draws=1)  # no intervals
+    effects = effects.rename(columns={"data": "row"})[[*OWN, "systems", "ratio"]].astype(dict.fromkeys(OWN, object))
+    table = _counts(scores).merge(effects, on=OWN, how="left")
+    itself = table["method"] == plan.reference
+    lost = table.loc[itself & table["lost"], OWN[:2]].assign(won=True)
+    table = table.assign(ratio=table["ratio"].astype(float).mask(itself, 1.0)).merge(lost, on=OWN[:2], how="left")
+    most = table.groupby(OWN[:2])["systems"].transform("max")
+    with np.errstate(divide="ignore"):
+        logs = np.log10(table["ratio"])
+    turned = logs.mask(table["metric"].isin(statistics.higher()), -logs)
+    table = table.assign(won=table["won"].notna() & np.isneginf(turned), few=table["systems"] < most)
+    color = turned.clip(-1, 1).mask(table["method"] == TRUTH)
+    return table.assign(color=color, text=[_text(row) for row in table.to_dict("records")])
+
+
+def _counts(scores: pd.DataFrame) -> pd.DataFrame:
+    """Count what failed: columns ``(row, metric, method, failed, unconverged, lost)``, the last whether the median of
+    seeds is one of failed seeds on half of the systems or more."""
+    seeds = statistics.losses(scores).groupby([*OWN, "system"], sort=False)
+    medians = seeds.agg(loss=("loss", "median"), failed=("failed", "any")).reset_index()
+    medians = medians.assign(lost=np.isposinf(medians["loss"].astype(float)) & medians["failed"].astype(bool))
+    lost = medians.groupby(OWN, sort=False)["lost"].mean().ge(0.5).rename("lost").reset_index()
+    counts = summary(scores).merge(scores[["system", "data", "row"]].drop_duplicates(), on=["system", "data"])
+    counts = counts.groupby(OWN, sort=False)[["failed", "unconverged"]].sum().reset_index()
+    return counts.merge(lost, on=OWN, how="left")
 
 
 def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
-    ratio, text = (
+    color, text = (
         table.pivot(index="row", columns="method", values=value).reindex(index=list(rows), columns=list(methods))
         for value in ("color", "text")
     )
-    text = text.fillna(MISSING)
+    color.columns, text = pd.Index(_names(methods)), text.fillna(MISSING)
     if len(methods) > len(rows):
-        ratio, text = ratio.T, text.T
+        color, text = color.T, text.T
     ax.set_facecolor("0.85")
     style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "cbar": False, "linewidths": 0.5, "annot_kws": {"size": SMALL}}
-    sns.heatmap(ratio.astype(float), annot=text, fmt="", ax=ax, **style)
-    for y, x in np.argwhere(ratio.isna()):  # where seaborn writes nothing
+    sns.heatmap(color.astype(float), annot=text, fmt="", ax=ax, **style)
+    for y, x in np.argwhere(color.isna()):  # where seaborn writes nothing
         ax.text(x + 0.5, y + 0.5, text.iloc[y, x], ha="center", va="center", size=SMALL)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0)
-    if len(ratio.columns) > 2:
+    if len(color.columns) > 2:
         plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
-def _text(value: float, row: pd.Series) -> str:
+def _text(row: dict[str, Any]) -> str:
+    """Write a cell, e.g. ``0.82 (2) †1``: the ratio, of how many systems if others have more, and what failed."""
+    said = LOST if row["lost"] is True else WON if row["won"] else _number(row["ratio"])
+    systems = f" ({row['systems']:.0f})" if row["few"] else ""
     marks = {"†": row["failed"], "‡": row["unconverged"]}
-    return number(value, digits=2) + "".join(f"\u2009{mark}{count}" for mark, count in marks.items() if count)
+    return said + systems + "".join(f"\u2009{mark}{count:.0f}" for mark, count in marks.items() if count)
+
+
+def _number(ratio: float) -> str:
+    if ratio == np.inf:
+        return "∞"
+    return f"<{LEAST:g}" if 0 < ratio < LEAST else f">{MOST:.0f}" if ratio > MOST else number(ratio, digits=2)
 
 
 def entries() -> dict[str, Any]:

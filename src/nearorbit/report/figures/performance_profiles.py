@@ -16,8 +16,9 @@ from matplotlib import pyplot as plt
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.standings import profiles
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import KINDS, legend, panels
+from nearorbit.report.figures.base import legend, panels
 from nearorbit.report.marks import Mark, marks
+from nearorbit.report.room import KINDS
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
 

@@ -12,8 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.report.captions import FAILED, told
-from nearorbit.report.figures.base import HEIGHT, KINDS, axis_label, panels
+from nearorbit.report.figures.base import axis_label, panels
 from nearorbit.report.marks import Mark, marks
+from nearorbit.report.room import HEIGHT, KINDS
 from nearorbit.report.tables.base import check_metrics
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH

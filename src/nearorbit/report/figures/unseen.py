@@ -8,8 +8,9 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
-from nearorbit.report.figures.base import cell_panels, in_cells, legend
+from nearorbit.report.figures.base import cell_panels, legend
 from nearorbit.report.marks import marks
+from nearorbit.report.room import in_cells
 
 HEIGHT = 1.6  # inches, of a panel
 VALID = 0.4  # deviations: where nearorbit.evaluation.unseen ends a valid forecast
