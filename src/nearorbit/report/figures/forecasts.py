@@ -113,7 +113,7 @@ class Forecasts:
         self._line(ax, truth, forecast, truth["lead"] <= end, **style, linewidth=0.9)
         x = end * _rate(truth, self.seed)
         if end < truth["lead"].max() and x <= self.horizon:
-            edge_marks(ax, [x], edge=LANE * (lane + 0.5), marker="^", color=mark.color, linewidth=0)
+            edge_marks(ax, [x], edge=LANE * (lane + 0.8), marker="^", color=mark.color, linewidth=0)
 
     def _line(self, ax: plt.Axes, truth: xr.Dataset, table: xr.Dataset, when: Any = True, **style: Any) -> None:
         x = table["forecasts"].isel(seed=self.seed, start=self.start, component=self.component)
@@ -125,7 +125,7 @@ class Forecasts:
 def _room_below(ax: plt.Axes, *, lanes: int) -> None:
     """Keep the orbits above the lanes of triangles."""
     low, high = ax.get_ylim()
-    below = LANE * lanes
+    below = LANE * (lanes + 0.3)
     ax.set_ylim((low - below * high) / (1 - below), high)
 
 
