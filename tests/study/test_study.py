@@ -165,7 +165,7 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("systems|Chua", {}, "methods.jacobian: it needs the true Jacobian (jacobians), and systems.Chua has none"),
         ("tables|jacobian_eror", {}, "tables.jacobian_eror: no table 'jacobian_eror'; did you mean 'jacobian_error'?"),
         ("tables|comparison", {"reference": "base"}, "tables.comparison.reference: no method 'base'; did you"),
-        ("tables|relative", {"by": ["cleen"]}, "tables.relative.by: no data 'cleen'; did you mean 'clean'?"),
+        ("tables|comparison", {"reference_data": "cleen"}, "comparison.reference_data: no data 'cleen'; did you"),
         ("tables|signed_rank", {"method": "jacobean"}, "signed_rank.method: no method 'jacobean'; did you mean"),
         ("tables|signed_rank", {"without": ["Lorentz"]}, "tables.signed_rank.without: no system 'Lorentz'; did you"),
         ("tables|signed_rank", {"reference_data": "x"}, "tables.signed_rank.reference_data: no data 'x'; the study"),
@@ -252,7 +252,7 @@ def test_a_field_that_is_brought_is_judged_and_not_trained(tmp_path, monkeypatch
     read = paths(Path("r"), study, {"forecast.nc", "history.csv", "unseen.nc"})
     assert {Path(f"r/Lorenz/clean/mine/{name}.nc") for name in ("forecast", "unseen")} <= {*read}
     assert Path("r/Lorenz/clean/truth/unseen.nc") not in read and Path("r/Lorenz/clean/mine/history.csv") not in read
-    table = {"relative": {"reference": "mine"}}
+    table = {"comparison": {"reference": "mine"}}
     parse(with_fields(mine="mine.py:f") | {"tables": table}).check_catalogues()
 
 

@@ -39,7 +39,7 @@ HEADLINES = (  # the metrics of an overview
 )
 LABELS = {  # the settings of tables and figures that are labels of a study, and of which of its axes
     **dict.fromkeys(("reference", "method", "methods"), "methods"),
-    **dict.fromkeys(("by", "data", "reference_data"), "data"),
+    **dict.fromkeys(("data", "reference_data"), "data"),
     "without": "systems",
 }
 MISSING = "–"
