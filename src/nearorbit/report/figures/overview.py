@@ -33,8 +33,8 @@ class Overview:
 
     It is the ratio of :func:`nearorbit.evaluation.statistics.effects`: of medians over the seeds, where a seed that
     diverged, collapsed or has no value is worse than any value. So is the color, the logarithm of the ratio, turned so
-    that blue is better for every metric, and clipped at a factor of ten. Where failed seeds make the median of a
-    method, "failed" stands in place of the ratio; where they make that of the reference, "ref. †". Gray has no ratio,
+    that blue is better for every metric, and clipped at a factor of ten. Where failed seeds make the ratio, "failed"
+    stands in its place, or "ref. †" where they are those of the reference. Gray has no ratio,
     or is the true field in a model's place, the floor of the metric at this sample size. † counts the seeds that
     diverged or collapsed, ‡ those whose Lyapunov spectrum has not converged.
 
@@ -87,9 +87,10 @@ class Overview:
         return (
             f"Ratios to {reference}{instead}, of medians over the seeds{over}. Blue is better than {reference} for "
             "every metric, red worse, and the color is clipped at a factor of ten. Seeds that diverged, collapsed or "
-            f"have no value count as worse than any value: where half of a method's seeds are so{share}, it reads "
-            f"{LOST}; where those of {reference} are and the method's are not, {WON}. † counts seeds that diverged or "
-            "collapsed, ‡ those whose Lyapunov spectrum has not converged: a collapse of one of these is not certain."
+            "have no value count as worse than any value, and two such medians as equal: where half of a method's "
+            f"seeds are so{share}, and those of {reference} are not, it reads {LOST}; the other way about, {WON}. † "
+            "counts seeds that diverged or collapsed, ‡ those whose Lyapunov spectrum has not converged: a collapse of "
+            "one of these is not certain."
             f"{few} The truth is the true field in a model's place, the floor of a metric at this sample size; it is "
             f"gray, as is what has no ratio. {told(results, **shown)}"
         )
@@ -159,7 +160,8 @@ def _cells(scores: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
     with np.errstate(divide="ignore"):
         logs = np.log10(table["ratio"])
     turned = logs.mask(table["metric"].isin(statistics.higher()), -logs)
-    table = table.assign(won=table["won"].notna() & np.isneginf(turned), few=table["systems"] < most)
+    lost, won = table["lost"].eq(True) & np.isposinf(turned), table["won"].notna() & np.isneginf(turned)
+    table = table.assign(lost=lost, won=won, few=table["systems"] < most)
     color = turned.clip(-1, 1).mask(table["method"] == TRUTH)
     return table.assign(color=color, text=[_text(row) for row in table.to_dict("records")])
 
@@ -197,7 +199,7 @@ def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequen
 
 def _text(row: dict[str, Any]) -> str:
     """Write a cell, e.g. ``0.82 (2) †1``: the ratio, of how many systems if others have more, and what failed."""
-    said = LOST if row["lost"] is True else WON if row["won"] else _number(row["ratio"])
+    said = LOST if row["lost"] else WON if row["won"] else _number(row["ratio"])
     systems = f" ({row['systems']:.0f})" if row["few"] else ""
     marks = {"†": row["failed"], "‡": row["unconverged"]}
     return said + systems + "".join(f"\u2009{mark}{count:.0f}" for mark, count in marks.items() if count)
