@@ -81,6 +81,7 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
     told = r"Jacobian error: ratio [\d.]+ \([\d.]+ to [\d.∞]+\), better on 2 of 2 systems: not decided"
     assert re.search(told, shown), shown[:3000]
     assert "decide nothing: it takes 6" in shown
+    assert re.search(r"\bsegment 5 \b", shown) and shown.count("steps 400") == 1, "methods have steps of their own"
 
 
 def test_the_same_results_make_the_same_page(made):

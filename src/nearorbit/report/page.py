@@ -163,6 +163,7 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
         if line["method"] not in told:
             told[line["method"]] = documentation.described(entry), documentation.arguments(entry)
         described, meanings = told[line["method"]]
+        values = {"segment": study.training["segment"], **line}
         same = next((other for other, its in study.methods.items() if its["method"] == line["method"]), label)
         opening, ends, rest = described.get("", "").partition("</div>" if FORMULA in described.get("", "") else "</p>")
         parameters = inspect.signature(entry).parameters.values()
@@ -178,7 +179,7 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
             "references": Markup(described.get("References", "")),
             "smoothing": Markup(documentation.module(SMOOTHED)) if line.get("smoothings") else "",
             "settings": [
-                {"name": p.name, "value": {**study.training, **line}.get(p.name, p.default), "set": p.name in line,
+                {"name": p.name, "value": values.get(p.name, p.default), "set": p.name in line,
                  "means": Markup((COMMON | meanings).get(p.name, ""))}
                 for p in parameters
             ],
