@@ -4,7 +4,7 @@ A system, a kind of data or a method of which nothing is there has no panel, no 
 kinds of data have no room, the one of which most cells are there is shown, and of equals the first of the study.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -92,3 +92,8 @@ def rows_of_cells(
     if data is None and len(labels) > rows:
         data = max(results.data, key=lambda kind: sum(cell[1] == kind for cell in cells))
     return [label for label in labels if data in (None, label[1])][:rows]
+
+
+def labels_of(cells: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """List the systems of rows, and their data, each once, in the order of the rows."""
+    return list(dict.fromkeys(system for system, _ in cells)), list(dict.fromkeys(data for _, data in cells))

@@ -13,7 +13,7 @@ from nearorbit.evaluation.scores import Results, status
 from nearorbit.report.captions import told
 from nearorbit.report.figures.base import SMALL, panels
 from nearorbit.report.marks import marks
-from nearorbit.report.room import WIDTH, cells_with, methods_of, rows_of_cells
+from nearorbit.report.room import WIDTH, cells_with, labels_of, methods_of, rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 ACROSS = (6, 7)  # panels: as many as the second where the first are too few
@@ -70,7 +70,7 @@ class Attractors:
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
         cells, methods = self._shown(results)
-        systems, data = (list(dict.fromkeys(labels)) for labels in (zip(*cells, strict=True) if cells else ((), ())))
+        systems, data = labels_of(cells)
         return (
             "Where orbits on the attractor dwell: the density of their states in the plane of the truth's two leading "
             "principal components, of the truth and of the field that each method learned, on one logarithmic scale "

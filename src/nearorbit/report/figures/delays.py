@@ -12,7 +12,7 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
 from nearorbit.report.figures.base import SMALL, legend, panels
 from nearorbit.report.marks import Mark
-from nearorbit.report.room import rows_of_cells
+from nearorbit.report.room import labels_of, rows_of_cells
 
 HEIGHT = 1.7  # inches, of a row
 TAKEN = Mark("#d62728", marker="", dashes="--")
@@ -55,7 +55,7 @@ class Delays:
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
         cells = _cells(results)
-        systems, data = (list(dict.fromkeys(cell[place] for cell in cells)) for place in (0, 1))
+        systems, data = labels_of(cells)
         return (
             "What tells of the training orbits of the first seed how many delays to take, and how far apart. Left, the "
             "mutual information of what is seen and what is seen a lag later, a mean over components: its first "

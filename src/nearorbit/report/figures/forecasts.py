@@ -15,7 +15,7 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import told
 from nearorbit.report.figures.base import edge_marks, legend, panels
 from nearorbit.report.marks import Mark, marks
-from nearorbit.report.room import Cell, cells_with, methods_of, rows_of_cells
+from nearorbit.report.room import Cell, cells_with, labels_of, methods_of, rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 HEIGHT = 1.35  # inches, of a row
@@ -87,7 +87,7 @@ class Forecasts:
         """Say what is drawn."""
         there = cells_with(results, "forecast.nc")
         cells = rows_of_cells(results, self.data, height=HEIGHT, cells=there)
-        systems, data = (list(dict.fromkeys(labels)) for labels in (zip(*cells, strict=True) if cells else ((), ())))
+        systems, data = labels_of(cells)
         known = methods_of(results, there, cells)
         few = len(self._drawn(results, there, cells)) < len(known)
         lines = " Methods without a triangle in the legend are on the right alone." if few else ""

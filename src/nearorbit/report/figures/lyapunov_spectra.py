@@ -13,7 +13,7 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.report.captions import FLOOR, OFF, UNCONVERGED, told
 from nearorbit.report.figures.base import SMALL, legend, panels
 from nearorbit.report.marks import Mark, marks
-from nearorbit.report.room import cells_with, methods_of, rows_of_cells
+from nearorbit.report.room import cells_with, labels_of, methods_of, rows_of_cells
 from nearorbit.study.catalogue import TRUTH
 
 HEIGHT = 1.05  # inches, of a row
@@ -65,7 +65,7 @@ class LyapunovSpectra:
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
         cells, methods = self._shown(results)
-        systems, data = (list(dict.fromkeys(labels)) for labels in (zip(*cells, strict=True) if cells else ((), ())))
+        systems, data = labels_of(cells)
         return (
             "Lyapunov exponents, per unit of system time, each in a panel of its own linear scale: the line is the "
             f"true one, the band its standard error; dots are the seeds of each method, with standard errors. {FLOOR} "
