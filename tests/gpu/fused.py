@@ -5,6 +5,8 @@ computes the activations again for the gradients. Only silu, single precision, t
 Runge-Kutta method, without pulls. ``measure.py`` compares it with the captured operations of torch.
 """
 
+from functools import cache
+
 import torch
 import triton
 import triton.language as tl
@@ -193,11 +195,7 @@ class _Rollout(torch.autograd.Function):
         packed = torch.cat([parameter.flatten(1) for parameter in parameters], 1)
         sizes = {"D": D, "K": K, "K1": _power(K + 1), "B": states, "W": max(16, _power(width)), "WIDTH": width}
         sizes |= {"P": max(16, _power(D)), "num_warps": warps}
-        table = torch.zeros(5, 4, dtype=x.dtype)
-        table[1, 0] = table[2, 1] = h / 2
-        table[3, 2] = h
-        table[4] = h / 6 * torch.tensor([1.0, 2.0, 2.0, 1.0])
-        table, grid = table.to(x.device), (-(-N // states), E)
+        table, grid = _table(h, x.device), (-(-N // states), E)
         made = [x.new_empty(E, N, samples, D), x.new_empty(E, N, samples, K, D)]
         kept = x.new_empty(grid[0] * E * (samples - 1) * substeps * 4 * sizes["K1"] * states * sizes["P"])
         counts = N, samples, substeps
@@ -217,6 +215,15 @@ class _Rollout(torch.autograd.Function):
         each = parts.sum(1).split([shape[1:].numel() for shape in shapes], 1)
         found = [part.view(shape) for part, shape in zip(each, shapes, strict=True)]
         return dx, du if K else None, *[None] * 5, *found
+
+
+@cache  # a graph cannot capture a copy from the host
+def _table(h: float, device: torch.device) -> Tensor:
+    table = torch.zeros(5, 4)
+    table[1, 0] = table[2, 1] = h / 2
+    table[3, 2] = h
+    table[4] = h / 6 * torch.tensor([1.0, 2.0, 2.0, 1.0])
+    return table.to(device)
 
 
 def _power(n: int) -> int:

@@ -435,11 +435,12 @@ def test_kinds_of_data_are_compared_with_one_another():
 
 def test_equal_time_is_when_the_reference_has_ended(tmp_path):
     history = pd.DataFrame({"seed": 0, "step": [0, 50, 100], "validation": [8.0, 4.0, 1.0]})
-    seconds = {"a": 10.0, "b": 20.0, "c": 20.0, "d": 30.0, "e": 5.0}
+    seconds = {"a": 10.0, "b": 20.0, "c": 20.0, "d": 30.0, "e": 5.0, "f": 5.0}
     costs = pd.DataFrame({"method": seconds, "seconds": seconds}).assign(method=list(seconds), steps=100)
-    costs = costs.assign(system="A", data="clean", noise_estimate=[np.nan, np.nan, 0.1, np.nan, np.nan])
+    costs = costs.assign(system="A", data="clean", noise_estimate=[np.nan, np.nan, 0.1, *[np.nan] * 3])
+    costs["device"] = [*["a processor"] * 5, "another"]
     costs.to_csv(tmp_path / "costs.csv", index=False)
-    for method, factor in (("a", 1.0), ("b", 0.5), ("c", 0.1), ("d", 0.5), ("e", 0.5)):
+    for method, factor in (("a", 1.0), ("b", 0.5), ("c", 0.1), ("d", 0.5), ("e", 0.5), ("f", 0.5)):
         folder = tmp_path / "A" / "clean" / method
         folder.mkdir(parents=True)
         history.assign(validation=factor * history["validation"]).to_csv(folder / "history.csv", index=False)
@@ -450,7 +451,9 @@ def test_equal_time_is_when_the_reference_has_ended(tmp_path):
         ("d", "equal steps"): 0.5,  # and nobody had looked after 33
         ("e", "equal steps"): 0.5,
         ("e", "equal time"): 0.5,
+        ("f", "equal steps"): 0.5,  # and its seconds are another processor's
     }
+    assert table.cells.loc[("clean", "f")].to_numpy().tolist() == [["–", "0.5 (0.5 to 0.5) 1/1", "–"]]
     assert table.cells.loc[("clean", "b")].to_numpy().tolist() == [["2", "0.5 (0.5 to 0.5) 1/1", "2 (2 to 2) 0/1"]]
     assert table.cells.loc[("clean", "c")].to_numpy().tolist() == [["–"] * 3]  # it smoothed: its error is another
 

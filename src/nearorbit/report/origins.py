@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nearorbit import __version__
+from nearorbit.training.devices import processor
 from nearorbit.evaluation.scores import Results, labels
 from nearorbit.study.places import CITATION
 
@@ -36,7 +37,7 @@ def made() -> dict[str, Any]:
         "nearorbit": __version__,
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), "system": platform.system()},
     }
 
 
@@ -96,13 +97,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    """Name the processor, as Linux does where it is that."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())

@@ -43,7 +43,7 @@ from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint, Checkpoints
 from nearorbit.training.descent import Descent
-from nearorbit.training.devices import captured, peak_memory, pick_device
+from nearorbit.training.devices import captured, named, peak_memory, pick_device
 from nearorbit.training.mending import Mending
 from nearorbit.training.methods.base import Batch, Method, given, own_parameters, trajectory_error
 from nearorbit.training.optimizer import clipped, flatten, optimizer
@@ -112,7 +112,7 @@ def train(
         "kernels": int(not loop.compiled and by_kernels(field)),
         "network": network.get("network", "mlp"),
         "parameters": sum(p[0].numel() for p in loop.trained.parameters()),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": named(device),
         "given": given(method, network),
         "seeds": len(seeds),
     }

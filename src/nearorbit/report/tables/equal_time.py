@@ -9,12 +9,13 @@ of the rest is not known. Errors are known as often as validation looks, and bef
 where the time ends before that, the system is left out.
 
 The time of a step is that of the whole training over its steps, all seeds of a cell together, on the machine that made
-it and beside what else ran there. A costlier method is found in the middle of its training, before its learning rate
+it and beside what else ran there; where another processor trained the reference, there is no equal time. A costlier method is found in the middle of its training, before its learning rate
 has fallen: with a rate made for so many steps it would be further. What the table cannot say is what Jacobians, spectra
 or attractors would be at equal time: for these, train the costlier method for fewer steps. A method that smooths its
 data as it trains forecasts smoothed states, which is another error: it has none here.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -34,7 +35,7 @@ CAPTION = (
     "smaller one. Equal steps: the least error of the whole training; equal time: the least by when {reference} had "
     "ended on the same system and data, which finds a costlier method before its learning rate has fallen. Cost: "
     "seconds of a step over those of {reference}, the median over systems, as this machine took them, with whatever "
-    "else ran on it. Not how well the dynamics are learned: metrics are of the final weights alone. Methods that "
+    "else ran on it; of cells whose {reference} was trained on the same one. Not how well the dynamics are learned: metrics are of the final weights alone. Methods that "
     "smooth their data have no such error."
 )
 
@@ -73,18 +74,21 @@ def _errors(results: Results, reference: str) -> Iterator[dict[str, Any]]:
     """The least errors of every seed, as rows of scores, by both budgets."""
     costs = results.table("costs.csv")
     costs = costs[costs["noise_estimate"].isna() & (costs["steps"] > 0)].set_index([*CELL[:2], "method"])
-    time = costs["seconds"].xs(reference, level="method") if reference in costs.index.get_level_values(2) else {}
+    of = costs.xs(reference, level="method") if reference in costs.index.get_level_values(2) else costs.iloc[:0]
     for cell in results.trained():
         labels = cell["system"], cell["data"], cell["method"]
         history = results.read("history.csv", *labels)
-        if history is None or labels not in costs.index or labels[:2] not in time:
+        if history is None or labels not in costs.index or labels[:2] not in of.index:
             continue
-        seconds, steps = costs.loc[labels, ["seconds", "steps"]].astype(float)
-        within = {STEPS: steps, TIME: steps * min(1.0, time[labels[:2]] / seconds)}
+        own, other = costs.loc[labels], of.loc[labels[:2]]
+        within, cost = {STEPS: own["steps"]}, math.nan
+        if own["device"] == other["device"]:
+            cost = own["seconds"] / own["steps"]
+            within[TIME] = own["steps"] * min(1.0, other["seconds"] / own["seconds"])
         for name, last in within.items():
             looks = history[history["step"].between(1, last)]
             for seed, value in looks.groupby("seed")["validation"].min().items():
-                rest = {"metric": name, "value": value, "status": "ok", "steps": last, "cost": seconds / steps}
+                rest = {"metric": name, "value": value, "status": "ok", "steps": last, "cost": cost}
                 yield {**cell, "seed": seed, **rest}
 
 
@@ -93,7 +97,7 @@ def _costs(errors: pd.DataFrame, reference: str) -> pd.DataFrame:
     cost = errors.groupby(["system", "data", "method"], sort=False)["cost"].first().reset_index()
     against = cost[cost["method"] == reference].drop(columns="method")
     both = cost.merge(against, on=["system", "data"], suffixes=("", "_of_reference"))
-    both = both.assign(cost=both["cost"].astype(float) / both["cost_of_reference"].astype(float))
+    both = both.assign(cost=both["cost"] / both["cost_of_reference"])
     return both.groupby(["data", "method"])["cost"].median().reset_index()
 
 
