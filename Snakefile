@@ -2,7 +2,7 @@
 #
 #     snakemake --cores 2                                                  config.yaml, the default study
 #     snakemake --cores 2 --configfile workflow/studies/smoke.yaml         another one
-#     snakemake --cores 2 truth | scores | tables | figures | report       as far as that
+#     snakemake --cores 2 truth | scores | tables | figures | report       as far as that; models packs what was trained
 #     snakemake --cores 1 redraw --config from=docs/results/noise          what can be shown of a record alone
 #     snakemake --cores 1 performance                                      how the cost of a training step grows
 #

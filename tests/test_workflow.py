@@ -410,7 +410,7 @@ FAILING = [
         "redraw": "redraw",
     },
     {"collect": "results/smoke/scores.csv", "landscape": "results/smoke/landscape.pdf"},
-    {"record": "results/smoke/record", "report": "results/smoke/report.html"},
+    {"record": "results/smoke/record", "models": "results/smoke/models.zip", "report": "results/smoke/report.html"},
     {
         "measure": "results/smoke/a/exponents.nc",
         "cut": "results/smoke/b/noisy/orbits.nc",

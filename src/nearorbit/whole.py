@@ -136,6 +136,16 @@ def record(folder: Path, record: Folder, asked: Sequence[Path] = (), *, content:
     records.keep(Results.of(folder, parse(content).axes), record, content, asked=asked)
 
 
+def models(folder: Path, models: Output, asked: Sequence[Path] = (), *, content: Settings):
+    """Pack the models of a study with a card that says what they are, how good each is, and how to load one."""
+    from nearorbit.evaluation.scores import Results
+    from nearorbit.report.card import pack
+    from nearorbit.study.study import parse
+
+    study = parse(content)
+    print(f"{pack(study, Results.of(folder, study.axes), models, asked=asked)} models are in {models}")
+
+
 def redraw(kept: Folder, into: Folder, asked: Sequence[Path] = (), *, content: Settings):
     """Make the tables, figures and page of a study that its record can tell, without its results."""
     from nearorbit.evaluation.scores import Results

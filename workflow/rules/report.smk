@@ -86,7 +86,8 @@ rule partial:
         " 2>&1 | tee {log}"
 
 
-# What is small of a study, to be kept with a paper; and what can be made of that alone: redraw --config from=FOLDER
+# What is small of a study, to be kept with a paper; what it trained, to be deposited; and what can be made of the small
+# alone: redraw --config from=FOLDER
 
 
 localrules:
@@ -110,6 +111,26 @@ rule record:
         settings=settings("record"),
     shell:
         f"python -m nearorbit record --settings {{params.settings:q}} --folder {FOLDER} --record {{output}} --asked {{input.asked:q}}"
+        " 2>&1 | tee {log}"
+
+
+rule models:
+    input:
+        rules.collect.output,
+        rules.truth.input,
+        over("results/{study}/{system}/{data}/{method}/model.safetensors"),
+        asked=ASKED,
+    output:
+        f"{FOLDER}/models.zip",
+    log:
+        f"{FOLDER}/logs/models.log",
+    conda:
+        ENVIRONMENT
+    params:
+        **sources("models"),
+        settings=settings("models"),
+    shell:
+        f"python -m nearorbit models --settings {{params.settings:q}} --folder {FOLDER} --models {{output}} --asked {{input.asked:q}}"
         " 2>&1 | tee {log}"
 
 

@@ -9,6 +9,7 @@ to torch.
 import ctypes
 import hashlib
 import os
+import platform
 import subprocess
 import tempfile
 from pathlib import Path
@@ -30,6 +31,16 @@ def load(source: Path) -> ctypes.CDLL | None:
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError, subprocess.CalledProcessError):  # there may not even be a home
         return None
+
+
+def processor() -> str:
+    """Name the processor, as Linux does where it is that."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def _folder() -> Path:

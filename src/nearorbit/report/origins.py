@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nearorbit import __version__
-from nearorbit.training.devices import processor
+from nearorbit.dynamics.native import processor
 from nearorbit.evaluation.scores import Results, labels
 from nearorbit.study.places import CITATION
 

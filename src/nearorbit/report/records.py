@@ -44,11 +44,20 @@ def keep(results: Results, into: Path, content: Mapping[str, Any], *, asked: Ite
     }
     for name, text in texts.items():
         _write(text, into / name)
-    with replacing(into / CELLS) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for cell in results.trained():
-            if (history := results.read(HISTORY, *labels(cell))) is not None:
-                member = zipfile.ZipInfo("/".join((*labels(cell), HISTORY)), EPOCH)
-                archive.writestr(member, history.to_csv(index=False, float_format="%.6g"), zipfile.ZIP_DEFLATED)
+    histories = ((labels(cell), results.read(HISTORY, *labels(cell))) for cell in results.trained())
+    rows = (
+        ("/".join((*cell, HISTORY)), history.to_csv(index=False, float_format="%.6g"))
+        for cell, history in histories
+        if history is not None
+    )
+    archive(into / CELLS, rows)
+
+
+def archive(into: Path, members: Iterable[tuple[str, str | bytes]]) -> None:
+    """Write an archive (ZIP) of members, each with its name; the same members give the same bytes."""
+    with replacing(into) as path, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as made:
+        for name, content in members:
+            made.writestr(zipfile.ZipInfo(name, EPOCH), content, zipfile.ZIP_DEFLATED)
 
 
 def readable(section: str, lines: Mapping[str, Any], has: Iterable[str]) -> dict[str, Any]:

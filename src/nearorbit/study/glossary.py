@@ -32,6 +32,7 @@ FILES = {
     "picture": "the rules of a study, drawn (SVG)",
     "report": "the page of a study: what was found, methods, tables and figures (HTML)",
     "asked": "the files of the study, of which the first comment says what is asked",
+    "models": "the trained networks of a study with a card that describes them (ZIP)",
     "record": "where the record of the study is written to",
     "kept": "the record of a study",
     "partial": "where the tables and figures of what there is are written to",

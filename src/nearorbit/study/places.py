@@ -21,7 +21,7 @@ RESULTS = {  # what lies where in results/: beside the labels of an axis, the ax
     "study": ((), ("README.md", "performance", "compiled")),
     "system": (
         (),
-        (*LONG, *LANDSCAPE, *MADE, "checkpoints", "logs", "report.html", "estimate.log", "rulegraph.svg"),
+        (*LONG, *LANDSCAPE, *MADE, "checkpoints", "logs", "report.html", "models.zip", "estimate.log", "rulegraph.svg"),
     ),
     "data": (CELL[:1], ("exponents.nc", "covariant_vectors.nc", "scores.csv")),
     "method": (

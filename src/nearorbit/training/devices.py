@@ -7,7 +7,6 @@ GPU before the second of any, so that trainings spread evenly over all GPUs that
 
 import fcntl
 import os
-import platform
 import resource
 import tempfile
 import warnings
@@ -19,6 +18,7 @@ from typing import IO
 import torch
 from torch import Tensor
 
+from nearorbit.dynamics.native import processor
 from nearorbit.study.catalogue import StudyError
 from nearorbit.training.progress import say
 
@@ -58,16 +58,6 @@ def pick_device(name: str) -> torch.device:
 def named(device: torch.device) -> str:
     """Name the GPU or the processor of a device: seconds of two trainings compare where both have one name."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-
-
-def processor() -> str:
-    """Name the processor, as Linux does where it is that."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
 
 
 def _gpus() -> tuple[int, str]:

@@ -9,10 +9,11 @@ of the rest is not known. Errors are known as often as validation looks, and bef
 where the time ends before that, the system is left out.
 
 The time of a step is that of the whole training over its steps, all seeds of a cell together, on the machine that made
-it and beside what else ran there; where another processor trained the reference, there is no equal time. A costlier method is found in the middle of its training, before its learning rate
-has fallen: with a rate made for so many steps it would be further. What the table cannot say is what Jacobians, spectra
-or attractors would be at equal time: for these, train the costlier method for fewer steps. A method that smooths its
-data as it trains forecasts smoothed states, which is another error: it has none here.
+it and beside what else ran there; where another processor trained the reference, there is no equal time. A costlier
+method is found in the middle of its training, before its learning rate has fallen: with a rate made for so many steps
+it would be further. What the table cannot say is what Jacobians, spectra or attractors would be at equal time: for
+these, train the costlier method for fewer steps. A method that smooths its data as it trains forecasts smoothed states,
+which is another error: it has none here.
 """
 
 import math
@@ -35,8 +36,8 @@ CAPTION = (
     "smaller one. Equal steps: the least error of the whole training; equal time: the least by when {reference} had "
     "ended on the same system and data, which finds a costlier method before its learning rate has fallen. Cost: "
     "seconds of a step over those of {reference}, the median over systems, as this machine took them, with whatever "
-    "else ran on it; of cells whose {reference} was trained on the same one. Not how well the dynamics are learned: metrics are of the final weights alone. Methods that "
-    "smooth their data have no such error."
+    "else ran on it; of cells whose {reference} was trained on the same one. Not how well the dynamics are learned: "
+    "metrics are of the final weights alone. Methods that smooth their data have no such error."
 )
 
 
