@@ -434,7 +434,7 @@ def test_a_study_can_be_handed_on_as_content(file):
     assert parse(json.loads(json.dumps(study.content)), where=study.where) == study
 
 
-ASKED = {"estimate", "partial", "report", "record", "redraw"}  # of the whole study; no job depends on them
+ASKED = {"estimate", "partial", "report", "record", "models", "redraw"}  # of the whole study; no job depends on them
 FIELDLESS = {"measure", "cut", "partial_truth", "hold_out", "twin"}  # they run where there is no true field
 
 
