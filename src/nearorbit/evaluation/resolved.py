@@ -4,8 +4,8 @@ It is taken at states of the true attractor of which the vectors are known, the 
 a system. What is kept of it:
 
 - `jacobian_within`, `jacobian_across`: with the orthogonal projector P onto the attractor's directions (the unstable
-  and neutral vectors span them), :math:`\|\delta J \, P\|_F / \|J\|_F` and :math:`\|\delta J \, (1 - P)\|_F / \|J\|_F`, at
-  states that are spread over the orbits. Their squares add up to that of the relative error of the whole Jacobian.
+  and neutral vectors span them), :math:`\|\delta J \, P\|_F / \|J\|_F` and :math:`\|\delta J \, (1 - P)\|_F / \|J\|_F`,
+  at states that are spread over the orbits. Their squares add up to that of the relative error of the whole Jacobian.
 - `resolved`: the root mean square of :math:`w_i^T \delta J v_j` over all states, and `shift_scatter`, the standard
   deviation of its diagonal.
 - `shift`: what the error shifts each exponent by at first order, along the true orbit (`fixed`), of the moved orbit
