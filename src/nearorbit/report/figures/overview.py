@@ -1,6 +1,6 @@
 """Systems against methods at a glance, one map for each metric."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar
@@ -61,17 +61,18 @@ class Overview:
         plan = self._plan(results)
         rows, judged, across = plan.rows, plan.judged, plan.across
         table = _cells(results.table("scores.csv").query("metric in @self.metrics"), plan)
-        few, many = sorted((len(rows), len(judged)))
-        below = max(map(len, rows if len(judged) > len(rows) else _names(judged)), default=0)
-        height = 0.35 + LINE * many + (0.1 + LETTER * 0.55 * below if few > 2 else 0.15)
+        below, beside = sorted((rows, _names(judged)), key=len)
+        longest, cell = max(map(len, below), default=0), plan.breadth(beside) / max(len(below), 1)
+        turned = LETTER * 1.1 * longest > cell
+        height = 0.35 + LINE * len(beside) + (0.1 + LETTER * 0.55 * longest if turned else 0.15)
         figure, axes = panels(-(-len(self.metrics) // across), across, height=height, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
         for ax, name in zip(axes.flat, self.metrics, strict=False):
-            _map(ax, table[table["metric"] == name], rows, judged)
+            _map(ax, table[table["metric"] == name], rows, judged, turned=turned)
             ax.set_title(f"{catalogue.entries('metrics')[name].label}, ratio", fontsize=SMALL)
         shades = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "RdBu_r")
-        bar = figure.colorbar(shades, ax=axes, location="bottom", shrink=0.4, aspect=40, ticks=[-1, 0, 1])
+        bar = figure.colorbar(shades, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.02, ticks=[-1, 0, 1])
         bar.set_ticklabels(ENDS)
         bar.set_label(f"ratio to {plan.reference} [1]")
         return figure
@@ -108,12 +109,12 @@ class Overview:
         for across in range(min(3, len(self.metrics)), 0, -1):
             plan = _Plan(shown, judged, reference, across, each=True)
             few, many = sorted((len(plan.rows), len(judged)))
-            labels = LETTER * 0.9 * max(map(len, [*plan.rows, *_names(judged)]))
             height = -(-len(self.metrics) // across) * (0.5 + LINE * many + LETTER * 12)
-            if (WIDTH - labels) / across >= CELL * max(few, 1) and height <= HEIGHT:
+            if plan.breadth([*plan.rows, *_names(judged)]) >= CELL * max(few, 1) and height <= HEIGHT:
                 return plan
         kinds = dict(list(shown.data.items())[:KINDS])
-        return _Plan(replace(shown, data=kinds), judged, reference, min(3, len(self.metrics)), each=False)
+        across = min(3 if len(kinds) < 3 else 2, len(self.metrics))  # marks of failures need wider cells
+        return _Plan(replace(shown, data=kinds), judged, reference, across, each=False)
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,10 @@ class _Plan:
         """The labels of the rows."""
         systems, data = self.shown.systems, list(self.shown.data)
         return [f"{system}, {label}" for system, label in product(systems, data)] if self.each else data
+
+    def breadth(self, beside: Iterable[str]) -> float:
+        """How broad a map is, in inches, with such labels beside it."""
+        return (WIDTH - LETTER * 0.9 * max(map(len, beside), default=0)) / self.across
 
 
 def _names(labels: Sequence[str]) -> list[str]:
@@ -178,7 +183,7 @@ def _counts(scores: pd.DataFrame) -> pd.DataFrame:
     return counts.merge(lost, on=OWN, how="left")
 
 
-def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequence[str]) -> None:
+def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequence[str], *, turned: bool) -> None:
     color, text = (
         table.pivot(index="row", columns="method", values=value).reindex(index=list(rows), columns=list(methods))
         for value in ("color", "text")
@@ -193,7 +198,7 @@ def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequen
         ax.text(x + 0.5, y + 0.5, text.iloc[y, x], ha="center", va="center", size=SMALL)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0)
-    if len(color.columns) > 2:
+    if turned:
         plt.setp(ax.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
 
 
