@@ -10,7 +10,7 @@ import yaml
 from lorenz63 import orbit
 
 from nearorbit.report import estimate, pace
-from nearorbit.report.timings import Timings
+from nearorbit.report.timings import HOST, Timings
 from nearorbit.study import catalogue
 from nearorbit.study.study import parse
 
@@ -39,7 +39,7 @@ def test_a_study_with_any_network_is_estimated(quick):
         **dict.fromkeys(("collect_truth", "collect"), 1),
     }
     assert (table["seconds"] >= 2.0).all() and (table["seconds"][table["dimension"] > 0] > 2.0).all()
-    assert set(table["dimension"]) == {0, 4}
+    assert set(table["dimension"]) == {0, 4} and set(table["device"]) == {HOST}
     told = estimate.told(study, table)
     assert f"{len(table)} jobs: 2 exponents" in told and f"{table['seconds'].sum() / 3600:.2f} hours" in told
 

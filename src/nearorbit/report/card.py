@@ -1,7 +1,7 @@
 """A card for the models of a study: what they are, what they were trained on, how good each is, and how to load one.
 
 It is the README of the archive that packs them, in Markdown. Its head (YAML between dashes) is what the hubs of models
-read. The models of a cell that failed are in the archive, too: the card says which those are.
+read. Seeds that failed are in the archive, too: the card says how many they are, and of which methods.
 """
 
 from collections.abc import Sequence
@@ -51,8 +51,7 @@ def pack(study: Study, results: Results, into: Path, *, asked: Sequence[Path] = 
 def card(study: Study, results: Results, *, asked: Sequence[Path] = ()) -> str:
     """Write the card; see :func:`pack`."""
     citation, (origin, _) = origins.citation(), origins.origin(results)
-    first = next(iter(study.systems)), next(iter(study.data)), next(iter(study.methods))
-    truth = results.table("truth.csv")
+    first, truth = labels(next(results.trained())), results.table("truth.csv")  # a field that is brought is no model
     dimensions = truth.loc[truth["system"] == first[0], "dimension"].astype(int)
     shape = {"seeds": study.seeds, "dimension": next(iter(dimensions), "D")}
     devices = ", ".join(sorted(set(results.table("costs.csv")["device"].dropna())))
@@ -69,8 +68,8 @@ def card(study: Study, results: Results, *, asked: Sequence[Path] = ()) -> str:
         LOAD.format(path="/".join(first) + ".safetensors", **shape),
         "## What they were trained on",
         "\n".join(observed),
-        f"Systems: {', '.join(study.systems)}. Every seed has its own orbits, noise and initial weights. "
-        f"Training: {training}.",
+        f"Systems: {', '.join(study.systems)}. Seeds differ in their initial weights and, where data are "
+        f"simulated for each, in orbits and noise. Training: {training}.",
         "## How good they are",
         "The relative error of the Jacobian at states of the true attractor: the median over systems of the median "
         "seed, [from the best system to the worst], and how many seeds diverged or collapsed. One error below another "

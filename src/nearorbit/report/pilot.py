@@ -153,7 +153,7 @@ class Pilot:
             (model, coordinates, _, costs), timings.trainings[*cell.labels, name] = fitted(
                 fit, self._training, validations, network
             )
-            timings.device = HOST if costs["device"] == "cpu" else costs["device"]
+            timings.device = HOST if self._training["device"] == "cpu" else costs["device"]
             timings.memory["train", cell.labels] = costs["peak_memory_mib"]
             yield name, Transformed(model.cpu().double().requires_grad_(False), coordinates.inverse)
 

@@ -61,7 +61,7 @@ class Overview:
         plan = self._plan(results)
         rows, judged, across = plan.rows, plan.judged, plan.across
         table = _cells(results.table("scores.csv").query("metric in @self.metrics"), plan)
-        below, beside = sorted((rows, _names(judged)), key=len)
+        below, beside = sorted((_names(judged), rows), key=len)
         longest, cell = max(map(len, below), default=0), plan.breadth(beside) / max(len(below), 1)
         turned = LETTER * 1.1 * longest > cell
         height = 0.35 + LINE * len(beside) + (0.1 + LETTER * 0.55 * longest if turned else 0.15)
