@@ -8,7 +8,7 @@ import pytest
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.findings import declared, found
-from nearorbit.report.words import observed
+from nearorbit.report.words import observed, seconds, times
 from nearorbit.study.catalogue import build
 
 FACTORS = {"reference": 1.0, "half": 0.5, "alike": 1.0, "true": 0.01}  # of the errors of the first
@@ -127,3 +127,10 @@ def test_a_declared_comparison_of_what_was_not_run_is_empty(tmp_path):
 )
 def test_kinds_of_data_are_told_in_words(line, words):
     assert observed(line) == words
+
+
+def test_seconds_of_two_processors_are_no_ratio():
+    costs = pd.DataFrame({"system": list("AABB"), "method": list("abab"), "seconds": [1.0, 2.0, 1.0, 9.0]})
+    assert times(seconds(costs.assign(device=["x", "x", "x", "y"])), "b", "a") == "2"
+    assert times(seconds(costs.assign(device=["x", "y"] * 2)), "b", "a") == ""
+    assert times(seconds(costs.assign(device=np.nan)), "b", "a") == "5.5", "it is not known"

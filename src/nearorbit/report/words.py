@@ -33,14 +33,15 @@ def cost(costs: pd.DataFrame, method: str, reference: str) -> str:
 
 
 def seconds(costs: pd.DataFrame) -> pd.DataFrame:
-    """The seconds of trainings, by system and method."""
-    return costs.dropna(subset="seconds").pivot_table(index="system", columns="method", values="seconds")
+    """The seconds of trainings, by system and processor, and by method: those of two processors are no ratio."""
+    costs = costs.dropna(subset="seconds").assign(device=costs["device"].astype(object).fillna(""))
+    return costs.pivot_table(index=["system", "device"], columns="method", values="seconds")
 
 
 def times(seconds: pd.DataFrame, method: str, reference: str) -> str:
     """Say how many times as long a method trains as the reference, the median over systems; empty if unknown."""
-    known = {method, reference} <= set(seconds)
-    return number((seconds[method] / seconds[reference]).median(), digits=DIGITS) if known else ""
+    ratios = seconds[method] / seconds[reference] if {method, reference} <= set(seconds) else pd.Series(dtype=float)
+    return number(ratios.median(), digits=DIGITS) if ratios.notna().any() else ""
 
 
 def count(scores: pd.DataFrame, method: str) -> str:
