@@ -1,6 +1,6 @@
 """Systems against methods at a glance, one map for each metric."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar
@@ -19,7 +19,8 @@ from nearorbit.report.tables.base import HEADLINES, MISSING, check_metrics, numb
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
-CELL, LINE, LETTER = 0.52, 0.165, 0.06  # inches: the least width and the height of a cell, the width of a letter
+CELL, WIDE = 0.52, 0.7  # inches: the least width of a cell of one system, and of all, which has more marks
+LINE, LETTER = 0.15, 0.06  # inches: the height of a cell and the width of a letter
 LEAST, MOST = 1e-3, 1e3  # ratios that are written as they are
 FLOOR = "truth (floor)"  # what the row of the truth is called
 OWN = ["row", "metric", "method"]  # what a cell is of
@@ -61,15 +62,11 @@ class Overview:
         plan = self._plan(results)
         rows, judged, across = plan.rows, plan.judged, plan.across
         table = _cells(results.table("scores.csv").query("metric in @self.metrics"), plan)
-        below, beside = sorted((_names(judged), rows), key=len)
-        longest, cell = max(map(len, below), default=0), plan.breadth(beside) / max(len(below), 1)
-        turned = LETTER * 1.1 * longest > cell
-        height = 0.35 + LINE * len(beside) + (0.1 + LETTER * 0.55 * longest if turned else 0.15)
-        figure, axes = panels(-(-len(self.metrics) // across), across, height=height, sharey=True)
+        figure, axes = panels(-(-len(self.metrics) // across), across, height=plan.height, sharey=True)
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
         for ax, name in zip(axes.flat, self.metrics, strict=False):
-            _map(ax, table[table["metric"] == name], rows, judged, turned=turned)
+            _map(ax, table[table["metric"] == name], rows, judged, turned=plan.turned)
             ax.set_title(f"{catalogue.entries('metrics')[name].label}, ratio", fontsize=SMALL)
         shades = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "RdBu_r")
         bar = figure.colorbar(shades, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.02, ticks=[-1, 0, 1])
@@ -106,15 +103,14 @@ class Overview:
         reference = asked if asked in methods else next(iter(methods), asked)
         shown = there(results, {cell for cell in cells if cell[-1] == reference})
         judged = [TRUTH, *methods]
-        for across in range(min(3, len(self.metrics)), 0, -1):
-            plan = _Plan(shown, judged, reference, across, each=True)
-            few, many = sorted((len(plan.rows), len(judged)))
-            height = -(-len(self.metrics) // across) * (0.5 + LINE * many + LETTER * 12)
-            if plan.breadth([*plan.rows, *_names(judged)]) >= CELL * max(few, 1) and height <= HEIGHT:
-                return plan
-        kinds = dict(list(shown.data.items())[:KINDS])
-        across = min(3 if len(kinds) < 3 else 2, len(self.metrics))  # marks of failures need wider cells
-        return _Plan(replace(shown, data=kinds), judged, reference, across, each=False)
+        data, most = list(shown.data.items()), min(3, len(self.metrics))
+        plans = [_Plan(shown, judged, reference, across, each=True) for across in range(most, 0, -1)]
+        for kinds in range(min(KINDS, len(data)), 0, -1):
+            some = replace(shown, data=dict(data[:kinds]))
+            plans += [
+                _Plan(some, judged, reference, across, each=False) for across in sorted({most, min(most, 2)})[::-1]
+            ]
+        return next((plan for plan in plans if plan.fits(len(self.metrics))), plans[-1])
 
 
 @dataclass(frozen=True)
@@ -141,9 +137,31 @@ class _Plan:
         systems, data = self.shown.systems, list(self.shown.data)
         return [f"{system}, {label}" for system, label in product(systems, data)] if self.each else data
 
-    def breadth(self, beside: Iterable[str]) -> float:
-        """How broad a map is, in inches, with such labels beside it."""
-        return (WIDTH - LETTER * 0.9 * max(map(len, beside), default=0)) / self.across
+    @property
+    def sides(self) -> Sequence[Sequence[str]]:
+        """The labels below a map, and those beside it: the fewer are below."""
+        return sorted((_names(self.judged), self.rows), key=len)
+
+    @property
+    def cell(self) -> float:
+        """How broad a cell is, in inches."""
+        below, beside = self.sides
+        return (WIDTH - LETTER * 0.9 * max(map(len, beside), default=0)) / self.across / max(len(below), 1)
+
+    @property
+    def turned(self) -> bool:
+        """Whether the labels below a map are turned, for they do not fit beside one another."""
+        return LETTER * 1.1 * max(map(len, self.sides[0]), default=0) > self.cell
+
+    @property
+    def height(self) -> float:
+        """How high a map is, in inches, with its title and the labels below it."""
+        below, beside = self.sides
+        return 0.35 + LINE * len(beside) + (0.1 + LETTER * 0.55 * max(map(len, below)) if self.turned else 0.15)
+
+    def fits(self, maps: int) -> bool:
+        """Whether so many maps have room on a page, with cells broad enough for what is written in them."""
+        return self.cell >= (CELL if self.each else WIDE) and -(-maps // self.across) * self.height <= HEIGHT
 
 
 def _names(labels: Sequence[str]) -> list[str]:
