@@ -360,14 +360,15 @@ def test_about_the_orbit_displacements_alone_count_and_about_the_rollout_its_err
     assert (error > 1e-7).all() and (penalty["orbit"] < 1e-12).all() and (penalty["rollout"] > error).all(), penalty
 
 
-def test_few_neighbors_and_many_give_the_same_mean_residual():
-    # Two neighbors are carried themselves, four (the same two twice) through the fundamental matrix.
-    method = Neighborhood(weight=1.0)
+@pytest.mark.parametrize("order", [1, 2])
+def test_few_neighbors_and_many_give_the_same_mean_residual(order):
+    # Two neighbors are carried themselves, six (the same two three times) through the fundamental matrix.
+    method = Neighborhood(weight=1.0, order=order)
     _, batch = prepare(method)
     field = NeuralField(3, [0, 1], width=16)
     two = replace(batch, given={"neighbors": batch["neighbors"][:, :, :2]})
-    four = replace(batch, given={"neighbors": batch["neighbors"][:, :, [0, 1, 0, 1]]})
-    torch.testing.assert_close(method.loss(field, two, now()), method.loss(field, four, now()))
+    six = replace(batch, given={"neighbors": batch["neighbors"][:, :, [0, 1, 0, 1, 0, 1]]})
+    torch.testing.assert_close(method.loss(field, two, now()), method.loss(field, six, now()))
 
 
 def test_the_coupling_fades_in_shrinking_steps_from_one_to_zero():

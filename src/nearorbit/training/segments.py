@@ -104,18 +104,14 @@ class Batch:
         :func:`nearorbit.dynamics.flow.tangent_rollout`."""
         return tangent_rollout(field, self.start, self.times, tangents=tangents, **self._steps)
 
-    def taylor_rollout(self, field: TwiceDifferentiable) -> tuple[Tensor, Tensor, Tensor]:
-        """Integrate a field from the starts of the segments, with tangents and second derivatives; see
-        :func:`nearorbit.dynamics.flow.taylor_rollout`."""
-        return taylor_rollout(field, self.start, self.times, **self._steps)
-
     def displaced_rollout(
         self, field: TwiceDifferentiable, displacements: Tensor, *, order: int = 1
     ) -> tuple[Tensor, Tensor]:
         """Carry displacements along rollouts from the starts, by the expansion of the flow about these.
 
-        The D columns of the fundamental matrix are carried and multiplied with the displacements; of order 1, where
-        there are fewer of these than components, they are carried themselves.
+        The columns of the fundamental matrix are carried, at order 2 with the second derivatives along all pairs of
+        them, and multiplied with the displacements; where it is less, the displacements themselves are carried, at
+        order 2 with the second derivative along each.
 
         Arguments:
             field: The field.
@@ -125,15 +121,21 @@ class Batch:
         Returns:
             The states, with shape (E, B, T, D), and the displacements from them, with shape (E, B, T, K, D).
         """
-        if order == 2:
-            states, columns, second = self.taylor_rollout(field)
-            i, j = torch.triu_indices(field.dimension, field.dimension, device=states.device)
-            products = displacements[..., i] * displacements[..., j] * torch.where(i == j, 0.5, 1.0).to(displacements)
-            return states, displacements.unsqueeze(-3) @ columns + products.unsqueeze(-3) @ second
-        if displacements.shape[-2] <= field.dimension:
+        count, dimension = displacements.shape[-2], field.dimension
+        if order == 1 and count <= dimension:
             return self.tangent_rollout(field, displacements)
-        states, columns = self.tangent_rollout(field)
-        return states, displacements.unsqueeze(-3) @ columns
+        if order == 1:
+            states, columns = self.tangent_rollout(field)
+            return states, displacements.unsqueeze(-3) @ columns
+        at = (field, self.start, self.times)
+        if 2 * count <= dimension * (dimension + 3) // 2:
+            each = torch.arange(count, device=displacements.device)
+            states, moved, second = taylor_rollout(*at, tangents=displacements, pairs=(each, each), **self._steps)
+            return states, moved + second / 2
+        states, columns, second = taylor_rollout(*at, **self._steps)
+        i, j = torch.triu_indices(dimension, dimension, device=states.device)
+        products = displacements[..., i] * displacements[..., j] * torch.where(i == j, 0.5, 1.0).to(displacements)
+        return states, displacements.unsqueeze(-3) @ columns + products.unsqueeze(-3) @ second
 
     def step(self, field: Field, start: Tensor, interval: Tensor) -> Tensor:
         """Integrate a field over one interval between samples.
