@@ -107,9 +107,8 @@ class Overview:
         plans = [_Plan(shown, judged, reference, across, each=True) for across in range(most, 0, -1)]
         for kinds in range(min(KINDS, len(data)), 0, -1):
             some = replace(shown, data=dict(data[:kinds]))
-            plans += [
-                _Plan(some, judged, reference, across, each=False) for across in sorted({most, min(most, 2)})[::-1]
-            ]
+            broad = range(most, min(most, 2) - 1, -1)  # one below the other, many maps are longer than a page
+            plans += [_Plan(some, judged, reference, across, each=False) for across in broad]
         return next((plan for plan in plans if plan.fits(len(self.metrics))), plans[-1])
 
 
