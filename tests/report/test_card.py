@@ -61,6 +61,13 @@ def test_what_the_card_says_of_loading_runs(results, tmp_path, monkeypatch):
     assert names["jacobian"](names["field"], names["x"]).shape == (asked().seeds, 1, 3, 3)
 
 
+def test_what_is_loaded_is_a_model_that_is_there(results):
+    (results.folder / "Lorenz/clean/baseline/model.safetensors").rename(
+        results.folder / "Lorenz/noisy/baseline/model.safetensors"
+    )
+    assert 'load("Lorenz/noisy/baseline.safetensors")' in card(asked(), results)
+
+
 def test_a_study_without_scores_has_a_card_too(tmp_path):
     study = parse(CONFIG)
     told = card(study, Results.of(tmp_path, study.axes))

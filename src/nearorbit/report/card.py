@@ -41,9 +41,8 @@ def pack(study: Study, results: Results, into: Path, *, asked: Sequence[Path] = 
     Returns:
         How many models there are. The same results give the same bytes.
     """
-    paths = {"/".join(labels(cell)): results.folder.joinpath(*labels(cell), MODEL) for cell in results.trained()}
-    there = {name: path for name, path in paths.items() if path.exists()}
-    models = ((f"{name}.safetensors", path.read_bytes()) for name, path in there.items())
+    there = {at: path for at, path in _models(results).items() if path.exists()}
+    models = (("/".join(at) + ".safetensors", path.read_bytes()) for at, path in there.items())
     archive(into, chain([(CARD, card(study, results, asked=asked))], models))
     return len(there)
 
@@ -51,7 +50,8 @@ def pack(study: Study, results: Results, into: Path, *, asked: Sequence[Path] = 
 def card(study: Study, results: Results, *, asked: Sequence[Path] = ()) -> str:
     """Write the card; see :func:`pack`."""
     citation, (origin, _) = origins.citation(), origins.origin(results)
-    first, truth = labels(next(results.trained())), results.table("truth.csv")  # a field that is brought is no model
+    models, truth = _models(results), results.table("truth.csv")
+    first = next((at for at, path in models.items() if path.exists()), next(iter(models)))
     dimensions = truth.loc[truth["system"] == first[0], "dimension"].astype(int)
     shape = {"seeds": study.seeds, "dimension": next(iter(dimensions), "D")}
     devices = ", ".join(sorted(set(results.table("costs.csv")["device"].dropna())))
@@ -85,6 +85,11 @@ def card(study: Study, results: Results, *, asked: Sequence[Path] = ()) -> str:
         f"```bibtex\n{citation['bibtex']}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _models(results: Results) -> dict[tuple[str, ...], Path]:
+    """Where the models are or would be, by system, data and method; a field that is brought is none."""
+    return {labels(cell): results.folder.joinpath(*labels(cell), MODEL) for cell in results.trained()}
 
 
 def _scored(study: Study, results: Results) -> str:
