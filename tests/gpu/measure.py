@@ -84,7 +84,7 @@ class Bench:
         """The training loop of such a cell, at its first step."""
         data, built, field = self.data(method, batch, segment, seeds, width)
         loop = Loop(field, data, built, Training(steps=20_000, substeps=1, compile=compile), range(seeds))
-        loop.starts.copy_(next(data.starts(range(seeds), [len(loop.starts)])))
+        loop.phase.starts.copy_(next(data.starts(range(seeds), [len(loop.phase.starts)])))
         return loop
 
     def compare(self, *steps: Callable[[], object]) -> list[float]:

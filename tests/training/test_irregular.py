@@ -244,7 +244,7 @@ def test_a_step_can_be_captured_as_a_graph(side):
     data = data_of(observed, method, table, truth, batch=16, substeps=1)
     field = NeuralField(3, [0, 1], width=16)
     loop = Loop(field, data, method, Training(batch=16, substeps=1, steps=4), [0, 1])
-    loop.starts.copy_(next(data.starts([0, 1], [len(loop.starts)])))
+    loop.phase.starts.copy_(next(data.starts([0, 1], [len(loop.phase.starts)])))
     with Capturable():
         loop.step()
 

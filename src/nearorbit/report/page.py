@@ -32,6 +32,7 @@ VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables t
 SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
 COMMON = {  # settings that methods share, of which their own documentation says nothing
     "segment": "the length of the segments, in samples; that of the study if the method has none of its own",
+    "last_segment": "the length of the segments in the last 15 % of the steps, if it is another",
     "join": "how the gradients of the two losses are joined: by their sum, or by config, so that both fall",
     "smoothings": "how many times orbits are smoothed through the network while it learns",
 }

@@ -20,6 +20,7 @@ from nearorbit.study.schema import DEEPEST, LARGEST, is_small, read, violations
 from nearorbit.study.slices import SLICES
 from nearorbit.study.twins import with_twins
 
+FOLLOWED = ("segment", "last_segment", "follow")  # by which a method says for how many samples neighbors are followed
 OBSERVED = ("noise", "smooth", "missing", "jitter", "components", "delay")  # what is told of the data
 
 
@@ -116,11 +117,11 @@ class Study:
         It is the study's segment where no line has a length of its own, or no method uses the selection.
         """
         usual = self.training["segment"]
-        if not any({"segment", "follow"} & spec.keys() for spec in self.methods.values()):
+        if not any({*FOLLOWED} & spec.keys() for spec in self.methods.values()):
             return usual  # without a look at the methods, which would import torch
         users = [method for method in self.built("methods") if getattr(method, "neighbors", None) == selection]
-        asked = [(getattr(method, "segment", None) or usual, getattr(method, "follow", None) or 0) for method in users]
-        return max((max(lengths) for lengths in asked), default=usual)
+        asked = [[getattr(method, name, None) or 0 for name in FOLLOWED] for method in users]
+        return max((max(own or usual, *others) for own, *others in asked), default=usual)
 
     def brought(self, label: str, system: str, data: str) -> str:
         """Name the field that is brought for a system and its data."""

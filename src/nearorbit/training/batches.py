@@ -31,7 +31,7 @@ from nearorbit.study.sampling import CUT
 from nearorbit.study.seeds import generator
 from nearorbit.training.budget import Training
 from nearorbit.training.draws import LOW, WORD, Draw
-from nearorbit.training.methods.base import Batch, Method, segment
+from nearorbit.training.methods.base import Batch, Method, in_the_end, segment
 from nearorbit.training.source import Source
 
 SEGMENTS = 256  # at most, of validation orbits or of training orbits, that errors are computed over
@@ -77,6 +77,7 @@ class Data:
         files: The other files of results that are given, by their kinds: ``neighbors``, ``supervision``.
         device: The device.
         dtype: The precision.
+        phase: The phase of the training that they are for, if it is not the first.
 
     Raises:
         StudyError: If something is missing, too short, or belongs to other data.
@@ -91,6 +92,7 @@ class Data:
         *,
         device: torch.device,
         dtype: torch.dtype,
+        phase: str = "",
     ):
         self.segment = segment(method, settings.segment)
         self.orbits, self.samples = (observations.sizes[name] for name in ("orbit", "time"))
@@ -112,6 +114,7 @@ class Data:
             raise StudyError(f"samples are missing or moved, and this method cannot do with them: {reason}")
         self._step = source.tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._source, self._length, self._horizon = source, settings.segment, settings.horizon
+        self._phase = (phase,) if phase else ()
         self._states = self._targets = source.tensor(source.orbits).flatten(1, 2)
         self._held_out = self._fixed("validation")
         self._needs = {name: entries("needs")[name](source) for name in sorted(method.needs)}
@@ -139,6 +142,10 @@ class Data:
             self._every = np.searchsorted(base[0], clock.starts(0, self.segment, apart=self.segment)[0][0])
         if self._every is not None:
             self.batch = len(self._every)
+        # The same in segments of another length, with which a training ends.
+        self.last: Data | None = None
+        if last := in_the_end(method):
+            self.last = Data(observations, last, settings, files, device=device, dtype=dtype, phase="last")
 
     def starts(self, seeds: Sequence[int], lengths: Sequence[int]) -> Iterator[Tensor]:
         """Draw the starts of the segments, so many steps at a time; yields shape (steps, E, B), on the host.
@@ -147,8 +154,8 @@ class Data:
         above its bits stands the random number that needs draw by, if one does. They are drawn for each seed from
         streams of its own: members of an ensemble see the batches that they would see alone.
         """
-        streams = [generator("batches", seed) for seed in seeds]
-        numbers = [generator("draws", seed) for seed in seeds] if self._draws else []
+        streams = [generator("batches", *self._phase, seed) for seed in seeds]
+        numbers = [generator("draws", *self._phase, seed) for seed in seeds] if self._draws else []
         for steps in lengths:
             shape = (steps, self.batch)
             if self._every is not None:
@@ -228,6 +235,8 @@ class Data:
             for name, made in vars(type(need)(source)).items():
                 if isinstance(made, Tensor):
                     getattr(need, name).copy_(made)
+        if self.last:
+            self.last.mend(train, validation)
 
     def _fixed(self, name: str, begun: np.ndarray | None = None) -> Batch:
         """Cut the orbits ``train`` or ``validation`` into segments that follow one another, evenly thinned if many.

@@ -42,11 +42,11 @@ from nearorbit.study.catalogue import StudyError
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, Checkpoint, Checkpoints
-from nearorbit.training.descent import Descent
 from nearorbit.training.devices import captured, named, peak_memory, pick_device
 from nearorbit.training.mending import Mending
 from nearorbit.training.methods.base import Batch, Method, given, own_parameters, trajectory_error
 from nearorbit.training.optimizer import clipped, flatten, optimizer
+from nearorbit.training.phases import phases
 from nearorbit.training.progress import Log, say, tell_skipped
 
 
@@ -104,7 +104,7 @@ def train(
         "seconds": time.perf_counter() - began + spent,
         "peak_memory_mib": peak_memory(device),
         "steps": settings.steps,
-        "samples_seen": settings.steps * data.batch * data.segment,
+        "samples_seen": loop.samples_seen,
         "by_seed": {"masked": torch.zeros(len(seeds)) if masked is None else masked}
         | (loop.mending.found if loop.mending else {}),
         "substeps": settings.substeps,
@@ -162,9 +162,7 @@ class Loop:
         if settings.keep == "training":
             self._segments["training"] = data.training()
         weights = flatten(self.trained)
-        device, interval = weights.device, min(settings.validate_every, settings.steps)
-        # The starts of the segments from one validation to the next, and the rates of all steps.
-        self.starts = torch.zeros(interval, data.members, data.batch, dtype=torch.int64, device=device)
+        device = weights.device
         self._rates = torch.tensor([settings.rate_at(step) for step in range(settings.steps)], device=device).double()
         self._bound = math.inf if settings.clip == "none" else settings.clip
         self._optimizer = optimizer(settings, weights, sum(p[0].numel() for p in field.parameters()))
@@ -181,48 +179,58 @@ class Loop:
             **(self.mending.state if self.mending else {}),
         }
         self._rows: list[Tensor] = []
-        self._descent = Descent(method, self.trained, weights)
-        if settings.compile is not False:
-            self._descent.compile(settings, data.gather(self.starts[0]))
-        self.compiled = self._descent.compiled
+        self._phases = phases(data, method, self.trained, weights, settings)
+        self.phase = self._phases[0]
+        self.compiled = all(phase.descent.compiled for phase in self._phases)
 
     def run(self, checkpoint: Checkpoint | Checkpoints | None) -> float:
         """Make all steps, from the checkpoint on where there is one; returns the seconds that it had cost before."""
         state, settings, began = self.state, self._settings, time.perf_counter()
         saved = checkpoint.read() if checkpoint else None
         spent = self._restore(saved) if saved else 0.0
-        step, validate = captured(self.step, state), captured(self.validate, state)
+        validate = captured(self.validate, state)
         if not saved:
             validate()
             self._write_row(math.nan)
         done, log, written = int(state["step"]), Log(settings.steps, int(state["step"])), began
-        ends = [*range(settings.validate_every, settings.steps, settings.validate_every), settings.steps]
-        lengths = [end - begin for begin, end in zip([0, *ends], ends, strict=False)]
-        for end, starts in zip(ends, self._data.starts(self._seeds, lengths), strict=True):
-            if end <= done:
-                continue  # drawn only to bring the streams forward
-            self.starts[: len(starts)].copy_(starts)
-            for number in range(end - len(starts), end):
-                self._mend(number)
-                step()
-            validate()
-            row = self._write_row(1 / len(starts))
-            log(end, *row[:2])
-            if checkpoint and end < settings.steps and time.perf_counter() - written > SECONDS_BETWEEN_CHECKPOINTS:
-                written = time.perf_counter()
-                seconds = torch.tensor(spent + written - began, dtype=torch.float64)
-                checkpoint.write({**state, "history": torch.stack(self._rows), "seconds": seconds})
+        for phase in self._phases:
+            if phase.steps.stop <= done:
+                continue
+            self.phase = phase
+            step = captured(self.step, state)
+            for end, starts in phase.draw(self._seeds, settings.validate_every):
+                if end <= done:
+                    continue  # drawn only to bring the streams forward
+                phase.put(end, starts)
+                for number in range(end - len(starts), end):
+                    self._mend(number)
+                    step()
+                if end % settings.validate_every and end < settings.steps:
+                    continue  # the phase ends between two validations
+                validate()
+                row = self._write_row(1 / ((end - 1) % settings.validate_every + 1))
+                log(end, *row[:2])
+                if checkpoint and end < settings.steps and time.perf_counter() - written > SECONDS_BETWEEN_CHECKPOINTS:
+                    written = time.perf_counter()
+                    seconds = torch.tensor(spent + written - began, dtype=torch.float64)
+                    checkpoint.write({**state, "history": torch.stack(self._rows), "seconds": seconds})
         if settings.keep != "last":
             state["weights"].copy_(state["kept"])
         tell_skipped(self._seeds, self._rows[-1][-1], settings.steps)
         return spent
 
+    @property
+    def samples_seen(self) -> int:
+        """How many samples the segments of all steps have, after their starts."""
+        return sum(len(phase.steps) * phase.data.batch * phase.data.segment for phase in self._phases)
+
     def step(self) -> None:
         """Make one gradient step."""
         state, settings = self.state, self._settings
-        start = self.starts.index_select(0, state["step"] % len(self.starts)).squeeze(0)
+        phase = self.phase
+        start = phase.starts.index_select(0, state["step"] % len(phase.starts)).squeeze(0)
         progress = (state["step"].double() / settings.steps).to(state["weights"].dtype).squeeze(0)
-        losses, direction = self._descent(self._data.gather(start), progress)
+        losses, direction = phase.descent(phase.data.gather(start), progress)
         gradients, broken = clipped(direction, self._bound)
         state["skipped"] += broken
         state["loss"] += losses.detach()

@@ -6,10 +6,10 @@ loop, :mod:`nearorbit.training.loop`. A method receives the observed states of s
 :mod:`nearorbit.training.segments`, which methods take from here.
 
 How long segments are may differ from line to line of a study, whatever the method (:func:`completed`); a batch has as
-many samples all the same. So may whether observed states are smoothed through the network while it learns
-(:mod:`nearorbit.training.mending`). Where a loss is a sum of two, a line may ask for their gradients to be joined
-otherwise than by adding them (:class:`Penalized`). It is one module since what a method is, is what a study that asks
-for it has to have.
+many samples all the same. So may how long they are in the last steps (:mod:`nearorbit.training.phases`), and whether
+observed states are smoothed through the network while it learns (:mod:`nearorbit.training.mending`). Where a loss is a
+sum of two, a line may ask for their gradients to be joined otherwise than by adding them (:class:`Penalized`). It is
+one module since what a method is, is what a study that asks for it has to have.
 
 Defaults of weights and strengths are what ``workflow/studies/weights.yaml`` chose, the same way for every method; where
 they are not, the method says so.
@@ -19,9 +19,9 @@ by the same optimizer, and are gone when the training ends: what is judged is al
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
-from itertools import product
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field, make_dataclass, replace
+from itertools import chain, product
+from typing import Any, ClassVar, Protocol, cast
 
 from torch import Tensor, nn
 
@@ -33,6 +33,7 @@ from nearorbit.training.segments import Batch, member_mean, trajectory_error
 __all__ = ["Batch", "Method", "Penalized", "check_weight", "member_mean", "segment", "trajectory_error"]
 
 JOINS = ("sum", "config")  # of two gradients
+LENGTHS = ("segment", "last_segment")
 
 
 class Method(Protocol):
@@ -90,30 +91,42 @@ class Penalized:
 
 
 def completed(method: type) -> type:
-    """Give a method of the catalogue what every line of a study may set: ``segment``, unless it has one of its own, and
-    ``smoothings``.
+    """Give a method of the catalogue what every line of a study may set: ``segment``, unless it has one of its own,
+    ``last_segment`` and ``smoothings``.
 
     Arguments:
         method: The method, a frozen dataclass.
 
     Returns:
-        A dataclass of that name and with that documentation; a ``segment`` of None is that of the study, and
-        ``smoothings`` are how many times orbits are smoothed through the network while it learns.
+        A dataclass of that name and with that documentation; a ``segment`` of None is that of the study,
+        ``last_segment`` that of the last steps (:mod:`nearorbit.training.phases`) if it is another, and ``smoothings``
+        are how many times orbits are smoothed through the network while it learns.
     """
 
     def check(self: Any) -> None:
         getattr(method, "__post_init__", lambda _: None)(self)
         if self.segment is not None and self.segment < 1:
             raise ValueError(f"segment must be at least 1, not {self.segment}")
+        try:
+            in_the_end(self)
+        except ValueError as error:
+            raise ValueError(f"last_segment: {error}") from None
         if self.smoothings < 0:
             raise ValueError(f"smoothings, a number of rounds, must not be negative, as {self.smoothings} is")
         if getattr(self, "join", JOINS[0]) not in JOINS:
             raise ValueError(f"join is one of {', '.join(JOINS)}, not '{self.join}'")
 
     added: list[Any] = [("segment", int | None, field(default=None, kw_only=True))] * (not hasattr(method, "segment"))
+    added.append(("last_segment", int | None, field(default=None, kw_only=True)))
     added.append(("smoothings", int, field(default=0, kw_only=True)))
     space = {"__post_init__": check, "__doc__": method.__doc__, "__module__": method.__module__}
     return make_dataclass(method.__name__, added, bases=(method,), namespace=space, frozen=True)
+
+
+def in_the_end(method: Method) -> Method | None:
+    """Give the method of the last steps, if its segments are of another length there."""
+    last = getattr(method, "last_segment", None)
+    return None if last is None else replace(cast(Any, method), segment=last, last_segment=None)
 
 
 def segment(method: Method, default: int) -> int:
@@ -169,8 +182,9 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
     if unknown or lacking:
         return
     for name, data in study.data.items():
-        if (length := getattr(method, "segment", None) or 0) >= study.in_a_row[name][0]:
-            yield f"{place}.segment: {length} is too long for the orbits of data.{name}, {study.told(name)}"
+        for setting in LENGTHS:
+            if (length := getattr(method, setting, None) or 0) >= study.in_a_row[name][0]:
+                yield f"{place}.{setting}: {length} is too long for the orbits of data.{name}, {study.told(name)}"
         if (reason := getattr(method, "evenly", "")) and is_irregular(data):
             yield f"{place}: samples of data.{name} are missing or moved: {reason}; leave out one of the two"
     for system, data in product(study.measured, study.data):
@@ -178,7 +192,8 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
     for name, need in needs.items():
         if need.privilege and study.fieldless:
             yield from _unknown_misfits(study, f"{place}: it needs '{name}' ({need.privilege})", "the method")
-        yield from need.misfits(study, place, method)
+        found = (need.misfits(study, place, of) for of in (method, in_the_end(method)) if of)
+        yield from dict.fromkeys(chain.from_iterable(found))
     if getattr(method, "smoothings", 0):
         yield from _smoothing_misfits(study, place, needs)
     if (label := place.partition(".")[2]) in study.networks_of:
@@ -193,7 +208,7 @@ def _recorded_misfits(study: Any, place: str, method: Method, system: str, data:
         regular = measured.is_regular(line)
     except ValueError:
         return  # said elsewhere
-    for name in ("segment", "follow", "window"):
+    for name in (*LENGTHS, "follow", "window"):
         if asked := getattr(method, name, None):
             yield from measured.too_short(asked, f"{place}.{name}", where, data, line)
     if (reason := getattr(method, "evenly", "")) and not regular:
