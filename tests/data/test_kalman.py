@@ -94,6 +94,21 @@ def test_levels_are_found_from_levels_far_away(ratio, start):
     np.testing.assert_allclose(np.sqrt(levels.error.mean()), np.sqrt(true.error.mean()), rtol=0.2)
 
 
+@pytest.mark.parametrize("lengths", [(1, 2999), (2, 2999), (12, 2999), (2999, 12), (1, 1, 1), (1, 40, 2999, 3, 700)])
+def test_short_orbits_do_not_stand_for_long_ones(lengths, monkeypatch):
+    """Of many samples some orbits tell: not the first ones, whatever their lengths."""
+    monkeypatch.setattr("nearorbit.data.kalman.ENOUGH", (2**11, 2**11))
+    true = Levels(np.array([0.01, 0.02]), np.array([1e-4, 2e-4]))
+    chain, _ = rotating(len(lengths), 3000, true)
+    there = np.arange(3000) < np.array(lengths)[:, None]
+    chain = replace(chain, there=there, weights=(there[:, 1:] & there[:, :-1]).astype(float))
+    if not chain.ties:
+        assert fit(chain, true, np.random.default_rng(0)) == true  # nothing is told
+        return
+    levels = fit(chain, true, np.random.default_rng(0))
+    np.testing.assert_allclose(np.sqrt(levels.noise), np.sqrt(true.noise), rtol=0.06)
+
+
 def test_without_noise_there_is_hardly_any():
     chain, _ = rotating(40, 300, Levels(np.full(2, 1e-14), np.full(2, 1e-4)))
     found = fit(chain, Levels(np.full(2, 1e-3), np.full(2, 1e-3)), np.random.default_rng(0))

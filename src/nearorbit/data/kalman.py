@@ -120,17 +120,25 @@ def fit(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
 
     Arguments:
         chain: The orbits; of many samples, some of the orbits tell.
-        levels: What is known so far.
+        levels: What is known so far; it stays where no sample follows one.
         stream: The random numbers of the orbits that are drawn.
     """
-    samples = chain.observed.shape[1]
-    some, few = (chain[:: max(1, len(chain.observed) * samples // enough)] for enough in ENOUGH)
+    if not chain.ties:
+        return levels
+    some, few = (_telling(chain, enough) for enough in ENOUGH)
     for _ in range(ROUNDS):
         known, levels = levels, _maximized(few, _expected(some, levels, stream))
         changes = np.log([levels.noise / known.noise, levels.error / known.error])
         if abs(changes).max() < SETTLED:
             break
     return levels
+
+
+def _telling(chain: Chain, enough: int) -> Chain:
+    """Some of the orbits, of about so many samples together, the longest first; none of which no sample follows one."""
+    ties = np.count_nonzero(chain.weights, axis=1)
+    order = np.argsort(-ties, kind="stable")[: np.count_nonzero(ties)]
+    return chain[order[:: max(1, int(chain.there[order].sum()) // enough)]]
 
 
 def _expected(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:

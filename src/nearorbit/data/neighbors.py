@@ -1,7 +1,7 @@
 r"""Neighbors in phase space.
 
 The neighbors of an observed state :math:`x_i` are observed states close to it in standardized coordinates that are no
-part of its own recent past or future: within an orbit they are at least a Theiler window away in time; states of other
+part of its own recent past or future: within an orbit they are more than a Theiler window away in time; states of other
 orbits all qualify. How the displacement of a neighbor evolves *is* the tangent dynamics, as far as it is linear.
 
 Which of them say most about it is a trade-off: far ones are beyond the linear, and the displacements of near ones are

@@ -41,8 +41,9 @@ by what vanishes on average and add up to the divergence. The flow's own z and r
 is nearly along the flow; their means are zero, and they are added to those of that vector, where they cancel.
 
 *Where it holds.* The theory is that of hyperbolic attractors. Where stable and unstable vectors touch, w is large,
-:math:`\psi` scatters without bound, and so do standard errors: of Lorenz-like attractors all shifts are known well, of
-others, such as Rossler's and that of Lorenz-96, that of the moved attractor is not.
+:math:`\psi` scatters without bound, and so do standard errors: of the attractors of Lorenz, Shimizu and Morioka, and
+Rucklidge all shifts are known well; of others, such as Rossler's, Chen's, and that of Lorenz-96, that of the moved
+attractor is not.
 
 References:
     | Differentiation of SRB states (Ruelle, Commun. Math. Phys. 1997): linear response, and its unstable part

@@ -64,7 +64,7 @@ class Neighborhood(Penalized):
         weighting: :math:`\omega_j`: ``equal``; ``distance``, :math:`r^2 / |x_j - x_i|^2`, the residual relative to the
             neighbor's own distance; ``noise``, :math:`|x_j - x_i|^2 / (|x_j - x_i|^2 + 2 |\sigma|^2)`, less for
             neighbors within the noise :math:`\sigma`, what smoothing splines leave. Of a ``norm``, the roots of these.
-        relative: Whether the loss is relative to r.
+        relative: Whether the loss is relative to :math:`r^2`; of a ``norm``, to the mean distance.
         displacements: ``observed`` states, or ``smoothed`` ones: then displacements, before and after, are those of
             the smoothing splines.
         about: What later displacements are counted from: the ``rollout``, or the observed ``orbit``.
