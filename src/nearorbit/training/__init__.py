@@ -3,5 +3,5 @@
 Its modules, in the order of imports, which may import from the rooms study, dynamics and data::
 
     progress compilation discrepancies budget draws source segments needs methods batches mending checkpoint devices
-    optimizer descent loop smoothing cells together cost landscape
+    optimizer descent phases loop smoothing cells together cost landscape
 """

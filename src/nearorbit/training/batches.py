@@ -77,7 +77,7 @@ class Data:
         files: The other files of results that are given, by their kinds: ``neighbors``, ``supervision``.
         device: The device.
         dtype: The precision.
-        phase: The phase of the training that they are for, if it is not the first.
+        phase: Which phase of the training they are for, if not the first.
 
     Raises:
         StudyError: If something is missing, too short, or belongs to other data.
@@ -94,7 +94,7 @@ class Data:
         dtype: torch.dtype,
         phase: str = "",
     ):
-        self.segment = segment(method, settings.segment)
+        self.segment, self._phase = segment(method, settings.segment), (phase,) if phase else ()
         self.orbits, self.samples = (observations.sizes[name] for name in ("orbit", "time"))
         self.batch = settings.segments(self.segment, orbits=self.orbits, samples=self.samples)
         assert settings.substeps != "auto"  # found before there are batches
@@ -114,7 +114,6 @@ class Data:
             raise StudyError(f"samples are missing or moved, and this method cannot do with them: {reason}")
         self._step = source.tensor((observations["rate"] * observations["step"]).to_numpy()).view(-1, 1, 1)
         self._source, self._length, self._horizon = source, settings.segment, settings.horizon
-        self._phase = (phase,) if phase else ()
         self._states = self._targets = source.tensor(source.orbits).flatten(1, 2)
         self._held_out = self._fixed("validation")
         self._needs = {name: entries("needs")[name](source) for name in sorted(method.needs)}
@@ -142,8 +141,7 @@ class Data:
             self._every = np.searchsorted(base[0], clock.starts(0, self.segment, apart=self.segment)[0][0])
         if self._every is not None:
             self.batch = len(self._every)
-        # The same in segments of another length, with which a training ends.
-        self.last: Data | None = None
+        self.last: Data | None = None  # the same in segments of another length, with which a training ends
         if last := in_the_end(method):
             self.last = Data(observations, last, settings, files, device=device, dtype=dtype, phase="last")
 
