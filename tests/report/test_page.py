@@ -192,6 +192,18 @@ def test_a_browser_shows_the_page_without_complaint_or_network(made, browser, wi
 
 
 @needs_browser
+def test_the_cards_of_findings_show_all_columns_and_on_a_phone_the_first_one_stays(made, browser):
+    browser.open(made / "report.html", width=1400)
+    parts = "[...document.querySelectorAll('#findings .card .scroll')]"
+    assert browser.evaluate(f"{parts}.length") > 1
+    assert browser.evaluate(f"{parts}.filter(part => part.scrollWidth > part.clientWidth).length") == 0
+    browser.open(made / "report.html", width=390)
+    moved = "(part => { part.scrollLeft = 99; const left = part.querySelector('tbody th').getBoundingClientRect().left;"
+    moved += " return [part.scrollLeft > 0, Math.round(left - part.getBoundingClientRect().left)]; })"
+    assert browser.evaluate(f"{moved}({parts}[0])") == [True, 0]
+
+
+@needs_browser
 def test_the_findings_are_on_the_first_screen(made, browser):
     browser.open(made / "report.html")
     below = (
