@@ -74,8 +74,11 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
     shown = text((made / "report.html").read_text())
     for words in (
         "What is asked?", "Declared: much.", "Declared: primary neighborhood on noisy against",
-        "given: true J", "12.5 s for 3 seeds", "All trainings together took", "learning_rate 0.005",
+        "given: true J", "12.5 s for 3 seeds", "All trainings together took",
+        "learning_rate 0.005 The peak of the rate.",
         "Network: mlp (width: 64, depth: 3, activation: silu).", "@software{nearorbit", "seeds failed",
+        "horizon 25 The length of a forecast in validation. In samples.", "A member has collapsed if", "has diverged :",
+        "what a constant field would make", "12 cells of methods, 3 seeds each, and 4 of the truth", "12 were trained",
     ):  # fmt: skip
         assert words in shown, f"{words}\n{shown[:3000]}"
     told = r"Jacobian error: ratio [\d.]+ \([\d.]+ to [\d.∞]+\), better on 2 of 2 systems: not decided"
@@ -88,6 +91,32 @@ def test_the_same_results_make_the_same_page(made):
     results = Results.of(synthetic.study().folder, asked().drawn)
     again = page(asked(), results, made, asked=[made / "study.yaml"])
     assert again == (made / "report.html").read_text()
+
+
+def many(folder: Path, better: int) -> str:
+    """What the page shows where a method has half the error of the baseline on so many of seven systems."""
+    systems = [f"s{number}" for number in range(7)]
+    study = asked(systems={label: {"system": "Lorenz"} for label in systems}, data={"noisy": CONFIG["data"]["noisy"]})
+    rows = [
+        {"system": system, "data": "noisy", "noise": 0.05, "method": method, "seed": seed, "metric": "jacobian_error",
+         "unit": "1", "value": factor * (1 + number), "stderr": 0.1, "status": "ok", "converged": 1.0}
+        for number, system in enumerate(systems) for seed in range(2)
+        for method, factor in {"baseline": 1, "neighborhood": 0.5 if number < better else 3}.items()
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
+    costs = {"data": "noisy", "noise": 0.05, "method": ["baseline", "neighborhood"] * 7, "given": "data", "seeds": 2}
+    costs = pd.DataFrame({"system": sorted(systems * 2), "seconds": 10.0, "device": "a processor", **costs})
+    costs.to_csv(folder / "costs.csv", index=False)
+    return text(page(study, Results.of(folder, study.drawn), folder))
+
+
+def test_a_finding_names_its_reference_and_is_probable_where_the_test_does_not_agree(tmp_path):
+    sure = many(tmp_path, 7)
+    assert "neighborhood beats baseline on 7 of 7 systems, p = 0.016; exploratory" in sure, sure[:3000]
+    assert "the corrected test agrees" in sure and "Take" not in sure
+    likely = many(tmp_path, 6)
+    assert "Probably neighborhood (p = 0.28), better than baseline on 6 of 7 systems; exploratory" in likely
+    assert "the corrected test does not agree" in likely and "beats baseline" not in likely
 
 
 def test_links_of_the_page_resolve_and_nothing_is_fetched(made):
@@ -164,7 +193,9 @@ def test_a_record_has_a_page_that_says_what_made_it_and_what_was_asked(made, tmp
     records.keep(results, tmp_path / "record", study.content, asked=[made / "study.yaml"])
     kept = Results.of(tmp_path / "record", study.drawn)
     shown = text(page(study, kept, tmp_path, asked=[tmp_path / "record/study.yaml"]))
-    assert "What is asked?" in shown and "The record was made by" in shown and "no date is kept" in shown
+    assert (
+        "What is asked?" in shown and "The record was made on this machine" in shown and "trained is not kept" in shown
+    )
     assert parse(yaml.safe_load((tmp_path / "record/study.yaml").read_text())).systems == study.systems
 
 

@@ -21,14 +21,15 @@ from markupsafe import Markup
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.statistics import fewest
 from nearorbit.evaluation.verdicts import WORDS
-from nearorbit.report import documentation, findings, origins, shown, words
-from nearorbit.report.tables.base import given, number
+from nearorbit.report import definitions, documentation, effects, findings, origins, shown, words
+from nearorbit.report.references import DECLARED, reference, whence
+from nearorbit.report.tables.base import given, number, with_error
 from nearorbit.study import files
 from nearorbit.study.catalogue import entries
 from nearorbit.study.study import Study
 
 HERE = Path(__file__)
-VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables that the findings are of
+VERDICT = "verdict"  # the table that findings without a truth are of
 SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
 COMMON = {  # settings that methods share, of which their own documentation says nothing
     "segment": "the length of the segments, in samples; that of the study if the method has none of its own",
@@ -57,12 +58,16 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
     environment.filters |= {"number": number, "words": _words}
     verdicts = list(_verdicts(study, results, folder / "tables"))
     origin, known = origins.origin(results)
+    references = {label: reference(study, label) for label in study.data}
+    networks = {label: _network(study, label) for label in study.methods}
     tables, figures = shown.tables(folder / "tables", study.tables), shown.figures(folder / "figures", study.figures)
     return environment.from_string(HERE.with_suffix(".html").read_text()).render(
         study=study,
         note=note,
         asked=origins.question(asked) or [_question(study)],
-        found=findings.found(results, study.data, {label: reference(study, label) for label in study.data}),
+        found=findings.found(results, study.data, references, networks),
+        references=references,
+        whence={label: whence(study, label) for label in study.data},
         meanings=_meanings(results),
         verdicts=verdicts,
         unknown=bool(verdicts) and findings.headlines(results.table("scores.csv"))[:1] != [findings.METRICS[0]],
@@ -74,6 +79,9 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         truths=list(_systems(study, results)),
         observed={label: words.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
         costs=_costs(results),
+        keys=definitions.keys(study),
+        defined=list(definitions.measures(results)),
+        failures=definitions.failures(),
         segments={label: line["segment"] for label, line in study.methods.items() if line.get("segment")},
         origin=origin,
         known=known,
@@ -94,22 +102,9 @@ def _question(study: Study) -> str:
     return f"What do {methods} learn of the dynamics of {systems} from {data} data?"
 
 
-def reference(study: Study, data: str | None = None) -> str:
-    """Name the method that the others are compared with.
-
-    It is that of the comparison which is declared for a kind of data, if there is one; else that of ``comparison``, or
-    the first of the study.
-    """
-    lines = [(line.get("table", label), line) for label, line in study.tables.items()]
-    of_data = [line for table, line in lines if table == DECLARED and data and line.get("data") == data]
-    named = [line for line in of_data if line.get("reference_data", data) == data]
-    named += [line for table, line in lines if table == COMPARED]
-    return str(next(filter(None, (line.get("reference") for line in named)), None) or next(iter(study.methods)))
-
-
 def _meanings(results: Results) -> dict[str, str]:
     """Say what the headline metrics are, in the first sentence of each."""
-    metrics = map(findings.entry, findings.headlines(results.table("scores.csv")))
+    metrics = map(effects.entry, findings.headlines(results.table("scores.csv")))
     return {metric.label: documentation.opening(inspect.getmodule(metric.compute)) for metric in metrics}
 
 
@@ -200,19 +195,26 @@ def _systems(study: Study, results: Results) -> Iterator[dict[str, Any]]:
     for label, line in study.systems.items():
         rows = truth[truth["system"] == label]
         known = rows.iloc[0].to_dict() if len(rows) else dict.fromkeys(truth.columns)
-        told = [number(value) for value in rows["exponent"]]
+        told = [with_error(*pair, digits=1) for pair in zip(rows["exponent"], rows["stderr"], strict=True)]
         exponents = ", ".join(told if len(told) <= 4 else [*told[:2], "…", told[-1]])
         settings = {name: value for name, value in line.items() if name != "system"}
         yield {"label": label, "entry": line["system"], "settings": settings, "truth": known, "exponents": exponents}
 
 
 def _costs(results: Results) -> dict[str, Any]:
-    """Sum up what all trainings took, and on what."""
-    costs = results.table("costs.csv")
+    """Sum up what all trainings took, on what, and how many cells there are of each kind."""
+    costs, scores = results.table("costs.csv"), results.table("scores.csv")
+    cells, trained, scored = ({tuple(row) for row in table[["system", "data", "method"]].drop_duplicates().to_numpy()}
+                              for table in (pd.DataFrame(results.cells()), costs, scores))  # fmt: skip
+    methods = {cell for cell in cells if cell[2] in results.methods}
     return {
         "hours": costs["seconds"].sum() / 3600 if costs["seconds"].notna().any() else None,
-        "cells": len(costs),
-        "devices": sorted(set(costs["device"].dropna().astype(str))),
+        "methods": len(methods),
+        "truths": len(cells - methods),
+        "trained": len(methods & trained),
+        "scored": len(methods & scored),
+        "unscored": len(methods & trained - scored),
+        "devices": costs["device"].dropna().astype(str).value_counts().to_dict(),
     }
 
 
