@@ -47,7 +47,7 @@ def made(tmp_path_factory) -> Path:
     results = Results.of(synthetic.study().folder, study.drawn)
     tabulation.save_all(results, folder / "tables", study.tables)
     drawing.save_all(results, folder / "figures", study.figures)
-    (folder / "study.yaml").write_text("# What is asked?\n#\n# Declared: much.\n\nstudy: quick # no\n")
+    (folder / "study.yaml").write_text("# What is asked? More.\n#\n# Declared: much.\n\nstudy: quick # no\n")
     (folder / "report.html").write_text(page(study, results, folder, asked=[folder / "study.yaml"]))
     return folder
 
@@ -85,6 +85,12 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
     assert re.search(told, shown), shown[:3000]
     assert "decide nothing: it takes 6" in shown
     assert re.search(r"\bsegment 5 \b", shown) and shown.count("steps 400") == 1, "methods have steps of their own"
+
+
+def test_the_question_of_the_study_is_the_title(made):
+    html = (made / "report.html").read_text()
+    assert "<title>quick: What is asked?</title>" in html and "<h1>What is asked?</h1>" in html
+    assert '<p class="asked">More.</p>' in html
 
 
 def test_the_same_results_make_the_same_page(made):
@@ -274,4 +280,4 @@ def test_a_figure_opens_in_full_and_can_be_kept(made, browser):
 def test_nothing_that_comes_from_a_study_runs(tmp_path, browser):
     browser.logged.clear()
     browser.open(hostile(tmp_path))
-    assert browser.evaluate("document.title") == "quick: report of a study" and browser.logged == []
+    assert browser.evaluate("document.title").startswith("quick: <script>") and browser.logged == []

@@ -4,11 +4,12 @@ It begins with what was asked and what was found (:mod:`nearorbit.report.finding
 budget, origin; all tables and figures of the study follow. Whatever comes from a study is escaped. What may run on the
 page is its own script, by its digest, and nothing may be fetched: the page says so to the browser.
 
-Template, style and script lie beside this file under its name.
+Template, style and script lie beside this file under its name. It is one module since all in it fills that template.
 """
 
 import hashlib
 import inspect
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,8 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
     style, script = (HERE.with_suffix(kind).read_text() for kind in (".css", ".js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "words": _words}
+    asks, *more = origins.question(asked) or [_question(study)]
+    question, context = _opening(asks)
     verdicts = list(_verdicts(study, results, folder / "tables"))
     origin, known = origins.origin(results)
     references = {label: reference(study, label) for label in study.data}
@@ -64,7 +67,8 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
     return environment.from_string(HERE.with_suffix(".html").read_text()).render(
         study=study,
         note=note,
-        asked=origins.question(asked) or [_question(study)],
+        question=question,
+        asked=[context, *more],
         found=findings.found(results, study.data, references, networks),
         references=references,
         whence={label: whence(study, label) for label in study.data},
@@ -100,6 +104,12 @@ def _question(study: Study) -> str:
     """Say what is asked by a study that does not say so itself."""
     systems, data, methods = (", ".join(getattr(study, axis)) for axis in ("systems", "data", "methods"))
     return f"What do {methods} learn of the dynamics of {systems} from {data} data?"
+
+
+def _opening(paragraph: str) -> tuple[str, str]:
+    """Part what a study asks from what follows: its first sentence, which ends with a question mark if there is one."""
+    end = re.match(r".*?[?](?= |$)", paragraph) or re.match(r".*?[.](?= [A-Z]|$)", paragraph)
+    return (end[0], paragraph[end.end() :].strip()) if end else (paragraph, "")
 
 
 def _meanings(results: Results) -> dict[str, str]:
