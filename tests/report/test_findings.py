@@ -8,7 +8,7 @@ import pytest
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report.findings import declared, found
-from nearorbit.report.words import observed, seconds, times
+from nearorbit.report.words import cost, observed, seconds, times
 from nearorbit.study.catalogue import build
 
 FACTORS = {"reference": 1.0, "half": 0.5, "alike": 1.0, "true": 0.01}  # of the errors of the first
@@ -80,9 +80,36 @@ def test_where_all_fail_none_is_taken(tmp_path):
 
 def test_what_a_method_costs_and_loses_is_told_with_the_reference(tmp_path):
     (finding,) = found(study(tmp_path, 10), {"noisy": LINE}, {"noisy": "reference"})
-    assert finding.cost == "20 s for 3 seeds of a system (median), 2 times as long as reference"
+    assert finding.cost == "20 s for 3 seeds of a system, 2 times as long as reference"
     assert finding.failed == "0 of 30 seeds (reference: 0 of 30)"
     assert (finding.lines[0].failed, finding.lines[0].time) == ("0 of 30", "2")
+
+
+def test_the_range_of_seconds_over_systems_stands_beside_their_median():
+    costs = pd.DataFrame({"system": list("ABC"), "method": "a", "seconds": [1.0, 9.0, 2.0], "seeds": 3, "device": "x"})
+    assert cost(costs, "a", "a") == "2 s (1 to 9 over systems) for 3 seeds of a system"
+
+
+def test_methods_with_another_network_stand_after_those_with_that_of_the_reference(tmp_path):
+    factors = {"reference": 1.0, "other": 0.1, "worse": 3.0, "half": 0.5}
+    networks = dict.fromkeys(factors, "mlp") | {"other": "polynomial"}
+    (finding,) = found(study(tmp_path, 10, factors), {"noisy": LINE}, {"noisy": "reference"}, networks)
+    assert [(line.method, line.other) for line in finding.lines] == [("half", False), ("worse", False), ("other", True)]
+
+
+def test_methods_that_are_told_better_stand_before_those_that_are_open(tmp_path):
+    results = study(tmp_path, 10, {"reference": 1.0, "half": 0.5, "twin": 0.6, "open": 0.1, "worse": 2.0})
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    scores[(scores["method"] != "open") | (scores["system"] < "s4")].to_csv(tmp_path / "scores.csv", index=False)
+    (finding,) = found(results, {"noisy": LINE}, {"noisy": "reference"})
+    assert [line.method for line in finding.lines] == ["half", "twin", "open", "worse"]
+    assert [line.systems for line in finding.lines] == [10, 10, 4, 10] and finding.alike == []
+    assert [effect.method for effect in finding.also] == ["twin"] and finding.ranked[0].method == "open"
+
+
+def test_one_system_has_no_interval(tmp_path):
+    (finding,) = found(study(tmp_path, 1), {"noisy": LINE}, {"noisy": "reference"})
+    assert {effect.interval for effect in finding.lines[0].effects} == {""}
 
 
 def test_where_the_reference_was_not_run_the_first_that_was_stands_for_it(tmp_path):

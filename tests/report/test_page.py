@@ -47,7 +47,7 @@ def made(tmp_path_factory) -> Path:
     results = Results.of(synthetic.study().folder, study.drawn)
     tabulation.save_all(results, folder / "tables", study.tables)
     drawing.save_all(results, folder / "figures", study.figures)
-    (folder / "study.yaml").write_text("# What is asked?\n#\n# Declared: much.\n\nstudy: quick # no\n")
+    (folder / "study.yaml").write_text("# What is asked? More.\n#\n# Declared: much.\n\nstudy: quick # no\n")
     (folder / "report.html").write_text(page(study, results, folder, asked=[folder / "study.yaml"]))
     return folder
 
@@ -74,8 +74,11 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
     shown = text((made / "report.html").read_text())
     for words in (
         "What is asked?", "Declared: much.", "Declared: primary neighborhood on noisy against",
-        "given: true J", "12.5 s for 3 seeds", "All trainings together took", "learning_rate 0.005",
+        "given: true J", "12.5 s for 3 seeds", "All trainings together took",
+        "learning_rate 0.005 The peak of the rate.",
         "Network: mlp (width: 64, depth: 3, activation: silu).", "@software{nearorbit", "seeds failed",
+        "horizon 25 The length of a forecast in validation. In samples.", "A member has collapsed if", "has diverged :",
+        "what a constant field would make", "12 cells of methods, 3 seeds each, and 4 of the truth", "12 were trained",
     ):  # fmt: skip
         assert words in shown, f"{words}\n{shown[:3000]}"
     told = r"Jacobian error: ratio [\d.]+ \([\d.]+ to [\d.∞]+\), better on 2 of 2 systems: not decided"
@@ -84,10 +87,42 @@ def test_the_page_says_what_was_asked_found_given_and_paid(made):
     assert re.search(r"\bsegment 5 \b", shown) and shown.count("steps 400") == 1, "methods have steps of their own"
 
 
+def test_the_question_of_the_study_is_the_title(made):
+    html = (made / "report.html").read_text()
+    assert "<title>quick: What is asked?</title>" in html and "<h1>What is asked?</h1>" in html
+    assert '<p class="asked">More.</p>' in html
+
+
 def test_the_same_results_make_the_same_page(made):
     results = Results.of(synthetic.study().folder, asked().drawn)
     again = page(asked(), results, made, asked=[made / "study.yaml"])
     assert again == (made / "report.html").read_text()
+
+
+def many(folder: Path, better: int) -> str:
+    """What the page shows where a method has half the error of the baseline on so many of seven systems."""
+    systems = [f"s{number}" for number in range(7)]
+    study = asked(systems={label: {"system": "Lorenz"} for label in systems}, data={"noisy": CONFIG["data"]["noisy"]})
+    rows = [
+        {"system": system, "data": "noisy", "noise": 0.05, "method": method, "seed": seed, "metric": "jacobian_error",
+         "unit": "1", "value": factor * (1 + number), "stderr": 0.1, "status": "ok", "converged": 1.0}
+        for number, system in enumerate(systems) for seed in range(2)
+        for method, factor in {"baseline": 1, "neighborhood": 0.5 if number < better else 3}.items()
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
+    costs = {"data": "noisy", "noise": 0.05, "method": ["baseline", "neighborhood"] * 7, "given": "data", "seeds": 2}
+    costs = pd.DataFrame({"system": sorted(systems * 2), "seconds": 10.0, "device": "a processor", **costs})
+    costs.to_csv(folder / "costs.csv", index=False)
+    return text(page(study, Results.of(folder, study.drawn), folder))
+
+
+def test_a_finding_names_its_reference_and_is_probable_where_the_test_does_not_agree(tmp_path):
+    sure = many(tmp_path, 7)
+    assert "neighborhood beats baseline on 7 of 7 systems, p = 0.016; exploratory" in sure, sure[:3000]
+    assert "the corrected test agrees" in sure and "Take" not in sure
+    likely = many(tmp_path, 6)
+    assert "Probably neighborhood (p = 0.28), better than baseline on 6 of 7 systems; exploratory" in likely
+    assert "the corrected test does not agree" in likely and "beats baseline" not in likely
 
 
 def test_links_of_the_page_resolve_and_nothing_is_fetched(made):
@@ -164,7 +199,9 @@ def test_a_record_has_a_page_that_says_what_made_it_and_what_was_asked(made, tmp
     records.keep(results, tmp_path / "record", study.content, asked=[made / "study.yaml"])
     kept = Results.of(tmp_path / "record", study.drawn)
     shown = text(page(study, kept, tmp_path, asked=[tmp_path / "record/study.yaml"]))
-    assert "What is asked?" in shown and "The record was made by" in shown and "no date is kept" in shown
+    assert (
+        "What is asked?" in shown and "The record was made on this machine" in shown and "trained is not kept" in shown
+    )
     assert parse(yaml.safe_load((tmp_path / "record/study.yaml").read_text())).systems == study.systems
 
 
@@ -189,6 +226,18 @@ def test_a_browser_shows_the_page_without_complaint_or_network(made, browser, wi
     assert browser.evaluate(images) == [[True, True]] * 2
     assert browser.logged == []
     assert [address for address in browser.asked if not address.startswith(("file:", "data:"))] == []
+
+
+@needs_browser
+def test_the_cards_of_findings_show_all_columns_and_on_a_phone_the_first_one_stays(made, browser):
+    browser.open(made / "report.html", width=1400)
+    parts = "[...document.querySelectorAll('#findings .card .scroll')]"
+    assert browser.evaluate(f"{parts}.length") > 1
+    assert browser.evaluate(f"{parts}.filter(part => part.scrollWidth > part.clientWidth).length") == 0
+    browser.open(made / "report.html", width=390)
+    moved = "(part => { part.scrollLeft = 99; const left = part.querySelector('tbody th').getBoundingClientRect().left;"
+    moved += " return [part.scrollLeft > 0, Math.round(left - part.getBoundingClientRect().left)]; })"
+    assert browser.evaluate(f"{moved}({parts}[0])") == [True, 0]
 
 
 @needs_browser
@@ -231,4 +280,4 @@ def test_a_figure_opens_in_full_and_can_be_kept(made, browser):
 def test_nothing_that_comes_from_a_study_runs(tmp_path, browser):
     browser.logged.clear()
     browser.open(hostile(tmp_path))
-    assert browser.evaluate("document.title") == "quick: report of a study" and browser.logged == []
+    assert browser.evaluate("document.title").startswith("quick: <script>") and browser.logged == []

@@ -8,7 +8,7 @@ import yaml
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.tables.base import save, summary
+from nearorbit.report.tables.base import mean_and_deviation, save, summary, with_error
 from nearorbit.report.tables.overview import standing
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
 from nearorbit.report.tables.signed_rank import against, compared
@@ -518,3 +518,28 @@ def test_the_verdict_has_a_row_for_the_series_and_its_local_fits():
     assert list(kinds) == ["series", "method", "fit"]
     assert table.cells.loc[("Lorenz", "clean", "the series"), "exponents"].startswith("irregular (p = 0.05")
     assert table.best.loc[("Lorenz", "clean"), "rank"].sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "written"),
+    [
+        (1.5e-5, 4e-4, "0.0000 ± 0.0004"),
+        (-2e-5, 2e-4, "0.0000 ± 0.0002"),
+        (-1.2, 2e-3, "-1.200 ± 0.002"),
+        (1.16e-5, 6e-5, "0.00001 ± 0.00006"),
+        (123.4, 40.0, "123 ± 40"),
+        (0.5, np.nan, "0.5"),
+        (np.nan, 1.0, "–"),
+    ],
+)
+def test_a_number_has_the_digits_that_its_error_allows(value, error, written):
+    assert with_error(value, error, digits=1) == written
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "written"),
+    [(9.72e-5, 4.5e-5, "9.7e-05 ± 4.5e-05"), (1.23e-5, 4e-4, "1e-05 ± 0.0004"), (0.2134, 0.021, "0.213 ± 0.021")],
+)
+def test_a_small_mean_has_no_digit_beyond_its_scatter(mean, deviation, written):
+    row = pd.Series({"mean": mean, "deviation": deviation, "unconverged": 0, "failed": 0, "seeds": 3})
+    assert mean_and_deviation(row) == written

@@ -65,6 +65,12 @@ def module(name: str) -> str:
     return html(SECTIONS.split(inspect.getdoc(importlib.import_module(name)) or "")[0])
 
 
+def sentences(name: str, *phrases: str) -> list[str]:
+    """Find the sentences of the docstring of a module that hold one of these phrases."""
+    text = " ".join((inspect.getdoc(importlib.import_module(name)) or "").split())
+    return [one for one in re.split(r"(?<=[.]) (?=[*A-Z])", text) if any(phrase in one for phrase in phrases)]
+
+
 def html(text: str) -> str:
     """Translate reStructuredText into HTML, its formulas into MathML."""
     source = ROLES.sub(r"``\1``", text)

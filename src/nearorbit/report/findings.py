@@ -5,78 +5,25 @@ metric, among those that the intervals tell from the reference. Where they tell 
 To take the best of several flatters it: the p-value is corrected for all that were compared.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
 from nearorbit.report import words
+from nearorbit.report.effects import Effect, entry, gains, told
 from nearorbit.report.tables import signed_rank
-from nearorbit.report.tables.base import given, number, ratio, wins
-from nearorbit.study.catalogue import TRUTH, entries
+from nearorbit.report.tables.base import given
+from nearorbit.study.catalogue import TRUTH
 
 METRICS = ("jacobian_error", "lyapunov_distance", "valid_prediction_time")  # what methods are told apart by, first
 OTHERWISE = ("state_space_divergence", "spectral_hellinger", "interpolation_error")  # where no truth is known
 ALONE = "data"  # what a method is given that is given nothing else
+VERDICTS = ("better", "", "worse")  # in this order
 BOUNDS = 2  # how many of the methods that are given more stand beside
-
-
-@dataclass(frozen=True)
-class Effect:
-    """By how much a method differs from a reference on one kind of data, in one metric.
-
-    Arguments:
-        method: The label of the method.
-        metric: What the metric is called.
-        better: Which values of it are better, ``"lower"`` or ``"higher"``.
-        row: The row of :func:`nearorbit.evaluation.statistics.effects`.
-    """
-
-    method: str
-    metric: str
-    better: str
-    row: Mapping[str, Any]
-
-    @property
-    def ratio(self) -> str:
-        """The median ratio, e.g. ``"0.34"``, or who fails."""
-        if 0 < self.row["ratio"] < np.inf:
-            return ratio(self.row["ratio"], digits=words.DIGITS)
-        return "fails" if (self.row["ratio"] > 0) == (self.better == "lower") else "reference fails"
-
-    @property
-    def interval(self) -> str:
-        """Its interval, or the range over few systems, e.g. ``"0.25 to 0.47"``."""
-        return f"{ratio(self.row['low'], digits=words.DIGITS)} to {ratio(self.row['high'], digits=words.DIGITS)}"
-
-    @property
-    def wins(self) -> str:
-        """On how many systems it is better, e.g. ``"5/9"``."""
-        return wins(self.row)
-
-    @property
-    def p(self) -> str:
-        """The corrected p-value, e.g. ``"0.004"``; empty where there is none, or systems are too few for a test."""
-        known = np.isfinite(self.row["p"]) and self.row["systems"] >= statistics.fewest()
-        return number(self.row["p"], digits=words.DIGITS) if known else ""
-
-    @property
-    def verdict(self) -> str:
-        """``"better"`` or ``"worse"`` where the interval says so, else empty."""
-        return str(self.row["verdict"])
-
-    @property
-    def places(self) -> tuple[float, float, float] | None:
-        """Where its ratio and interval lie on an axis from a hundredth to a hundredfold, from 0 to 1; None for none."""
-        ends = np.array([self.row[name] for name in ("ratio", "low", "high")], dtype=float)
-        if np.isnan(ends).any():
-            return None
-        with np.errstate(divide="ignore"):
-            return tuple(np.clip(0.5 + np.log10(ends) / 4, 0, 1).tolist())
 
 
 @dataclass(frozen=True)
@@ -88,12 +35,16 @@ class Line:
         effects: Its effects, by the headline metrics; None where one is not known.
         failed: How many of its seeds diverged or collapsed, e.g. ``"0 of 15"``.
         time: How many times as long it trains as the reference; empty if unknown.
+        other: Whether it trains another network than the reference.
+        systems: On how many systems it is compared.
     """
 
     method: str
     effects: Sequence[Effect | None]
     failed: str
     time: str
+    other: bool = False
+    systems: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,9 +59,12 @@ class Finding:
         sure: What interval and test say: ``sure``, ``likely``, ``open``, ``few`` (systems), ``none``; ``failed`` if
             half of its seeds are.
         metrics: The headline metrics.
-        lines: The methods from data alone, the best by the first metric before, and the best that are given more.
+        lines: The methods from data alone, and after them the best that are given more. Of the first those with the
+            network of the reference stand before others, those that are told better before those that are open, and
+            these before those that are worse; among these the best by the first metric.
         systems: On how many systems methods are compared.
         tests: How many methods are, for which p is corrected.
+        also: The effects of the other methods from data alone that are told better than the reference, too.
         alike: The methods from data alone that the method to take cannot be told from.
         cost: What that method costs, or the reference, in words.
         failed: How many seeds failed, in words.
@@ -126,27 +80,36 @@ class Finding:
     lines: Sequence[Line] = ()
     systems: int = 0
     tests: int = 0
+    also: Sequence[Effect] = ()
     alike: Sequence[str] = ()
     cost: str = ""
     failed: str = ""
     ranked: Sequence[Effect] = ()
 
 
-def found(results: Results, data: Mapping[str, Mapping[str, Any]], references: Mapping[str, str]) -> list[Finding]:
+def found(
+    results: Results,
+    data: Mapping[str, Mapping[str, Any]],
+    references: Mapping[str, str],
+    networks: Mapping[str, str] | None = None,
+) -> list[Finding]:
     """Tell what was found on each kind of data.
 
     Arguments:
         results: The results of the study; a cell that is missing counts as not run.
         data: The lines of its kinds of data, by label.
         references: The labels of the methods that others are compared with, by data.
+        networks: What the network of a method is, by its label: who has another than the reference is told as such.
     """
     scores, costs = results.table("scores.csv"), results.table("costs.csv")
     names, known = headlines(scores), given(results)
     scores = scores[scores["metric"].isin(names) & scores["method"].isin(results.methods)]
     alone = [label for label in results.methods if known.get(label) == ALONE]
     rows = {label: [table[table["data"] == label] for table in (scores, costs)] for label in data}
-    told = {label: words.observed(line, results.remarks.get(label, "")) for label, line in data.items()}
-    return [_found(label, told[label], references[label], names, alone, *rows[label]) for label in data]
+    observed = {label: words.observed(line, results.remarks.get(label, "")) for label, line in data.items()}
+    return [
+        _found(label, observed[label], references[label], names, alone, networks or {}, *rows[label]) for label in data
+    ]
 
 
 def declared(results: Results, comparison: Any) -> list[Effect]:
@@ -164,7 +127,7 @@ def declared(results: Results, comparison: Any) -> list[Effect]:
     if pairs[~pairs["system"].isin(list(comparison.without))].empty:
         return []
     _, rows = signed_rank.compared(pairs, without=comparison.without)
-    return list(_effects(rows.assign(method=sides[0][0]).rename_axis("metric").reset_index()))
+    return list(told(rows.assign(method=sides[0][0]).rename_axis("metric").reset_index()))
 
 
 def headlines(scores: pd.DataFrame) -> list[str]:
@@ -179,6 +142,7 @@ def _found(
     reference: str,
     names: Sequence[str],
     alone: Sequence[str],
+    networks: Mapping[str, str],
     scores: pd.DataFrame,
     costs: pd.DataFrame,
 ) -> Finding:
@@ -188,19 +152,21 @@ def _found(
     if not names or reference not in over:
         return Finding(data, observed)
     rows = statistics.effects(scores, reference=reference)
-    known = {(effect.method, effect.row["metric"]): effect for effect in _effects(rows)}
+    known = {(effect.method, effect.row["metric"]): effect for effect in told(rows)}
     first = [effect for (_, name), effect in known.items() if name == names[0]]
     ranked = sorted(first, key=lambda effect: effect.row["ratio"], reverse=entry(names[0]).better == "higher")
     candidates = [effect for effect in ranked if effect.method in alone]
     systems = int(max((effect.row["systems"] for effect in ranked), default=over[reference]))
     best = next((effect for effect in candidates if effect.verdict == "better"), None)
-    sure = "few" if systems < statistics.fewest() else _sure(best, any(map(_gains, candidates)))
+    sure = "few" if systems < statistics.fewest() else _sure(best, any(map(gains, candidates)))
     method = best.method if best else reference if sure == "none" else None
     scores = scores[scores["metric"] == names[0]]
     if method and (scores.loc[scores["method"] == method, "status"] != "ok").mean() >= 0.5:
         method, sure = None, "failed"
-    bounds = [effect for effect in ranked if effect.method not in alone and _gains(effect)]
-    shown = [effect.method for effect in [*candidates, *bounds[:BOUNDS]]]
+    bounds = [effect for effect in ranked if effect.method not in alone and gains(effect)]
+    others = {label for label, network in networks.items() if network != networks.get(reference)}
+    candidates.sort(key=lambda effect: (effect.method in others, VERDICTS.index(effect.verdict)))
+    shown = [*candidates, *bounds[:BOUNDS]]
     times = words.seconds(costs)
     return Finding(
         data=data,
@@ -210,31 +176,24 @@ def _found(
         sure=sure,
         metrics=[entry(name).label for name in names],
         lines=[
-            Line(m, [known.get((m, n)) for n in names], words.count(scores, m), words.times(times, m, reference))
-            for m in shown
+            Line(
+                (label := effect.method),
+                [known.get((label, name)) for name in names],
+                words.count(scores, label),
+                words.times(times, label, reference),
+                other=label in others,
+                systems=effect.row["systems"],
+            )
+            for effect in shown
         ],
         systems=systems,
         tests=len(ranked),
+        also=[effect for effect in candidates if effect.verdict == "better" and effect.method != method],
         alike=_alike(scores[scores["method"].isin([*alone, reference])], best.method) if best else [],
         cost=words.cost(costs, method or reference, reference),
         failed=words.failed(scores, method or reference, reference),
         ranked=ranked,
     )
-
-
-def entry(metric: str) -> Any:
-    """Give the metric of a name."""
-    return entries("metrics")[metric]
-
-
-def _effects(rows: pd.DataFrame) -> Iterator[Effect]:
-    for row in rows.to_dict("records"):
-        metric = entry(row["metric"])
-        yield Effect(row["method"], metric.label, metric.better, row)
-
-
-def _gains(effect: Effect) -> bool:
-    return effect.row["ratio"] < 1 if effect.better == "lower" else effect.row["ratio"] > 1
 
 
 def _sure(best: Effect | None, gains: bool) -> str:
@@ -245,6 +204,7 @@ def _sure(best: Effect | None, gains: bool) -> str:
 
 
 def _alike(scores: pd.DataFrame, method: str) -> list[str]:
-    """List the methods that are not worse than one, by their intervals against it."""
+    """List the methods that are not worse than one, by their intervals against it; of too few systems there is none."""
     against = statistics.effects(scores, reference=method)
+    against = against[against["systems"] >= statistics.fewest()]
     return list(against.loc[against["verdict"] != "worse", "method"])

@@ -4,11 +4,12 @@ It begins with what was asked and what was found (:mod:`nearorbit.report.finding
 budget, origin; all tables and figures of the study follow. Whatever comes from a study is escaped. What may run on the
 page is its own script, by its digest, and nothing may be fetched: the page says so to the browser.
 
-Template, style and script lie beside this file under its name.
+Template, style and script lie beside this file under its name. It is one module since all in it fills that template.
 """
 
 import hashlib
 import inspect
+import re
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,14 +22,15 @@ from markupsafe import Markup
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.statistics import fewest
 from nearorbit.evaluation.verdicts import WORDS
-from nearorbit.report import documentation, findings, origins, shown, words
-from nearorbit.report.tables.base import given, number
+from nearorbit.report import definitions, documentation, effects, findings, origins, shown, words
+from nearorbit.report.references import DECLARED, reference, whence
+from nearorbit.report.tables.base import given, number, with_error
 from nearorbit.study import files
 from nearorbit.study.catalogue import entries
 from nearorbit.study.study import Study
 
 HERE = Path(__file__)
-VERDICT, DECLARED, COMPARED = "verdict", "signed_rank", "comparison"  # tables that the findings are of
+VERDICT = "verdict"  # the table that findings without a truth are of
 SMOOTHED = "nearorbit.training.mending"  # the module that says what `smoothings` does
 COMMON = {  # settings that methods share, of which their own documentation says nothing
     "segment": "the length of the segments, in samples; that of the study if the method has none of its own",
@@ -55,14 +57,21 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
     style, script = (HERE.with_suffix(kind).read_text() for kind in (".css", ".js"))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"number": number, "words": _words}
+    asks, *more = origins.question(asked) or [_question(study)]
+    question, context = _opening(asks)
     verdicts = list(_verdicts(study, results, folder / "tables"))
     origin, known = origins.origin(results)
+    references = {label: reference(study, label) for label in study.data}
+    networks = {label: _network(study, label) for label in study.methods}
     tables, figures = shown.tables(folder / "tables", study.tables), shown.figures(folder / "figures", study.figures)
     return environment.from_string(HERE.with_suffix(".html").read_text()).render(
         study=study,
         note=note,
-        asked=origins.question(asked) or [_question(study)],
-        found=findings.found(results, study.data, {label: reference(study, label) for label in study.data}),
+        question=question,
+        asked=[context, *more],
+        found=findings.found(results, study.data, references, networks),
+        references=references,
+        whence={label: whence(study, label) for label in study.data},
         meanings=_meanings(results),
         verdicts=verdicts,
         unknown=bool(verdicts) and findings.headlines(results.table("scores.csv"))[:1] != [findings.METRICS[0]],
@@ -74,6 +83,9 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         truths=list(_systems(study, results)),
         observed={label: words.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},
         costs=_costs(results),
+        keys=definitions.keys(study),
+        defined=list(definitions.measures(results)),
+        failures=definitions.failures(),
         segments={label: line["segment"] for label, line in study.methods.items() if line.get("segment")},
         origin=origin,
         known=known,
@@ -94,22 +106,15 @@ def _question(study: Study) -> str:
     return f"What do {methods} learn of the dynamics of {systems} from {data} data?"
 
 
-def reference(study: Study, data: str | None = None) -> str:
-    """Name the method that the others are compared with.
-
-    It is that of the comparison which is declared for a kind of data, if there is one; else that of ``comparison``, or
-    the first of the study.
-    """
-    lines = [(line.get("table", label), line) for label, line in study.tables.items()]
-    of_data = [line for table, line in lines if table == DECLARED and data and line.get("data") == data]
-    named = [line for line in of_data if line.get("reference_data", data) == data]
-    named += [line for table, line in lines if table == COMPARED]
-    return str(next(filter(None, (line.get("reference") for line in named)), None) or next(iter(study.methods)))
+def _opening(paragraph: str) -> tuple[str, str]:
+    """Part what a study asks from what follows: its first sentence, which ends with a question mark if there is one."""
+    end = re.match(r".*?[?](?= |$)", paragraph) or re.match(r".*?[.](?= [A-Z]|$)", paragraph)
+    return (end[0], paragraph[end.end() :].strip()) if end else (paragraph, "")
 
 
 def _meanings(results: Results) -> dict[str, str]:
     """Say what the headline metrics are, in the first sentence of each."""
-    metrics = map(findings.entry, findings.headlines(results.table("scores.csv")))
+    metrics = map(effects.entry, findings.headlines(results.table("scores.csv")))
     return {metric.label: documentation.opening(inspect.getmodule(metric.compute)) for metric in metrics}
 
 
@@ -200,19 +205,26 @@ def _systems(study: Study, results: Results) -> Iterator[dict[str, Any]]:
     for label, line in study.systems.items():
         rows = truth[truth["system"] == label]
         known = rows.iloc[0].to_dict() if len(rows) else dict.fromkeys(truth.columns)
-        told = [number(value) for value in rows["exponent"]]
+        told = [with_error(*pair, digits=1) for pair in zip(rows["exponent"], rows["stderr"], strict=True)]
         exponents = ", ".join(told if len(told) <= 4 else [*told[:2], "…", told[-1]])
         settings = {name: value for name, value in line.items() if name != "system"}
         yield {"label": label, "entry": line["system"], "settings": settings, "truth": known, "exponents": exponents}
 
 
 def _costs(results: Results) -> dict[str, Any]:
-    """Sum up what all trainings took, and on what."""
-    costs = results.table("costs.csv")
+    """Sum up what all trainings took, on what, and how many cells there are of each kind."""
+    costs, scores = results.table("costs.csv"), results.table("scores.csv")
+    cells, trained, scored = ({tuple(row) for row in table[["system", "data", "method"]].drop_duplicates().to_numpy()}
+                              for table in (pd.DataFrame(results.cells()), costs, scores))  # fmt: skip
+    methods = {cell for cell in cells if cell[2] in results.methods}
     return {
         "hours": costs["seconds"].sum() / 3600 if costs["seconds"].notna().any() else None,
-        "cells": len(costs),
-        "devices": sorted(set(costs["device"].dropna().astype(str))),
+        "methods": len(methods),
+        "truths": len(cells - methods),
+        "trained": len(methods & trained),
+        "scored": len(methods & scored),
+        "unscored": len(methods & trained - scored),
+        "devices": costs["device"].dropna().astype(str).value_counts().to_dict(),
     }
 
 

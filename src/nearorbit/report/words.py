@@ -22,12 +22,15 @@ def observed(line: Mapping[str, Any], remark: str = "") -> str:
 
 
 def cost(costs: pd.DataFrame, method: str, reference: str) -> str:
-    """Say how long a method trains, and that beside the reference on the same systems; empty if unknown."""
+    """Say how long a method trains, the median over systems and its range, and that beside the reference on the same
+    systems; empty if unknown."""
     known = seconds(costs)
     if method not in known:
         return ""
     seeds = int(costs.loc[costs["method"] == method, "seeds"].median())
-    own = f"{number(known[method].median())} s for {seeds} seed{'s' * (seeds > 1)} of a system (median)"
+    least, most = number(known[method].min()), number(known[method].max())
+    spread = f" ({least} to {most} over systems)" if least != most else ""
+    own = f"{number(known[method].median())} s{spread} for {seeds} seed{'s' * (seeds > 1)} of a system"
     longer = times(known, method, reference)
     return f"{own}, {longer} times as long as {reference}" if longer and method != reference else own
 

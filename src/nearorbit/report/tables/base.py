@@ -180,6 +180,16 @@ def number(value: float, *, digits: int = 3) -> str:
     return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
 
 
+def with_error(value: float, error: float, *, digits: int = 2) -> str:
+    """Write a number and its standard error, of which these many digits, to the digits that this allows."""
+    if not np.isfinite(value):
+        return MISSING
+    if not (np.isfinite(error) and error > 0):
+        return number(value)
+    places = min(max(digits - 1 - floor(log10(error)), 0), 9)
+    return f"{value:z.{places}f} ± {error:.{places}f}"
+
+
 def ratio(value: float, *, digits: int = 3) -> str:
     """Write a ratio, which may be infinite: ``0.336``, ``∞``."""
     return "∞" if value == np.inf else number(value, digits=digits)
@@ -207,6 +217,9 @@ def mean_and_deviation(row: pd.Series) -> str:
     if row["deviation"] > 0 and "." in mean and "e" not in mean:
         told = 1 - floor(log10(row["deviation"]))
         mean = f"{row['mean']:.{max(0, min(told, len(mean.split('.')[1])))}f}"
+    elif row["deviation"] > 0 and "e" in mean:
+        told = floor(log10(abs(row["mean"]))) - floor(log10(row["deviation"])) + 2
+        mean = number(row["mean"], digits=min(max(told, 1), 3))
     return mean + deviation + unconverged(row["unconverged"]) + failures(row)
 
 

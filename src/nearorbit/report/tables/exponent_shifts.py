@@ -11,7 +11,7 @@ import xarray as xr
 
 from nearorbit.evaluation.resolved import PREDICTIONS
 from nearorbit.evaluation.scores import CELL, Results
-from nearorbit.report.tables.base import MARKS, MISSING, Table, headers, number, unconverged
+from nearorbit.report.tables.base import MARKS, Table, headers, number, unconverged, with_error
 
 VALUES = ("found", "learned_stderr", *(f"{name}{suffix}" for name in PREDICTIONS for suffix in ("", "_stderr")))
 COLUMNS = (*CELL, "seed", "index", "true", "true_stderr", *VALUES, "displacement", "scatter", "distinct", "converged")
@@ -92,25 +92,15 @@ def _text(rows: pd.DataFrame) -> dict[str, str]:
     """What is printed of the seeds of a cell and exponent; they share the truth, and the orbits of predictions."""
     mean, error = rows.mean(numeric_only=True), rows["learned_stderr"]
     found = np.hypot(np.sqrt(np.square(error).sum()) / len(rows), mean["true_stderr"])
-    predicted = {title: _with_error(mean[name], mean[f"{name}_stderr"]) for name, title in PREDICTED.items()}
+    predicted = {title: with_error(mean[name], mean[f"{name}_stderr"]) for name, title in PREDICTED.items()}
     return {
         "exponent": f"{rows['index'].iloc[0]}{'' if rows['distinct'].all() else ' *'}",
-        "true": _with_error(mean["true"], mean["true_stderr"]),
-        "found": _with_error(mean["found"], found) + unconverged(int((rows["converged"] == 0).sum())),
+        "true": with_error(mean["true"], mean["true_stderr"]),
+        "found": with_error(mean["found"], found) + unconverged(int((rows["converged"] == 0).sum())),
         **predicted,
         "moved by": number(mean["displacement"]),
         "scatter": number(mean["scatter"]),
     }
-
-
-def _with_error(value: float, error: float) -> str:
-    """A number and its standard error, to the digits that this allows."""
-    if not np.isfinite(value):
-        return MISSING
-    if not (np.isfinite(error) and error > 0):
-        return number(value)
-    digits = int(np.clip(1 - np.floor(np.log10(error)), 0, 9))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
 def entries() -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from nearorbit.dynamics.lyapunov import kaplan_yorke
 from nearorbit.evaluation.scores import Results
-from nearorbit.report.tables.base import Table, number
+from nearorbit.report.tables.base import Table, number, with_error
 
 SHOWN = 5  # exponents; of more, the first ones and the last
 COLUMNS = ("system", "dimension", "period", "motion", "converged", "leading", "leading_stderr", "positive",
@@ -65,7 +65,7 @@ def _record(rows: pd.DataFrame) -> dict[str, Any]:
 def _exponents(rows: pd.DataFrame) -> str:
     if rows["exponent"].isna().all():  # of a system that is measured
         return "–"
-    text = [f"{number(e)} ± {s:.1g}" for e, s in zip(rows["exponent"], rows["stderr"], strict=True)]
+    text = [with_error(*pair, digits=1) for pair in zip(rows["exponent"], rows["stderr"], strict=True)]
     shown = text if len(text) <= SHOWN else [*text[: SHOWN - 2], "…", text[-1]]
     return ", ".join(shown) + ("" if rows["converged"].all() else " ‡")
 
