@@ -75,3 +75,9 @@ def test_every_setting_of_a_method_is_told(method):
 def test_what_runs_when_it_is_shown_is_shown_as_it_stands():
     shown = documentation.html("<script>alert(1)</script> :math:`a < b \\foo <b>` \n\n.. raw:: html\n\n   <b>x</b>")
     assert "<script" not in shown and "<b>" not in shown
+
+
+def test_preprints_and_dois_are_links():
+    told = documentation.linked("(Ko et al., arXiv\n2210.01407, 2023), doi:10.1000/182.")
+    assert '<a href="https://arxiv.org/abs/2210.01407">arXiv 2210.01407</a>' in told
+    assert told.endswith('<a href="https://doi.org/10.1000/182">doi 10.1000/182</a>.')

@@ -71,6 +71,12 @@ def sentences(name: str, *phrases: str) -> list[str]:
     return [one for one in re.split(r"(?<=[.]) (?=[*A-Z])", text) if any(phrase in one for phrase in phrases)]
 
 
+def linked(html: str) -> str:
+    """Link the numbers of preprints and the DOIs in HTML that names papers."""
+    html = re.sub(r"\barXiv:?\s+(\d{4}\.\d{4,5})", r'<a href="https://arxiv.org/abs/\1">arXiv \1</a>', html)
+    return re.sub(r"\bdoi:?\s*(10\.\d{4,}/[\w./()-]*\w)", r'<a href="https://doi.org/\1">doi \1</a>', html)
+
+
 def html(text: str) -> str:
     """Translate reStructuredText into HTML, its formulas into MathML."""
     source = ROLES.sub(r"``\1``", text)

@@ -182,7 +182,7 @@ def _methods(study: Study, results: Results) -> Iterator[dict[str, Any]]:
             "chosen": {name: value for name, value in line.items() if name != "method"},
             "opening": Markup(opening + ends),  # as far as the first formula
             "described": Markup(rest),
-            "references": Markup(described.get("References", "")),
+            "references": Markup(documentation.linked(described.get("References", ""))),
             "smoothing": Markup(documentation.module(SMOOTHED)) if line.get("smoothings") else "",
             "settings": [
                 {"name": p.name, "value": values.get(p.name, p.default), "set": p.name in line,
