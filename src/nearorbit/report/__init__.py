@@ -4,5 +4,5 @@ Its modules, in the order of imports, which may import from the rooms study, dyn
 methods, and the estimate imports from all::
 
     captions marks room latex tables figures origins unfinished rulegraph records mathml documentation
-    words card findings shown page pace timings tried pilot estimate
+    words effects references definitions card findings shown page pace timings tried pilot estimate
 """

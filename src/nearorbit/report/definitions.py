@@ -2,16 +2,14 @@
 
 import inspect
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
-import yaml
 from markupsafe import Markup
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.report import documentation
 from nearorbit.report.effects import entry
-from nearorbit.study.schema import SCHEMA
+from nearorbit.study.schema import schema
 from nearorbit.study.study import Study
 
 FAILURES = "nearorbit.evaluation.forecast"  # the module that says when a seed has failed
@@ -50,7 +48,7 @@ def described(section: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     Returns:
         Of each key its ``name``, its ``value`` and what it ``means``, with its unit, in HTML.
     """
-    spec = _schema()["properties"][section]
+    spec = schema()["properties"][section]
     labelled = spec.get("additionalProperties")
     return list(_within(labelled if isinstance(labelled, Mapping) else spec, values))
 
@@ -65,8 +63,3 @@ def _within(spec: Mapping[str, Any], values: Mapping[str, Any], place: str = "")
         unit = f" In {inner['unit']}." if "unit" in inner else ""
         means = Markup(documentation.html(f"{inner.get('description', '')}{unit}"))
         yield {"name": f"{place}{name}", "value": values[name], "means": means}
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return yaml.safe_load(SCHEMA.read_text())

@@ -5,6 +5,7 @@ A violation is told in the terms of the file: its place, what was expected, what
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,14 @@ def read(path: Path) -> str:
         raise StudyError(f"{path}: not a YAML file: {error}") from None
     refuse([f"{path}: {problem}" for problem in problems])
     return text
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Read the schema of study files, with what each key means."""
+    import yaml
+
+    return yaml.safe_load(SCHEMA.read_text())
 
 
 def written(content: Mapping[str, Any]) -> str:
@@ -85,7 +94,6 @@ def is_small(config: Any) -> bool:
 def violations(config: Any) -> list[str]:
     """Tell what the schema finds in the content of a study file, in words for its writer."""
     import jsonschema
-    import yaml
 
     draft = jsonschema.Draft202012Validator
     # The schema's own notion lets 3.0 pass as an integer and NaN as a number.
@@ -95,7 +103,7 @@ def violations(config: Any) -> list[str]:
             "number": lambda _, value: _is_number(value),
         }
     )
-    validator = jsonschema.validators.extend(draft, type_checker=checker)(yaml.safe_load(SCHEMA.read_text()))
+    validator = jsonschema.validators.extend(draft, type_checker=checker)(schema())
     errors = sorted(validator.iter_errors(config), key=lambda error: [str(key) for key in error.absolute_path])
     return [problem for error in errors for problem in _explain(error)]
 
