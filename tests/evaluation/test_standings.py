@@ -6,7 +6,7 @@ import pytest
 import scikit_posthocs
 import scipy.stats
 
-from nearorbit.evaluation.standings import profiles, ranks
+from nearorbit.evaluation.standings import common, places, profiles, ranks
 
 
 def scores(values, failed=(), metric="jacobian_error"):
@@ -53,10 +53,37 @@ def test_higher_is_better_where_it_is_and_the_truth_has_no_rank():
 
 def test_factors_are_of_the_best_and_failures_are_within_none():
     values = {"a": [1.0, 4.0, 1.0], "b": [2.0, 1.0, 0.1], "truth": [1e-9] * 3}
-    found = profiles(scores(values, failed=[("b", 0), ("a", 2), ("b", 2)])).set_index(["method", "system"])["factor"]
-    assert found.to_dict() == {
+    found = factors(scores(values, failed=[("b", 0), ("a", 2), ("b", 2)]))
+    assert found == {
         **{("a", 0): 1.0, ("a", 1): 4.0, ("a", 2): np.inf},
         **{("b", 0): np.inf, ("b", 1): 1.0, ("b", 2): np.inf},
     }
-    longer = profiles(scores({"a": [1.0], "b": [4.0]}, metric="valid_prediction_time"))
-    assert longer.set_index("method")["factor"].to_dict() == {"a": 4.0, "b": 1.0}
+    longer = factors(scores({"a": [1.0], "b": [4.0]}, metric="valid_prediction_time"))
+    assert longer == {("a", 0): 4.0, ("b", 0): 1.0}
+
+
+def factors(table, **settings):
+    return profiles(table, **settings).set_index(["method", "system"])["factor"].to_dict()
+
+
+def test_factors_are_of_the_systems_that_all_have_and_who_lacks_half_of_them_changes_none():
+    values = {"a": [1.0, 1.0, 1.0], "b": [2.0, 4.0, np.nan]}
+    few = {"few": [0.1, np.nan, np.nan]}
+    expected = {("a", 0): 1.0, ("a", 1): 1.0, ("b", 0): 2.0, ("b", 1): 4.0}
+    assert factors(scores(values)) == factors(scores(values | few)) == pytest.approx(expected)
+
+
+def test_what_is_given_more_sets_no_best_and_is_clipped_at_it():
+    values = {"a": [1.0, 1.0, 1.0], "b": [2.0, 4.0, 0.5], "told": [0.1, 3.0, 1.0], "partly": [0.1, 0.1, np.nan]}
+    failed = [("a", 0), ("b", 0), ("told", 2)]
+    alone = factors(scores({name: values[name] for name in "ab"}, failed=failed))
+    found = factors(scores(values, failed=failed), beside=["told", "partly"])
+    told = {("told", 0): 1.0, ("told", 1): 3.0, ("told", 2): np.inf}  # where all others failed, it is no worse
+    assert found == pytest.approx(alone | told)
+
+
+def test_common_is_what_ranks_are_of():
+    table = scores({"a": [1.0, 1.0, 1.0], "b": [2.0, 4.0, np.nan], "few": [0.1, np.nan, np.nan]})
+    left = common(table)
+    assert set(left["method"]) == {"a", "b"} and set(left["system"]) == {0, 1}
+    assert places(table).shape == (2, 2)

@@ -305,6 +305,24 @@ def test_minima_are_below_all_eight_points_around_them():
     assert minima(np.ones((1, 1))) == 0
 
 
+def test_profiles_are_of_what_is_judged_on_the_same_systems_and_the_best_is_of_data_alone(tmp_path):
+    shutil.copytree(synthetic.study().folder, tmp_path / "study")
+    results = Results(tmp_path / "study", tuple(SPECTRA), DATA, (*GIVEN, "unborn"), seeds=3)
+    scores = results.table("scores.csv")
+    lacks = (scores["method"] == "neighborhood") & (scores["data"] == "noisy") & (scores["system"] == "Lorenz")
+    scores[~lacks].to_csv(results.folder / "scores.csv", index=False)
+    entry = build("figures", "performance_profiles", {})
+    drawn = entry.draw(results)
+    clean, noisy = ({line.get_color() for line in ax.lines} for ax in drawn.axes[:2])
+    palette, gray = colors(results), "0.6"
+    assert clean == {palette["baseline"], palette["neighborhood"], gray} and noisy == {palette["baseline"], gray}
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == list(GIVEN)
+    ends = {line.get_color(): line.get_ydata() for line in drawn.axes[1].lines}
+    assert ends[palette["baseline"]][0] == 5 / 6, "the best of data alone, but for the seed that diverged"
+    assert "others: noisy: neighborhood." in entry.caption(results) and "Gray, and never" in entry.caption(results)
+    plt.close(drawn)
+
+
 def test_methods_keep_their_color_when_others_join():
     few, many = (Results("", (), {}, tuple("abcdefghijkl"[:count])) for count in (2, 6))
     assert colors(few).items() <= colors(many).items()

@@ -2,12 +2,12 @@ r"""How all methods stand among one another: average ranks, and performance prof
 
 Both are of the methods that take part, and change with them: a weak method more, and the ranks of all others are
 further apart; another best one, and all factors are larger. They order a field; how much a method changes, and how sure
-that is, is told by :mod:`nearorbit.evaluation.statistics`.
+that is, is told by :mod:`nearorbit.evaluation.statistics`. Methods are compared on the same systems, those that all of
+them have; a method that half of the systems lack takes no part (:func:`common`).
 
 *Ranks.* On each system methods are ranked by the median of their seeds, 1 the best; those that failed (as there) are
-last, ties share the mean, and so does what differs by rounding. Ranks are averaged over the systems that all methods
-have; a method that half of the systems lack takes no part. Friedman's test asks whether they differ at all; of two
-methods they do, by Nemenyi, if by more than
+last, ties share the mean, and so does what differs by rounding. Friedman's test asks whether their averages over
+systems differ at all; of two methods they do, by Nemenyi, if by more than
 
 .. math:: q_\alpha \sqrt{\frac{k (k + 1)}{12 N}}
 
@@ -15,7 +15,8 @@ for k methods, N systems and the studentized range :math:`q_\alpha` of k.
 
 *Profiles.* With :math:`r` the value of a method on a system and seed over the best of all methods there, a profile is
 the share of systems and seeds with :math:`r \leq \tau`, as a function of the factor :math:`\tau`. What failed is within
-no factor; where all methods failed, none is.
+no factor; where all methods failed, none is. A method that is given more than the others does not set what is best for
+them: it stands beside, with a factor of one where it is better than all of them.
 
 References:
     | Statistical comparisons of classifiers over multiple data sets (Demsar, JMLR 2006)
@@ -26,6 +27,7 @@ References:
       they a ranking
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +54,18 @@ class Ranks:
     difference: float
 
 
+def common(scores: pd.DataFrame) -> pd.DataFrame:
+    """Take of scores what can be compared: methods that have most systems, on the systems that all of these have.
+
+    Arguments:
+        scores: Rows of ``scores.csv`` of one metric and kind of data.
+    """
+    there = scores.groupby(["system", "method"]).size().unstack().notna()
+    there = there.loc[:, there.mean() > 0.5]
+    there = there[there.all(axis=1)]
+    return scores[scores["method"].isin(there.columns) & scores["system"].isin(there.index)]
+
+
 def places(scores: pd.DataFrame) -> pd.DataFrame:
     """Rank the methods on every system.
 
@@ -61,10 +75,10 @@ def places(scores: pd.DataFrame) -> pd.DataFrame:
     Returns:
         The rank of each method that takes part (columns) on each system that all of these have (rows).
     """
-    rivals = losses(scores[scores["method"] != TRUTH])
+    rivals = common(losses(scores[scores["method"] != TRUTH]))
     medians = rivals.groupby(["system", "method"])["loss"].median().unstack()
     medians = (medians / ROUNDING).round() * ROUNDING
-    return medians.loc[:, medians.notna().mean() > 0.5].dropna().rank(axis=1)
+    return medians.rank(axis=1)
 
 
 def ranks(scores: pd.DataFrame, *, level: float = 0.95) -> Ranks:
@@ -87,18 +101,25 @@ def ranks(scores: pd.DataFrame, *, level: float = 0.95) -> Ranks:
     return Ranks(average, systems, float(p), float(wide))
 
 
-def profiles(scores: pd.DataFrame) -> pd.DataFrame:
-    """Compute by what factor each seed of each method is worse than the best one of its system, data and seed.
+def profiles(scores: pd.DataFrame, *, beside: Collection[str] = ()) -> pd.DataFrame:
+    """Compute by what factor each seed of each method is worse than the best one of its system and seed.
 
     Arguments:
-        scores: Rows of ``scores.csv`` of one metric; those of the truth do not count.
+        scores: Rows of ``scores.csv`` of one metric and kind of data; those of the truth do not count.
+        beside: The labels of methods that are given more than the others, and never set what is best. Those of them
+            that lack a system which the others have in common take no part.
 
     Returns:
-        A row per system, data, seed and method, with columns ``(data, method, system, seed, factor)``: one for the
-        best, infinite for what failed.
+        A row per system, seed and method that takes part, with columns ``(method, system, seed, factor)``: one for the
+        best, and for what is beside and better still, infinite for what failed.
     """
     rivals = losses(scores[scores["method"] != TRUTH])
-    best = rivals.groupby(["system", "data", "seed"])["loss"].transform("min")
+    others = rivals["method"].isin(beside)
+    taken = common(rivals[~others])
+    near = rivals[others & rivals["system"].isin(taken["system"])]
+    whole = near.groupby("method")["system"].transform("nunique") == taken["system"].nunique()
+    rows = pd.concat([taken, near[whole]]).sort_index()
+    best = rows["loss"].where(~rows["method"].isin(beside)).groupby([rows["system"], rows["seed"]]).transform("min")
     with np.errstate(invalid="ignore"):
-        factor = np.exp(rivals["loss"] - best).mask(rivals["loss"] == best, 1.0).mask(rivals["failed"], np.inf)
-    return rivals.assign(factor=factor)[["data", "method", "system", "seed", "factor"]]
+        factor = np.exp(rows["loss"] - best).mask(rows["loss"] <= best, 1.0).mask(rows["failed"], np.inf)
+    return rows.assign(factor=factor)[["method", "system", "seed", "factor"]]

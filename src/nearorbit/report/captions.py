@@ -4,7 +4,7 @@ A caption is made from the study, never typed for one: what is shown, of which d
 mean. What is in a study is told in one way in all of them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from nearorbit.evaluation.scores import Results
 
@@ -39,6 +39,16 @@ def told(
     if methods is not None and len(methods) < len(results.methods):
         said.append(f"Methods: {_listed(methods, len(results.methods))}.")
     return " ".join([*said, f"{seeds(results)}."])
+
+
+def left_out(lacking: Mapping[str, Collection[str]]) -> str:
+    """Name the methods that take no part in a comparison, by data; empty if there is none.
+
+    Arguments:
+        lacking: Their labels, by the label of the data.
+    """
+    said = "; ".join(f"{data}: {', '.join(methods)}" for data, methods in lacking.items() if methods)
+    return f"Left out, as they have not been judged on the systems of the others: {said}. " if said else ""
 
 
 def seeds(results: Results) -> str:

@@ -43,6 +43,7 @@ LABELS = {  # the settings of tables and figures that are labels of a study, and
     "without": "systems",
 }
 MISSING = "–"
+DATA = "data"  # what a method is given that is given nothing more
 MARKS = "‡ counts the seeds whose Lyapunov spectrum has not converged."
 FLOOR = "The truth is the true field in a model's place: the floor of a metric at this sample size."
 
@@ -165,6 +166,12 @@ def given(results: Results) -> dict[str, str]:
     """Look up what each method is given beyond its training budget, e.g. ``{"jacobian": "true J"}``."""
     known = results.table("costs.csv").dropna(subset="given").groupby("method")["given"].first().to_dict()
     return known | dict.fromkeys(results.fields, "brought")  # of which nobody here knows
+
+
+def given_more(results: Results) -> list[str]:
+    """List the methods that are given more than data, or nobody knows what: they compete with none that is not."""
+    known = given(results)
+    return [label for label in results.methods if known.get(label, DATA) != DATA]
 
 
 def headers(results: Results) -> dict[str, str]:
