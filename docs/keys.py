@@ -4,9 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from nearorbit.study.schema import SCHEMA
+from nearorbit.study.schema import resolved, schema
 
 TYPES = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false", "array": "list"}
 BOUNDS = {"exclusiveMinimum": "above", "minimum": "from", "maximum": "to", "exclusiveMaximum": "below"}
@@ -32,24 +30,21 @@ class Key:
 
 def keys() -> list[Key]:
     """List all keys, in the order of the schema."""
-    schema = yaml.safe_load(SCHEMA.read_text())
-    sections = schema["properties"].items()
-    return [key for name, spec in sections for key in _within(name, spec, schema, name in schema["required"])]
+    whole = schema()
+    return [key for name, spec in whole["properties"].items() for key in _within(name, spec, name in whole["required"])]
 
 
-def _within(name: str, spec: Mapping[str, Any], schema: Mapping[str, Any], required: bool) -> Iterator[Key]:
+def _within(name: str, spec: Mapping[str, Any], required: bool) -> Iterator[Key]:
     """Describe a key and those within it."""
-    if "$ref" in spec:
-        spec = {**schema["$defs"][spec["$ref"].rpartition("/")[2]], **spec}
+    spec = resolved(spec)
     default = spec.get("default", "")
-    unit = f" In {spec['unit']}." if "unit" in spec else ""
     told = "" if required else str(default).lower() if isinstance(default, bool) else str(default)
-    yield Key(name, _type(spec), told, spec["description"] + unit)
+    yield Key(name, _type(spec), told, spec["description"])
     labelled = spec.get("additionalProperties")
     if isinstance(labelled, Mapping) and "properties" in labelled:
         name, spec = f"{name}.LABEL", labelled
     for key, inner in spec.get("properties", {}).items():
-        yield from _within(f"{name}.{key}", inner, schema, key in spec.get("required", ()))
+        yield from _within(f"{name}.{key}", inner, key in spec.get("required", ()))
 
 
 def _type(spec: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+import pytest
 from lorenz63 import observations, supervision
 
 from nearorbit.data.neighbors import neighbors
@@ -90,3 +91,16 @@ def killed_after(monkeypatch, checkpoints):
 
     monkeypatch.setattr("nearorbit.training.loop.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(Checkpoint, "write", counted)
+
+
+def resumed(fit, monkeypatch, checkpoint, *, checkpoints):
+    """Let a training be killed after so many checkpoints, and go on from the last; returns what ``fit`` then does."""
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        killed_after(patch, checkpoints)
+        fit(checkpoint=checkpoint)
+    return fit(checkpoint=checkpoint)
+
+
+def member_of(data, seed):
+    """What a training of one seed alone is given of a cell."""
+    return tuple(None if file is None else file.isel(seed=[seed]) for file in data)

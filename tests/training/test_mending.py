@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 import torch
 import yaml
 from lorenz63 import Lorenz, observations
-from trainings import METHODS, KilledError, cell_of, fit, killed_after
+from trainings import METHODS, cell_of, fit, member_of, resumed
 
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
 from nearorbit.study import catalogue
@@ -44,21 +45,15 @@ def data():
 
 @pytest.mark.parametrize("method", SIDES)
 def test_a_member_equals_its_seed_alone_and_a_killed_training_resumes(data, method, tmp_path, monkeypatch):
-    observed, *files = data
-    line = of(method, smoothings=3)
-    field, _, _, costs = fit(observed, *files, line, steps=12, validate_every=4)
-    alone = [None if file is None else file.isel(seed=[1]) for file in files]
-    single, *_ = fit(observed.isel(seed=[1]), *alone, line, steps=12, validate_every=4)
+    line, short = of(method, smoothings=3), {"steps": 12, "validate_every": 4}
+    field, _, _, costs = fit(*data, line, **short)
+    single, *_ = fit(*member_of(data, 1), line, **short)
     for together, one in zip(field.parameters(), single.parameters(), strict=True):
         assert torch.equal(together[1:], one)
     assert torch.isfinite(costs["by_seed"]["noise_estimate"]).all()
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
-    with monkeypatch.context() as patch:
-        killed_after(patch, 1)
-        with pytest.raises(KilledError):
-            fit(observed, *files, line, steps=12, validate_every=4, checkpoint=checkpoint)
-    resumed, *_ = fit(observed, *files, line, steps=12, validate_every=4, checkpoint=checkpoint)
-    for whole, again in zip(field.parameters(), resumed.parameters(), strict=True):
+    back, *_ = resumed(partial(fit, *data, line, **short), monkeypatch, checkpoint, checkpoints=1)
+    for whole, again in zip(field.parameters(), back.parameters(), strict=True):
         assert torch.equal(whole, again)
 
 

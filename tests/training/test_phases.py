@@ -1,5 +1,6 @@
 """The last steps of a training may have segments of another length: nothing else changes, and nothing is lost."""
 
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from trainings import METHODS, KilledError, cell_of, fit, killed_after
+from trainings import METHODS, cell_of, fit, member_of, resumed
 
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
@@ -34,24 +35,18 @@ def data():
 
 @pytest.mark.parametrize("method", SIDES)
 def test_a_member_equals_its_seed_alone_and_a_killed_training_resumes(data, method, tmp_path, monkeypatch):
-    observed, *files = data
     line = of(method, last_segment=4)
     short = {"steps": 20, "validate_every": 3}
-    field, _, history, _ = fit(observed, *files, line, **short)
-    alone = [None if file is None else file.isel(seed=[1]) for file in files]
-    single, *_ = fit(observed.isel(seed=[1]), *alone, line, **short)
+    field, _, history, _ = fit(*data, line, **short)
+    single, *_ = fit(*member_of(data, 1), line, **short)
     for together, one in zip(field.parameters(), single.parameters(), strict=True):
         assert torch.equal(together[1:], one)
     for kills in (2, 5):  # in the first phase, and in the last
         checkpoint = Checkpoint(tmp_path / f"{kills}.safetensors", "key")
-        with monkeypatch.context() as patch:
-            killed_after(patch, kills)
-            with pytest.raises(KilledError):
-                fit(observed, *files, line, **short, checkpoint=checkpoint)
-        resumed, _, again, _ = fit(observed, *files, line, **short, checkpoint=checkpoint)
-        for whole, part in zip(field.parameters(), resumed.parameters(), strict=True):
+        again, _, told, _ = resumed(partial(fit, *data, line, **short), monkeypatch, checkpoint, checkpoints=kills)
+        for whole, part in zip(field.parameters(), again.parameters(), strict=True):
             assert torch.equal(whole, part)
-        assert history.equals(again)
+        assert history.equals(told)
 
 
 def seen(monkeypatch, data, line, **settings):

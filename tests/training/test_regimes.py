@@ -1,5 +1,7 @@
 """Trainings as others make them: other optimizers, coordinates, batches, lengths, and rules for what is kept."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import torch
 from capturable import Capturable
 from lorenz63 import Lorenz, observations, supervision
 from safetensors import safe_open
-from trainings import METHODS, KilledError, cell_of, files_of, killed_after
+from trainings import METHODS, cell_of, files_of, member_of, resumed
 from trainings import fit as trained
 
 from nearorbit.data.neighbors import neighbors
@@ -55,13 +57,10 @@ def test_a_member_of_an_ensemble_equals_its_seed_alone_and_a_killed_training_res
     name, settings = REGIMES[regime]
     method = line(name, join=join, **COUNTS[name])
     together, _, history, _ = fit(*data, method, **settings)
-    alone, _, own, _ = fit(*(file.isel(seed=[1]) for file in data), method, **settings)
+    alone, _, own, _ = fit(*member_of(data, 1), method, **settings)
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
-        killed_after(patch, checkpoints=2)
-        fit(*data, method, **settings, checkpoint=checkpoint)
-    resumed, _, again, _ = fit(*data, method, **settings, checkpoint=checkpoint)
-    for a, b, c in zip(*(f.parameters() for f in (together, alone, resumed)), strict=True):
+    back, _, again, _ = resumed(partial(fit, *data, method, **settings), monkeypatch, checkpoint, checkpoints=2)
+    for a, b, c in zip(*(f.parameters() for f in (together, alone, back)), strict=True):
         assert torch.equal(a[1:2], b) and torch.equal(a, c)
     pd.testing.assert_frame_equal(history[history.seed == 1].reset_index(drop=True), own, check_exact=True)
     pd.testing.assert_frame_equal(history, again, check_exact=True)

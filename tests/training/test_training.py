@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -7,7 +8,7 @@ import torch
 from capturable import Capturable
 from lorenz63 import Lorenz, observations, supervision
 from safetensors.torch import load_file
-from trainings import EVEN, METHODS, SIDES, KilledError, cell_of, files_of, fit, killed_after
+from trainings import EVEN, METHODS, SIDES, KilledError, cell_of, files_of, fit, killed_after, member_of, resumed
 
 from nearorbit.__main__ import main
 from nearorbit.data.neighbors import neighbors
@@ -43,9 +44,7 @@ def test_a_member_of_an_ensemble_equals_its_seed_trained_alone_to_the_bit(data, 
     network = {"width": 32, "depth": 3}
     together, _, history, _ = fit(*data, method, network=network, steps=steps)
     for e in places:
-        observed, table, truth = data
-        part = observed.isel(seed=[e]), table.isel(seed=[e]), truth.isel(seed=[e])
-        alone, _, own, _ = fit(*part, method, network=network, steps=steps)
+        alone, _, own, _ = fit(*member_of(data, e), method, network=network, steps=steps)
         for a, b in zip(together.parameters(), alone.parameters(), strict=True):
             assert torch.equal(a[e : e + 1], b), f"member {e} differs by up to {(a[e] - b[0]).abs().max():.1e}"
         pd.testing.assert_frame_equal(history[history.seed == e].reset_index(drop=True), own, check_exact=True)
@@ -56,12 +55,9 @@ def test_a_killed_training_resumes_to_the_same_bits(data, method, tmp_path, monk
     short = {"steps": 18, "validate_every": 4}
     field, _, history, _ = fit(*data, method, **short)
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", "key")
-    with monkeypatch.context() as patch, pytest.raises(KilledError):
-        killed_after(patch, checkpoints=2)
-        fit(*data, method, **short, checkpoint=checkpoint)
-    resumed, _, again, _ = fit(*data, method, **short, checkpoint=checkpoint)
+    back, _, again, _ = resumed(partial(fit, *data, method, **short), monkeypatch, checkpoint, checkpoints=2)
     assert "resumed at step 12" in capsys.readouterr().err
-    assert all(torch.equal(a, b) for a, b in zip(field.parameters(), resumed.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(field.parameters(), back.parameters(), strict=True))
     pd.testing.assert_frame_equal(history, again, check_exact=True)
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from nearorbit.evaluation.scores import Results
 from nearorbit.report import documentation
 from nearorbit.report.effects import entry
-from nearorbit.study.schema import schema
+from nearorbit.study.schema import resolved, schema
 from nearorbit.study.study import Study
 
 FAILURES = "nearorbit.evaluation.forecast"  # the module that says when a seed has failed
@@ -57,9 +57,9 @@ def _within(spec: Mapping[str, Any], values: Mapping[str, Any], place: str = "")
     for name, inner in spec.get("properties", {}).items():
         if name not in values:
             continue
+        inner = resolved(inner)
         if isinstance(values[name], Mapping) and "properties" in inner:
             yield from _within(inner, values[name], f"{place}{name}.")
             continue
-        unit = f" In {inner['unit']}." if "unit" in inner else ""
-        means = Markup(documentation.html(f"{inner.get('description', '')}{unit}"))
+        means = Markup(documentation.html(inner["description"]))
         yield {"name": f"{place}{name}", "value": values[name], "means": means}

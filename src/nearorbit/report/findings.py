@@ -16,12 +16,11 @@ from nearorbit.evaluation.scores import Results
 from nearorbit.report import words
 from nearorbit.report.effects import Effect, entry, gains, told
 from nearorbit.report.tables import signed_rank
-from nearorbit.report.tables.base import given
+from nearorbit.report.tables.base import DATA, given
 from nearorbit.study.catalogue import TRUTH
 
 METRICS = ("jacobian_error", "lyapunov_distance", "valid_prediction_time")  # what methods are told apart by, first
 OTHERWISE = ("state_space_divergence", "spectral_hellinger", "interpolation_error")  # where no truth is known
-ALONE = "data"  # what a method is given that is given nothing else
 VERDICTS = ("better", "", "worse")  # in this order
 BOUNDS = 2  # how many of the methods that are given more stand beside
 
@@ -104,7 +103,7 @@ def found(
     scores, costs = results.table("scores.csv"), results.table("costs.csv")
     names, known = headlines(scores), given(results)
     scores = scores[scores["metric"].isin(names) & scores["method"].isin(results.methods)]
-    alone = [label for label in results.methods if known.get(label) == ALONE]
+    alone = [label for label in results.methods if known.get(label) == DATA]
     rows = {label: [table[table["data"] == label] for table in (scores, costs)] for label in data}
     observed = {label: words.observed(line, results.remarks.get(label, "")) for label, line in data.items()}
     return [
@@ -196,10 +195,10 @@ def _found(
     )
 
 
-def _sure(best: Effect | None, gains: bool) -> str:
+def _sure(best: Effect | None, some: bool) -> str:
     """Say what the interval and the corrected test make of the best method, or of none where any has gains."""
     if best is None:
-        return "open" if gains else "none"
+        return "open" if some else "none"
     return "sure" if best.row["p"] < 0.05 else "likely"
 
 

@@ -47,6 +47,14 @@ def schema() -> dict[str, Any]:
     return yaml.safe_load(SCHEMA.read_text())
 
 
+def resolved(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give what the schema says of a key with what it refers to, and with its unit in its description."""
+    if "$ref" in spec:
+        spec = {**schema()["$defs"][spec["$ref"].rpartition("/")[2]], **spec}
+    unit = f" In {spec['unit']}." if "unit" in spec else ""
+    return {**spec, "description": f"{spec['description']}{unit}"}
+
+
 def written(content: Mapping[str, Any]) -> str:
     """Write the content of a study as the text of its file."""
     import yaml

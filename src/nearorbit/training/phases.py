@@ -63,13 +63,14 @@ def phases(data: Data, method: Method, trained: nn.ModuleList, weights: Tensor, 
         settings: The settings of the loop.
     """
     turn = settings.steps if data.last is None else int((1 - LAST) * settings.steps)
-    parts = [(data, range(turn)), *([(data.last, range(turn, settings.steps))] if data.last else [])]
+    parts = (data, range(turn)), (data.last or data, range(turn, settings.steps))
+    rows = min(settings.validate_every, settings.steps)
     made = []
     for part, steps in parts:
-        rows = min(settings.validate_every, settings.steps)
-        starts = torch.zeros(rows, part.members, part.batch, dtype=torch.int64, device=weights.device)
-        descent = Descent(method, trained, weights)
-        if settings.compile is not False and steps:
-            descent.compile(settings, part.gather(starts[0]))
-        made.append(Phase(part, descent, starts, steps))
-    return [phase for phase in made if phase.steps]
+        if steps:
+            starts = torch.zeros(rows, part.members, part.batch, dtype=torch.int64, device=weights.device)
+            descent = Descent(method, trained, weights)
+            if settings.compile is not False:
+                descent.compile(settings, part.gather(starts[0]))
+            made.append(Phase(part, descent, starts, steps))
+    return made
