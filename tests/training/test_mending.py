@@ -34,7 +34,7 @@ def is_free(name):
 
 
 FREE = [name for name in METHODS if is_free(name)]
-CHEAP = ("baseline", "homotopy")  # the others are slow tests: they have nothing of their own to do with smoothing
+CHEAP = ("baseline", "homotopy", "lyapunov")  # the others are slow tests: nothing of theirs is else than of these
 SIDES = [name if name in CHEAP else pytest.param(name, marks=pytest.mark.slow) for name in FREE]
 
 

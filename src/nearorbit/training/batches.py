@@ -231,8 +231,8 @@ class Data:
         source = replace(self._source, observations=mended)
         for need in self._needs.values():
             for name, made in vars(type(need)(source)).items():
-                if isinstance(made, Tensor):
-                    getattr(need, name).copy_(made)
+                if isinstance(made, Tensor) and not torch.equal(made, known := getattr(need, name)):
+                    known.copy_(made)  # in its place; what does not hang on the states is as it was
         if self.last:
             self.last.mend(train, validation)
 
