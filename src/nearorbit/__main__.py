@@ -110,7 +110,7 @@ def _list(package: str) -> None:
 
 
 def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
-    """Add the command of a stage: its files, and three ways to its settings."""
+    """Add the command of a stage: its files, and three ways to its settings if it has any."""
     files, settings = _files(stage), _settings(stage)
     summary = inspect.getdoc(stage)
     lines = "\n".join(f"  {setting:12} {SETTINGS[setting]}" for setting in settings)
@@ -118,17 +118,18 @@ def _add(commands: Any, name: str, stage: Callable[..., None]) -> None:
         name,
         help=summary,
         description=summary,
-        epilog=f"settings, as JSON or picked from a study:\n{lines}",
+        epilog=f"settings, as JSON or picked from a study:\n{lines}" if settings else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("--settings", metavar="JSON", help="the settings, or a file that holds them")
-    command.add_argument(
-        "--study",
-        metavar="FILE",
-        type=Path,
-        help="the study to pick the settings from instead, or its name if it is shipped",
-    )
-    command.add_argument("--cell", metavar="SYSTEM/DATA/METHOD", default="", help="the labels to pick them for")
+    if settings:
+        command.add_argument("--settings", metavar="JSON", help="the settings, or a file that holds them")
+        command.add_argument(
+            "--study",
+            metavar="FILE",
+            type=Path,
+            help="the study to pick the settings from instead, or its name if it is shipped",
+        )
+        command.add_argument("--cell", metavar="SYSTEM/DATA/METHOD", default="", help="the labels to pick them for")
     for file, parameter in files.items():
         kind = _kind(parameter)
         required = parameter.default is parameter.empty
@@ -148,7 +149,8 @@ def _run(name: str, stage: Callable[..., None], options: Mapping[str, Any]) -> N
 
     What it was asked and how long it took goes to standard error, which the workflow keeps as the log of the job.
     """
-    settings, began = _checked(name, stage, _read_settings(name, options)), time.perf_counter()
+    read = _read_settings(name, options) if _settings(stage) else {}
+    settings, began = _checked(name, stage, read), time.perf_counter()
     _say(f"nearorbit {__version__} {name} --settings {json.dumps(settings)}")
     for file, parameter in _files(stage).items():
         if _kind(parameter) == "input" and (given := options[file]):

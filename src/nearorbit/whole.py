@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nearorbit.study.catalogue import build
-from nearorbit.study.door import Folder, Output, Settings
+from nearorbit.study.door import Folder, Folders, Output, Settings
 from nearorbit.study.files import read, write
 
 
@@ -114,7 +114,7 @@ def report(folder: Path, report: Output, asked: Sequence[Path] = (), *, content:
 def partial(folder: Path, partial: Folder, asked: Sequence[Path] = (), *, content: Settings):
     """Make the long tables, tables, figures and page of what there is of a study, with gaps where there is nothing."""
     from nearorbit.evaluation.scores import Results
-    from nearorbit.report import unfinished
+    from nearorbit.report import records, unfinished
     from nearorbit.report.page import page
     from nearorbit.study.files import replacing
     from nearorbit.study.study import parse
@@ -124,6 +124,7 @@ def partial(folder: Path, partial: Folder, asked: Sequence[Path] = (), *, conten
     note = unfinished.save(results, folder, partial, tables=study.tables, figures=study.figures)
     with replacing(partial / "report.html") as path:
         path.write_text(page(study, results, partial, asked=asked, note=note))
+    records.keep(results, partial / "record", content, asked=asked)
     print(f"{note} They are in {partial}; what is missing is listed in {partial / 'missing.csv'}")
 
 
@@ -134,6 +135,13 @@ def record(folder: Path, record: Folder, asked: Sequence[Path] = (), *, content:
     from nearorbit.study.study import parse
 
     records.keep(Results.of(folder, parse(content).axes), record, content, asked=asked)
+
+
+def join(records: Folders, record: Folder):
+    """Make one record of several, of a study that ran in several places; of a cell the last that has it counts."""
+    from nearorbit.report.records import join
+
+    print(f"{join(records, record)} are in {record}")
 
 
 def models(folder: Path, models: Output, asked: Sequence[Path] = (), *, content: Settings):

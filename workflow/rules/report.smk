@@ -173,4 +173,4 @@ rule rulegraph:
         **sources("rulegraph"),
     shell:
         "(snakemake --snakefile {input.snakefile:q} --configfile {input.study:q} --rulegraph dot > {output.dot}"
-        " && python -m nearorbit rulegraph --settings '{{}}' --graph {output.dot} --picture {output.picture}) 2>&1 | tee {log}"
+        " && python -m nearorbit rulegraph --graph {output.dot} --picture {output.picture}) 2>&1 | tee {log}"

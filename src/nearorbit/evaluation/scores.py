@@ -13,6 +13,7 @@ It is one module since what is written for a cell is what is gathered of all.
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -197,9 +198,14 @@ class Results:
         path = self.folder.joinpath(*labels, name)
         if path.exists():
             return files.table(path)
-        packed = self.folder / CELLS  # of a record
-        member = zipfile.Path(packed, "/".join((*labels, name))) if packed.exists() else None
+        member = self._packed / "/".join((*labels, name)) if self._packed else None
         return files.table(member) if member and member.exists() else None
+
+    @cached_property
+    def _packed(self) -> zipfile.Path | None:
+        """The files of the cells of a record, if it is one."""
+        path = self.folder / CELLS
+        return zipfile.Path(path) if path.exists() else None
 
     def truth(self, *labels: str) -> xr.Dataset | None:
         """Load the truth of a system and data, with what was observed if that is there; None if it is missing."""

@@ -34,6 +34,7 @@ FILES = {
     "asked": "the files of the study, of which the first comment says what is asked",
     "models": "the trained networks of a study with a card that describes them (ZIP)",
     "record": "where the record of the study is written to",
+    "records": "records of one study, of what ran in several places, the earliest first",
     "kept": "the record of a study",
     "partial": "where the tables and figures of what there is are written to",
 }

@@ -171,7 +171,9 @@ SLICES: dict[str, tuple[tuple[str, ...], Callable[..., dict[str, Any]]]] = {
     "tables": ((), lambda s: {"tables": s.tables, "study": s.axes}),
     "figures": ((), lambda s: {"figures": s.figures, "study": s.drawn}),
     "rulegraph": ((), lambda s: {}),
-    **dict.fromkeys(("report", "partial", "record", "models", "redraw"), ((), lambda s: {"content": s.content})),
+    **dict.fromkeys(("report", "partial", "record"), ((), lambda s: {"content": s.content})),
+    "join": ((), lambda s: {}),
+    **dict.fromkeys(("models", "redraw"), ((), lambda s: {"content": s.content})),
 }
 
 
