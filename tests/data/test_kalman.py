@@ -120,6 +120,19 @@ def test_smoothing_leaves_less_noise_than_there_was():
     assert ((smooth(chain, LEVELS) - states) ** 2).mean() < 0.5 * ((chain.observed - states) ** 2).mean()
 
 
+@pytest.mark.parametrize("size", [1e4, 1e8, 1e12])
+@pytest.mark.parametrize("error", [1e-12, 1e-6])
+def test_a_flow_that_stretches_without_measure_spoils_no_other_orbit(size, error):
+    levels = Levels(np.full(2, 0.01), np.full(2, error))
+    chain, _ = rotating(2, 40, levels)
+    wild = replace(chain, maps=chain.maps.copy())
+    wild.maps[0, ::2] += size * np.array([[1.0, 2.0], [3.0, 6.0]])  # of rank one
+    found = smooth(wild, levels)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[1], smooth(chain, levels)[1], rtol=1e-10)
+    assert np.isfinite(fit(wild, levels, np.random.default_rng(0)).noise).all()
+
+
 def test_of_large_dimensions_too():
     stream, (orbits, samples, dimension) = np.random.default_rng(0), (2, 6, 7)
     maps = stream.standard_normal((orbits, samples - 1, dimension, dimension)) / 3

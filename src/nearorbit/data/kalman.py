@@ -13,6 +13,8 @@ and solve again is the iterated Kalman smoother, that is the Gauss-Newton method
 :math:`\sum |y_t - x_t|^2_r + \sum |x_{t+1} - \varphi(x_t)|^2_q`. All of it is one LAPACK call, ten times as fast here
 as the two recursions in time.
 
+Where a map stretches by so much that double precision cannot tell what it leaves, the model is taken to err by as much.
+
 *At uneven times* a flow that is wrong is so for longer where an interval is: q is the variance of the model error over
 one sample interval, and of it grows like the square of the time. Where nothing follows without a gap nothing is known
 of the next state, and no equation ties it.
@@ -33,6 +35,7 @@ import numpy as np
 from scipy.linalg.lapack import dpbtrf, dpbtrs, dtbtrs
 
 LEAST = 1e-12  # of a variance, relative to that of the data: the states are in double precision
+ROUNDED = 100 * np.finfo(float).eps  # of a variance that a map carries on
 TOGETHER = 2**20  # numbers that are solved for at once, for want of memory
 ENOUGH = 2**14, 2**12  # samples that tell components apart, and how large both levels are
 WIDTHS = (4.0, 1.0, 0.3)  # of the search, in the logarithm of a ratio of variances
@@ -183,6 +186,8 @@ class _System:
     def __init__(self, chain: Chain, levels: Levels):
         self._chain, self._levels = chain, levels
         shape, error = chain.observed.shape, levels.error / np.where(chain.weights > 0, chain.weights, 1.0)[..., None]
+        # A map that stretches so much cannot be known better in double precision.
+        error = np.maximum(error, ROUNDED * levels.noise.max() * (chain.maps**2).sum((-2, -1))[..., None])
         tied = (chain.weights > 0)[..., None]
         weighted = np.where(tied[..., None], chain.maps / error[..., None], 0.0)
         blocks = np.zeros((*shape, shape[-1]))  # on the diagonal of H
