@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results
-from nearorbit.evaluation.statistics import fewest, higher
+from nearorbit.evaluation.statistics import DIGITS, FEWEST, higher
 from nearorbit.report import latex
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
@@ -197,9 +197,9 @@ def with_error(value: float, error: float, *, digits: int = 2) -> str:
     return f"{value:z.{places}f} ± {error:.{places}f}"
 
 
-def ratio(value: float, *, digits: int = 3) -> str:
+def ratio(value: float) -> str:
     """Write a ratio, which may be infinite: ``0.336``, ``∞``."""
-    return "∞" if value == np.inf else number(value, digits=digits)
+    return "∞" if value == np.inf else number(value, digits=DIGITS)
 
 
 def interval(row: Mapping[str, Any]) -> str:
@@ -208,7 +208,7 @@ def interval(row: Mapping[str, Any]) -> str:
     Of systems too few for an interval it is the range over them, ``0.34 (0.2 to 0.5)``.
     """
     low, high = ratio(row["low"]), ratio(row["high"])
-    return ratio(row["ratio"]) + (f" ({low} to {high})" if row["systems"] < fewest() else f" [{low}, {high}]")
+    return ratio(row["ratio"]) + (f" ({low} to {high})" if row["systems"] < FEWEST else f" [{low}, {high}]")
 
 
 def wins(row: Mapping[str, Any]) -> str:

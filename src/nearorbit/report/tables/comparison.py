@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.evaluation.statistics import LEVEL, effects, fewest
+from nearorbit.evaluation.statistics import FEWEST, LEVEL, effects
 from nearorbit.report.tables.base import (
     FLOOR,
     HEADLINES,
@@ -34,7 +34,7 @@ CAPTION = (
     "Seeds that diverged, collapsed or have no value count behind all values: ∞ is lost by them, 0 is won by those of "
     "{reference}, and the other way about where higher is better. Failed: seeds that diverged or collapsed. Bold: the "
     "interval lies on the better side of one. *: p < 0.05 by Wilcoxon's signed-rank test over "
-    "systems, corrected by Holm's method for all methods of a column and kind of data. {floor}{few}{found}"
+    "{enough} systems or more, corrected by Holm's method for all methods of a column and kind of data. {floor}{few}{found}"
 )
 
 
@@ -80,11 +80,11 @@ class Comparison:
         return Table("comparison", self._caption(records, reference), records, cells, best)
 
     def _caption(self, records: pd.DataFrame, reference: str) -> str:
-        systems = records["systems"].max() if len(records) else fewest()
-        few = f" {systems} systems decide nothing." if systems < fewest() else ""
+        systems = records["systems"].max() if len(records) else FEWEST
+        few = f" {systems} systems decide nothing." if systems < FEWEST else ""
         on = f" on {self.reference_data} data" if self.reference_data else " on the same data"
         found = _found(records[records["metric"] == self.metrics[0]], self.metrics[0], reference)
-        known = {"level": LEVEL, "enough": fewest(), "floor": FLOOR}
+        known = {"level": LEVEL, "enough": FEWEST, "floor": FLOOR}
         return CAPTION.format(reference=reference, on=on, few=few, found=found, **known)
 
 
