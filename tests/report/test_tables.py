@@ -140,6 +140,42 @@ def compare(tmp_path, table, **settings):
     return build("tables", "comparison", {"metrics": ["jacobian_error"], **settings}).table(results)
 
 
+def told_of(tmp_path, name, table, given, **settings):
+    """A table of these scores, of methods that are given this."""
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    costs = pd.DataFrame({"method": list(given), "given": list(given.values())})
+    costs.assign(system="s0", data="clean").to_csv(tmp_path / "costs.csv", index=False)
+    results = Results(tmp_path, tuple(table["system"].unique()), {"clean": 0.0}, tuple(given))
+    return build("tables", name, settings).table(results)
+
+
+@pytest.mark.parametrize("name", ["jacobian_error", "values", "overview", "comparison"])
+def test_what_is_given_more_than_data_is_never_marked(name, tmp_path):
+    given = {"a": "data", "b": "data", "c": "data + true J"}
+    scores = several(6, a=[1.0] * 3, b=[0.5, 0.6, 0.4], c=[0.1] * 3)
+    settings = {} if name == "jacobian_error" else {"metrics": ["jacobian_error"]}
+    best = told_of(tmp_path, name, scores, given, **settings).best
+    marked = [f"{row} {column}" for row in best.index for column in best if best.loc[row, column]]
+    assert marked and not any("true J" in mark for mark in marked), marked
+
+
+def test_a_method_that_has_lost_half_of_its_seeds_is_never_marked(tmp_path):
+    a, c = [0.5, 0.9, 0.5, 0.5, 0.5, 0.5], [0.9, 0.5, 0.9, 0.5, 0.5, 0.9]
+    lost = {3: "ab", 4: "bc", 5: "b"}
+    tables = [rows([(m, 0) for m in lost.get(n, "")], a=[a[n]], b=[0.1], c=[c[n]]) for n in range(6)]
+    scores = pd.concat(table.assign(system=f"s{n}") for n, table in enumerate(tables))
+    table = told_of(tmp_path, "overview", scores, dict.fromkeys("abc", "data"), metrics=["jacobian_error"])
+    ranks, best = (part.loc[("clean", "Jacobian error")].tolist() for part in (table.cells, table.best))
+    assert (ranks, best) == (["1.9", "1.8", "2.2"], [True, False, False])
+
+
+def test_a_share_of_failures_says_of_how_many_systems_it_is(tmp_path):
+    scores = several(4, failed=[("b", 0)], a=[1.0] * 3, b=[0.5] * 3)
+    scores = scores[~((scores["method"] == "b") & (scores["system"] == "s3"))]
+    cells = told_of(tmp_path, "overview", scores, dict.fromkeys("ab", "data"), metrics=["jacobian_error"]).cells
+    assert cells.loc[("clean", "failed")].tolist() == ["0% (4)", "33% (3)"]
+
+
 def several(systems, failed=(), **values):
     """The same values on so many systems, which differ a little."""
     tables = [rows(failed, **values).assign(system=f"s{n}") for n in range(systems)]

@@ -9,8 +9,9 @@ stage builds it from its line in the study, tabulates and saves::
 How failed seeds count is one rule for all tables: of a cell no defined value is left out of a mean, not even that of a
 seed which diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: where methods are
 compared a failed seed is worse than any value (:mod:`nearorbit.evaluation.statistics`), and a cell with one is never
-the best. The truth stands beside the methods, as the
-floor of each metric, and competes with none. It is one module since this rule runs from the summary to the print.
+the best. The truth stands beside the methods, as the floor of each metric, and competes with none; nor do methods that
+are given more than data (:func:`given_more`), which no table marks. It is one module since this rule runs from the
+summary to the print.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -98,7 +99,7 @@ def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
                 yield f"{place}.{setting}: no {kind} '{label}'{near}; the study has {', '.join(known)}"
 
 
-def summary(scores: pd.DataFrame) -> pd.DataFrame:
+def summary(scores: pd.DataFrame, *, beside: Collection[Any] = ()) -> pd.DataFrame:
     """Summarize the seeds of each cell and metric.
 
     The mean is over every seed whose value is defined, *whatever its status*: to leave out the collapsed ones would
@@ -108,6 +109,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
     Arguments:
         scores: Rows of ``scores.csv``.
+        beside: The methods that are given more than the others, and never the best.
 
     Returns:
         A row per cell and metric, with columns ``(system, data, noise, method, metric, unit, mean, deviation, stderr,
@@ -131,7 +133,8 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
         **{name: (name, "sum") for name in ("undefined", "diverged", "collapsed", "unconverged")},
     ).reset_index()
     table = table.assign(stderr=table["stderr"] ** 0.5, failed=table["diverged"] + table["collapsed"])
-    return table.assign(best=_best(table))
+    best = _best(table[~table["method"].isin([TRUTH, *beside])])
+    return table.assign(best=best.reindex(table.index, fill_value=False))
 
 
 def loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
@@ -156,7 +159,7 @@ def check_metrics(metrics: Collection[str]) -> None:
 def _best(table: pd.DataFrame) -> pd.Series:
     """Mark the best methods of each system, data and metric; none where all are undefined, or have a failed seed."""
     groups = [table[name] for name in ("system", "data", "metric")]
-    undefined = table["undefined"].where((table["failed"] == 0) & (table["method"] != TRUTH))
+    undefined = table["undefined"].where(table["failed"] == 0)
     least = undefined == undefined.groupby(groups).transform("min")
     value = loss(table["mean"], table["metric"]).where(least)
     return (value == value.groupby(groups).transform("min")) & np.isfinite(value)
@@ -172,6 +175,21 @@ def given_more(results: Results) -> list[str]:
     """List the methods that are given more than data, or nobody knows what: they compete with none that is not."""
     known = given(results)
     return [label for label in results.methods if known.get(label, DATA) != DATA]
+
+
+def unmarked(results: Results, scores: pd.DataFrame) -> pd.MultiIndex:
+    """List what no table marks as best: methods that are given more than data, or have lost half of their seeds.
+
+    Arguments:
+        results: The results of the study.
+        scores: Rows of its ``scores.csv``.
+
+    Returns:
+        The labels (data, method); seeds that diverged or collapsed are lost, and counted over all systems.
+    """
+    seeds = scores.drop_duplicates(["system", "data", "method", "seed"])
+    lost = (seeds["status"] != "ok").groupby([seeds["data"], seeds["method"]]).mean() >= 0.5
+    return lost.index[lost | lost.index.isin(given_more(results), level="method")]
 
 
 def headers(results: Results) -> dict[str, str]:
