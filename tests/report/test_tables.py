@@ -8,6 +8,7 @@ import yaml
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.evaluation.statistics import signed_rank
 from nearorbit.report.tables.base import mean_and_deviation, save, summary, with_error
 from nearorbit.report.tables.overview import standing
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
@@ -170,10 +171,11 @@ def test_a_method_that_has_lost_half_of_its_seeds_is_never_marked(tmp_path):
 
 
 def test_a_share_of_failures_says_of_how_many_systems_it_is(tmp_path):
-    scores = several(4, failed=[("b", 0)], a=[1.0] * 3, b=[0.5] * 3)
+    scores = several(4, failed=[("a", 0), ("c", 0), ("c", 1)], a=[1.0] * 3, b=[0.5] * 3, c=[0.5] * 3)
     scores = scores[~((scores["method"] == "b") & (scores["system"] == "s3"))]
-    cells = told_of(tmp_path, "overview", scores, dict.fromkeys("ab", "data"), metrics=["jacobian_error"]).cells
-    assert cells.loc[("clean", "failed")].tolist() == ["0% (4)", "33% (3)"]
+    table = told_of(tmp_path, "overview", scores, dict.fromkeys("abc", "data"), metrics=["jacobian_error"])
+    assert table.cells.loc[("clean", "failed")].tolist() == ["33% (4)", "0% (3)", "67% (4)"]
+    assert table.best.loc[("clean", "failed")].tolist() == [False, False, False], "the least is of fewer systems"
 
 
 def several(systems, failed=(), **values):
@@ -461,6 +463,23 @@ def test_a_seed_that_failed_or_has_no_value_is_worse_than_any_in_a_comparison_ov
     assert signed(table, metric=metric)[0].loc["A", "ratio"] == worst
     table = rows(failed=[("a", 1), ("a", 2)], metric=metric, a=[1.0, 1.0, 1.0], b=[9.0, 9.0, 9.0])
     assert signed(table, metric=metric)[0].loc["A", "ratio"] == (np.inf if worst == 0 else 0.0)
+
+
+def test_a_ratio_that_failed_seeds_change_is_marked_and_stands_by_their_values_too(tmp_path):
+    tables = [rows(a=[1.0, 1.0, 1.0], b=[0.5, 0.5, 0.5]).assign(system=f"s{n}") for n in range(6)]
+    tables += [rows([("a", 0), ("a", 1)], a=[1.0, 1.0, 1.0], b=[2.0, 2.0, 2.0]).assign(system="lost")]
+    tables += [rows([("b", 0)], a=[1.0, 1.0, 1.0], b=[0.9, 0.5, 0.4]).assign(system="same")]
+    tables += [rows([("b", 2)], a=[1.0, 1.0, 1.0], b=[0.9, 0.5, 0.4]).assign(system="moved")]
+    scores, given = pd.concat(tables), dict.fromkeys("ab", "data")
+    table = told_of(tmp_path, "signed_rank", scores, given, metrics=["jacobian_error"])
+    cells = table.cells["Jacobian error"].to_dict()
+    assert cells["lost"] == "0 † (0 and 2 failed)" and cells["same"] == "0.5 (1 and 0 failed)"
+    assert cells["moved"] == "0.9 † (1 and 0 failed)" and cells["s0"] == "0.5"
+    assert table.records.set_index("system")["by_values"].loc[["lost", "moved"]].tolist() == pytest.approx([2.0, 0.5])
+    assert (cells["better on"], cells["by their values: better on"]) == ("9 of 9", "8 of 9")
+    assert cells["by their values: p"] == f"{signed_rank(np.array([-1.0] * 8 + [1.0])):.2g}", cells  # all are as large
+    whole = told_of(tmp_path, "signed_rank", pd.concat(tables[:6]), given, metrics=["jacobian_error"])
+    assert list(whole.cells.index[-3:]) == ["median [interval]", "better on", "p"] and "values: " not in whole.caption
 
 
 def test_kinds_of_data_are_compared_with_one_another():

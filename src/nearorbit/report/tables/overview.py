@@ -31,8 +31,8 @@ CAPTION = (
     "The mean rank of the methods over the systems that all of them have, 1 the best: on each system by the median of "
     "the seeds, where one that diverged, collapsed or has no value counts behind all others, and equals share a rank. "
     "All: the mean over the metrics. Failed: the share of the seeds that diverged or collapsed (of how many "
-    "systems). Bold: the best of the row, by however little, of the methods from data alone that keep more than half "
-    "of their seeds."
+    "systems). Bold: the best of the row, by however little, of the methods from data alone that have as many "
+    "systems as any and keep more than half of their seeds."
 )
 ALL, FAILED = "all", "failed"
 INDEX = ["data", "quantity"]
@@ -94,8 +94,9 @@ def standing(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _best(records: pd.DataFrame, unmarked: pd.MultiIndex) -> pd.Series:
-    """Mark the least value of each row of the table, unless all are alike."""
-    value = records["value"].mask(pd.MultiIndex.from_frame(records[unmarked.names]).isin(unmarked))
+    """Mark the least value of each row of the table, over as many systems as any has, unless all are alike."""
+    few = records["systems"] < records.groupby(INDEX)["systems"].transform("max")
+    value = records["value"].mask(few | pd.MultiIndex.from_frame(records[unmarked.names]).isin(unmarked))
     rivals = value.groupby([records[name] for name in INDEX])
     return value.eq(rivals.transform("min")) & rivals.transform("nunique").gt(1)
 
