@@ -477,6 +477,7 @@ def test_a_ratio_that_failed_seeds_change_is_marked_and_stands_by_their_values_t
     assert cells["moved"] == "0.9 † (1 and 0 failed)" and cells["s0"] == "0.5"
     assert table.records.set_index("system")["by_values"].loc[["lost", "moved"]].tolist() == pytest.approx([2.0, 0.5])
     assert (cells["better on"], cells["by their values: better on"]) == ("9 of 9", "8 of 9")
+    assert table.caption.startswith("b on clean data over a on clean data: ")
     assert cells["by their values: p"] == f"{signed_rank(np.array([-1.0] * 8 + [1.0])):.2g}", cells  # all are as large
     whole = told_of(tmp_path, "signed_rank", pd.concat(tables[:6]), given, metrics=["jacobian_error"])
     assert list(whole.cells.index[-3:]) == ["median [interval]", "better on", "p"] and "values: " not in whole.caption

@@ -80,8 +80,8 @@ class SignedRank:
         summaries = {"": found}
         if failed := bool(records.loc[records["counts"], FAILED].any(axis=None)):
             summaries["by their values: "] = _over_systems(by_values(pairs), without=self.without)
-        for how, of in summaries.items():
-            columns = {name: _summary(of.loc[name]) for name in of.index}
+        for how, rows in summaries.items():
+            columns = {name: _summary(rows.loc[name]) for name in rows.index}
             cells = pd.concat([cells, pd.DataFrame(columns, [f"{how}{row}" for row in ROWS])])
         cells = cells.fillna(MISSING)
         cells = cells.rename(columns=label).rename_axis(index="system", columns=None)
