@@ -152,8 +152,8 @@ def legend(figure: plt.Figure, shown: Mapping[str, Any], *, markers: bool = True
     for name, mark in shown.items():
         known = mark if isinstance(mark, Mark) else Mark(mark, marker="")
         marker = known.marker if markers else ""
-        dashes = known.dashes if lines else ""
-        style = {"color": known.color, "marker": marker, "linestyle": dashes, "markersize": 3.5}
+        style = {"color": known.color, "marker": marker, "linestyle": known.dashes, "markersize": 3.5}
+        style |= {} if lines else {"linestyle": ""}
         handles.append(plt.Line2D([], [], linewidth=1.4, label=name, **style))
     count = len(handles)
     for rows in range(max(1, -(-count // 6)), count + 1):
