@@ -31,16 +31,15 @@ It is one module since effect, interval and test are of the same medians, and re
 References:
     | Individual comparisons by ranking methods (Wilcoxon, Biometrics Bulletin, 1945)
     | A simple sequentially rejective multiple test procedure (Holm, Scandinavian Journal of Statistics, 1979)
-    | Bootstrap methods and their application (Davison and Hinkley, 1997), 3.8: data with a hierarchy
     | Statistical comparisons of classifiers over multiple data sets (Demsar, JMLR 2006)
 """
 
-from functools import lru_cache
 from math import ceil, log2
 
 import numpy as np
 import pandas as pd
 
+from nearorbit.evaluation.resampling import drawn
 from nearorbit.study.catalogue import TRUTH, entries
 
 LABELS = ["data", "metric", "method"]
@@ -292,22 +291,9 @@ def _middle(values: np.ndarray, *, mixed: float) -> np.ndarray:
 def _interval(own: np.ndarray, other: np.ndarray, *, draws: int) -> tuple[float, float]:
     """The interval of the median effect over systems, from losses of both sides with shape (systems, seeds)."""
     there = ~np.isnan(own).all(-1)
-    drawn, places = _drawn(tuple(np.sum(~np.isnan(own[there]), -1)), own.shape[-1], draws)
+    sets, places = drawn(tuple(np.sum(~np.isnan(own[there]), -1)), own.shape[-1], draws)
     sides = (np.pad(side[there], ((0, 0), (0, 1)), constant_values=np.nan) for side in (own, other))
-    of_seeds = _effects(*(side[drawn[:, :1], drawn[:, 1:]] for side in sides))
+    of_seeds = _effects(*(side[sets[:, :1], sets[:, 1:]] for side in sides))
     medians = np.sort(_middle(of_seeds[places], mixed=0.0))
     tail = int((1 - LEVEL) / 2 * draws)
     return medians[tail], medians[-1 - tail]
-
-
-@lru_cache(maxsize=8)
-def _drawn(seeds: tuple[int, ...], most: int, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a bootstrap draws of systems with so many seeds each: the distinct systems with their seeds (sets, 1 +
-    most), of which what is beyond the seeds of a system is -1, and which of these (draws, systems)."""
-    generator = np.random.default_rng(0)
-    systems = generator.integers(len(seeds), size=(draws, len(seeds)))
-    count = np.array(seeds)[systems][..., None]
-    chosen = np.where(np.arange(most) < count, generator.random((*systems.shape, most)) * count, -1)
-    rows = np.concatenate([systems[..., None], np.sort(chosen.astype(np.int16), -1)], -1, dtype=np.int16)
-    sets, places = np.unique(rows.reshape(-1, 1 + most), axis=0, return_inverse=True)
-    return sets, places.reshape(systems.shape)

@@ -1,4 +1,7 @@
-"""Systems against methods at a glance, one map for each metric."""
+"""Systems against methods at a glance, one map for each metric.
+
+It is one module since what is written in a cell decides how many cells have room on a page.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -9,9 +9,8 @@ stage builds it from its line in the study, tabulates and saves::
 How failed seeds count is one rule for all tables: of a cell no defined value is left out of a mean, not even that of a
 seed which diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: where methods are
 compared a failed seed is worse than any value (:mod:`nearorbit.evaluation.statistics`), and a cell with one is never
-the best. The truth stands beside the methods, as the floor of each metric, and competes with none; nor do methods that
-are given more than data (:func:`given_more`), which no table marks. It is one module since this rule runs from the
-summary to the print.
+the best. The truth stands beside the methods, the floor of each metric, and competes with none; nor do methods that are
+given more than data (:func:`given_more`). It is one module since this rule runs from the summary to the print.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -133,13 +132,7 @@ def summary(scores: pd.DataFrame, *, beside: Collection[Any] = ()) -> pd.DataFra
         **{name: (name, "sum") for name in ("undefined", "diverged", "collapsed", "unconverged")},
     ).reset_index()
     table = table.assign(stderr=table["stderr"] ** 0.5, failed=table["diverged"] + table["collapsed"])
-    best = _best(table[~table["method"].isin([TRUTH, *beside])])
-    return table.assign(best=best.reindex(table.index, fill_value=False))
-
-
-def loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
-    """Turn values of these metrics so that lower is better for every one; infinite where undefined."""
-    return values.mask(metrics.isin(higher()), -values).astype(float).fillna(np.inf)
+    return table.assign(best=_best(table, [TRUTH, *beside]))
 
 
 def check_metrics(metrics: Collection[str]) -> None:
@@ -156,12 +149,12 @@ def check_metrics(metrics: Collection[str]) -> None:
             raise ValueError(f"no metric '{name}'{catalogue.hint(name, known)}; there are {', '.join(known)}")
 
 
-def _best(table: pd.DataFrame) -> pd.Series:
+def _best(table: pd.DataFrame, beside: Collection[Any]) -> pd.Series:
     """Mark the best methods of each system, data and metric; none where all are undefined, or have a failed seed."""
     groups = [table[name] for name in ("system", "data", "metric")]
-    undefined = table["undefined"].where(table["failed"] == 0)
+    undefined = table["undefined"].where((table["failed"] == 0) & ~table["method"].isin(beside))
     least = undefined == undefined.groupby(groups).transform("min")
-    value = loss(table["mean"], table["metric"]).where(least)
+    value = table["mean"].mask(table["metric"].isin(higher()), -table["mean"]).where(least)
     return (value == value.groupby(groups).transform("min")) & np.isfinite(value)
 
 
@@ -178,15 +171,8 @@ def given_more(results: Results) -> list[str]:
 
 
 def unmarked(results: Results, scores: pd.DataFrame) -> pd.MultiIndex:
-    """List what no table marks as best: methods that are given more than data, or have lost half of their seeds.
-
-    Arguments:
-        results: The results of the study.
-        scores: Rows of its ``scores.csv``.
-
-    Returns:
-        The labels (data, method); seeds that diverged or collapsed are lost, and counted over all systems.
-    """
+    """List by (data, method) what no table over systems marks: what is given more than data, or of which half of the
+    seeds or more diverged or collapsed, by these rows of ``scores.csv``."""
     seeds = scores.drop_duplicates(["system", "data", "method", "seed"])
     lost = (seeds["status"] != "ok").groupby([seeds["data"], seeds["method"]]).mean() >= 0.5
     return lost.index[lost | lost.index.isin(given_more(results), level="method")]
