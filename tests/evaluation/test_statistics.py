@@ -8,7 +8,16 @@ import pytest
 import scipy.stats
 from statsmodels.stats.multitest import multipletests
 
-from nearorbit.evaluation.statistics import by_system, effects, fewest, holm, paired, signed_rank
+from nearorbit.evaluation.statistics import (
+    FEWEST,
+    by_system,
+    by_values,
+    effects,
+    fewest,
+    holm,
+    paired,
+    signed_rank,
+)
 
 INFINITE = float("inf")
 
@@ -76,10 +85,20 @@ def test_corrected_p_values_are_those_of_statsmodels():
     assert holm(pd.Series([0.02, np.nan, 0.03])).tolist()[::2] == [0.04, 0.04]  # what is no test does not count
 
 
-def test_four_systems_never_give_a_p_below_an_eighth():
-    systems = {f"s{n}": ([1.0 + n] * 5, [1e-6] * 5) for n in range(4)}
-    row = only(effects(scores(**systems), reference="a"))
-    assert (row["p"], row["better"], row["verdict"]) == (0.125, 4, "")
+def test_five_systems_never_give_a_p_below_a_sixteenth_and_are_no_test():
+    assert signed_rank(np.arange(1.0, 6)) == 1 / 16 and signed_rank(np.arange(1.0, FEWEST + 1)) == 1 / 32
+    for systems in (4, 5, 6):
+        table = scores(**{f"s{n}": ([1.0 + n] * 5, [1e-6] * 5) for n in range(systems)})
+        row = only(effects(table, reference="a"))
+        np.testing.assert_equal([row["p"], row["p_alone"]], [1 / 32 if systems == FEWEST else np.nan] * 2)
+        assert (row["better"], row["verdict"]) == (systems, "better" if systems == FEWEST else "")
+
+
+def test_what_has_too_few_systems_is_no_test_that_others_are_corrected_for():
+    table = scores(**{f"s{n}": ([1.0] * 3, [0.5] * 3) for n in range(7)})
+    others = [table[table["method"] == "b"].assign(method=name) for name in "cd"]
+    found = effects(pd.concat([table, *others[:1], others[1][others[1]["system"] < "s5"]]), reference="a")
+    np.testing.assert_equal(found["p"].to_numpy(), [2 * 2 / 2**7, 2 * 2 / 2**7, np.nan])
 
 
 def test_the_ratio_is_the_median_over_systems_of_ratios_of_medians_over_seeds():
@@ -93,7 +112,7 @@ def test_the_ratio_is_the_median_over_systems_of_ratios_of_medians_over_seeds():
 def test_seeds_are_no_systems():
     many = {"A": ([1.0 + 0.01 * seed for seed in range(40)], [0.5] * 40)}
     row = only(effects(scores(**many), reference="a"))
-    assert (row["systems"], row["p"], row["verdict"]) == (1, 1.0, "")
+    assert (row["systems"], row["verdict"]) == (1, "") and np.isnan(row["p"])
 
 
 def test_methods_are_corrected_for_together_and_the_truth_is_no_test():
@@ -109,6 +128,15 @@ def test_methods_are_corrected_for_together_and_the_truth_is_no_test():
     np.testing.assert_allclose(alone["p"], multipletests(alone["p_alone"], method="holm")[1])
 
 
+@pytest.mark.parametrize(("metric", "sign"), [("jacobian_error", 1), ("valid_prediction_time", -1)])
+@pytest.mark.parametrize(("ratio", "told"), [(0.9994, True), (0.9996, False), (1.0049, False), (1.006, True)])
+def test_an_interval_that_is_printed_with_an_end_of_one_excludes_nothing(metric, sign, ratio, told):
+    table = scores(metric, **{f"s{n}": ([1.0], [ratio]) for n in range(7)})
+    row = only(effects(table, reference="a"))
+    assert row["low"] == row["high"] == pytest.approx(ratio)
+    assert row["verdict"] == (("better" if (ratio < 1) == (sign > 0) else "worse") if told else "")
+
+
 # --- failures
 
 
@@ -116,6 +144,18 @@ def test_where_higher_is_better_a_ratio_above_one_is():
     table = scores(metric="valid_prediction_time", **{f"s{n}": ([1.0], [2.0]) for n in range(6)})
     row = only(effects(table, reference="a"))
     assert (row["ratio"], row["low"], row["high"], row["better"], row["verdict"]) == (2, 2, 2, 6, "better")
+
+
+def test_failed_seeds_can_be_counted_by_the_values_that_they_have():
+    failed = {(system, "a", seed) for system in "AB" for seed in (0, 1)}
+    table = scores(failed=failed, A=([4, 4, 1], [1, 1, 1]), B=([2, 2, 2], [3, 3, np.nan]), C=([1] * 3, [0.5] * 3))
+    pairs = paired(table, reference="a")
+    assert by_system(pairs, over=["method"])["ratio"].tolist() == [0.0, 0.0, 0.5]
+    assert by_system(by_values(pairs), over=["method"])["ratio"].tolist() == pytest.approx([0.25, 1.5, 0.5])
+    table.loc[(table["system"] == "A") & (table["method"] == "a"), "value"] = [np.nan, np.nan, 1]
+    assert by_system(by_values(paired(table, reference="a")), over=["method"])["ratio"].tolist() == pytest.approx(
+        [0.0, 1.5, 0.5]
+    )
 
 
 def test_a_failed_seed_is_worse_than_any_value_and_two_failed_medians_are_equal():
@@ -219,6 +259,13 @@ def test_of_many_methods_without_an_effect_any_is_found_at_most_at_that_rate():
     assert np.mean(least <= 0.05) < 0.085, np.mean(least <= 0.05)  # 0.05, and three standard errors
 
 
+@pytest.mark.parametrize(("systems", "seeds"), [(6, 1), (6, 3), (12, 3), (12, 5)])
+def test_without_an_effect_intervals_exclude_one_at_most_at_their_rate(systems, seeds):
+    table = simulated(np.random.default_rng(7), systems=systems, seeds=seeds)
+    told = int(np.sum(effects(table, reference="a", draws=1000)["verdict"] != ""))
+    assert scipy.stats.binomtest(told, 300, 0.07, alternative="greater").pvalue > 0.01, told
+
+
 @pytest.mark.parametrize(("systems", "seeds", "least"), [(6, 3, 0.93), (12, 3, 0.93), (12, 1, 0.89), (28, 5, 0.93)])
 def test_intervals_cover_the_effect_about_as_often_as_they_say(systems, seeds, least):
     table = simulated(np.random.default_rng(4), systems=systems, seeds=seeds, effect=np.log(0.7))
@@ -246,9 +293,9 @@ def test_what_differs_by_rounding_is_equal():
 
 
 def test_how_many_systems_it_takes_follows_from_the_level_and_the_tests():
-    assert [fewest(tests=tests) for tests in (1, 5, 13)] == [6, 8, 10]
+    assert [fewest(tests) for tests in (1, 5, 13)] == [FEWEST, 8, 10]
     for tests in (1, 5, 13):
-        n = fewest(tests=tests)
+        n = fewest(tests)
         assert tests * signed_rank(np.ones(n)) < 0.05 + 1e-12 <= tests * signed_rank(np.ones(n - 1))
 
 

@@ -323,6 +323,11 @@ def test_profiles_are_of_what_is_judged_on_the_same_systems_and_the_best_is_of_d
     plt.close(drawn)
 
 
+def test_the_caption_of_ranks_names_what_is_left_out_and_what_is_given_more():
+    said = build("figures", "critical_difference", {}).caption(synthetic.study())
+    assert "Ranked among the others, and given more than data: jacobian. " in said and "Left out" not in said
+
+
 def test_methods_keep_their_color_when_others_join():
     few, many = (Results("", (), {}, tuple("abcdefghijkl"[:count])) for count in (2, 6))
     assert colors(few).items() <= colors(many).items()

@@ -34,6 +34,8 @@ WIDE = {
     "many systems": table(28, 18, "0.0123 ± 0.0045 ‡5 (1/5 failed)", best=True),
     "texts": table(2, 3, "an account of what was found, in many words, " * 4, head="told {}"),
     "signs": table(1, 2, "p < 0.05 | 100 % [a_b] * {x} #1 & ~^\\ $ ∞ – … † λ × ≤", head="[sign] {}"),
+    "cells of two lines": table(15, 5, "0.0123 ± 0.0045 ‡5 (1/5 failed)", head="a_method_{}"),
+    "a long caption": table(18, 3, "0.25"),
     "none": table(0, 4, ""),
 }
 
@@ -69,7 +71,7 @@ def test_every_cell_is_printed_once_and_index_columns_in_every_block():
     for row in range(8):
         for column in range(18):
             assert len(re.findall(rf"(?<![\d.]){row}\.{column}(?!\d)", text)) == 1
-    blocks = text.count("\\toprule")
+    blocks = text.count("\\begin{tabular}") + text.count("\\begin{longtable}")
     assert blocks > 1 and text.count("Lorenz96\\_N0") == blocks and text.count("noisy") == 4 * blocks
 
 
@@ -84,17 +86,25 @@ def test_a_long_table_breaks_across_pages_under_one_number():
     assert text.count("\\label{tab:t}") == 1 and "\\begin{table}" not in text
 
 
+@pytest.mark.parametrize(("name", "caption"), [("cells of two lines", ""), ("a long caption", "What is shown. " * 70)])
+def test_a_table_of_few_rows_breaks_across_pages_too_if_its_cells_or_its_caption_are_long(name, caption):
+    text = written("t", caption, *WIDE[name])
+    assert "\\begin{longtable}" in text and text.count("\\endhead") == text.count("\\begin{longtable}")
+    assert "longtable}{" not in written("t", "", *(part.iloc[:10] for part in WIDE[name]))
+
+
 def test_signs_that_latex_takes_for_its_own_are_escaped():
     assert escaped("p < 0.05 & 5 %") == "p $<$ 0.05 \\& 5 \\%"
     assert "\\\\ [" not in written("t", "", *table(1, 1, "1", head="peak memory of a device [MiB] {}"))
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs LaTeX: apt-get install texlive-latex-recommended")
-def test_no_table_is_wider_than_the_text_in_latex(tmp_path):
+def test_no_table_is_wider_or_higher_than_the_page_in_latex(tmp_path):
     for name in names("tables"):
         save(build("tables", name, {}).table(synthetic.study()), tmp_path / f"{name}.tex")
     for name, parts in WIDE.items():
-        (tmp_path / f"{name.replace(' ', '')}.tex").write_text(written(name, "What is shown, p < 0.05.", *parts))
+        caption = "What is shown, p < 0.05. " * (40 if name == "a long caption" else 1)
+        (tmp_path / f"{name.replace(' ', '')}.tex").write_text(written(name, caption, *parts))
     files = sorted(path.name for path in tmp_path.glob("*.tex"))
     inputs = "\n".join(f"\\typeout{{FILE {name}}}\\input{{{name}}}\\clearpage" for name in files)
     (tmp_path / "all.tex").write_text(DOCUMENT % inputs)
@@ -105,6 +115,9 @@ def test_no_table_is_wider_than_the_text_in_latex(tmp_path):
     file, wide = "", []
     for line in log.splitlines():
         file = line.removeprefix("FILE ") if line.startswith("FILE ") else file
-        if (over := re.match(r"Overfull \\hbox \(([\d.]+)pt", line)) and float(over[1]) > 1:
-            wide.append((file, over[1]))
+        if (over := re.match(r"Overfull \\[hv]box \(([\d.]+)pt", line)) and float(over[1]) > 1:
+            wide.append((file, line))
+        if "Float too large for page" in line:
+            wide.append((file, line))
+    assert all("\\label{tab:" in (tmp_path / name).read_text() for name in files)
     assert not wide and len(files) == len(names("tables")) + len(WIDE)

@@ -7,15 +7,18 @@ from synthetic import DATA, GIVEN, SPECTRA
 
 from nearorbit.evaluation.scores import COLUMNS, Results
 from nearorbit.evaluation.statistics import effects, losses
-from nearorbit.report.figures.overview import FLOOR
+from nearorbit.report.figures.overview import FLOOR, GRAY, PALE
 from nearorbit.study.catalogue import build
 
 
 def cells_of(ax):
     """The texts of a map by what its rows and columns are called, and its colors in the same order."""
     across, down = ([label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels()))
-    written = {tuple(int(p) for p in text.get_position()): text.get_text() for text in ax.texts}
-    assert len(written) == len(ax.texts) == len(down) * len(across)
+    written = {}
+    for text in ax.texts:  # the ratios first, then the marks
+        written.setdefault(tuple(int(p) for p in text.get_position()), []).append(text.get_text())
+    written = {place: "\u2009".join(texts) for place, texts in written.items()}
+    assert len(written) == len(down) * len(across)
     color = ax.collections[0].get_array().reshape(len(down), -1)
     told = {(y, x): (written[i, j], color[j, i]) for j, y in enumerate(down) for i, x in enumerate(across)}
     return told if FLOOR in across else {key[::-1]: cell for key, cell in told.items()}
@@ -105,6 +108,21 @@ def test_blue_is_better_failed_seeds_being_worse_than_any_value_and_the_truth_is
             assert cells[f"{system}, {data}", FLOOR][1] is np.ma.masked
     assert cells["Lorenz96_N5, clean", "neighborhood"][0].endswith("†1")
     assert sorted(filter(None, (text.partition("†")[2] for text, _ in cells.values()))) == ["1", "1"]
+
+
+def test_what_is_written_in_a_cell_of_an_overview_stays_in_it_and_marks_are_gray():
+    figure = build("figures", "overview", {}).draw(synthetic.study())
+    figure.canvas.draw()
+    for ax in figure.axes[:-1]:
+        boxes = {}
+        for text in ax.texts:
+            x, y = (int(place) for place in text.get_position())
+            boxes.setdefault((x, y), []).append(text.get_window_extent())
+            assert text.get_text()[0] not in "†‡" or text.get_color() in (GRAY, PALE)
+        for (x, y), of in boxes.items():
+            (left, _), (right, _) = ax.transData.transform([(x, y), (x + 1, y)])
+            assert left <= of[0].x0 and of[-1].x1 <= right and (len(of) == 1 or of[0].x1 < of[1].x0), ax.get_title()
+    plt.close("all")
 
 
 def test_unconverged_spectra_are_counted_in_an_overview():

@@ -8,6 +8,7 @@ import yaml
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.evaluation.statistics import signed_rank
 from nearorbit.report.tables.base import mean_and_deviation, save, summary, with_error
 from nearorbit.report.tables.overview import standing
 from nearorbit.report.tables.published import COLUMNS, QUANTITIES, published
@@ -138,6 +139,43 @@ def compare(tmp_path, table, **settings):
     table.to_csv(tmp_path / "scores.csv", index=False)
     results = Results(tmp_path, tuple(table["system"].unique()), {"clean": 0.0}, ("a", "b", "c"))
     return build("tables", "comparison", {"metrics": ["jacobian_error"], **settings}).table(results)
+
+
+def told_of(tmp_path, name, table, given, **settings):
+    """A table of these scores, of methods that are given this."""
+    table.to_csv(tmp_path / "scores.csv", index=False)
+    costs = pd.DataFrame({"method": list(given), "given": list(given.values())})
+    costs.assign(system="s0", data="clean").to_csv(tmp_path / "costs.csv", index=False)
+    results = Results(tmp_path, tuple(table["system"].unique()), {"clean": 0.0}, tuple(given))
+    return build("tables", name, settings).table(results)
+
+
+@pytest.mark.parametrize("name", ["jacobian_error", "values", "overview", "comparison"])
+def test_what_is_given_more_than_data_is_never_marked(name, tmp_path):
+    given = {"a": "data", "b": "data", "c": "data + true J"}
+    scores = several(6, a=[1.0] * 3, b=[0.5, 0.6, 0.4], c=[0.1] * 3)
+    settings = {} if name == "jacobian_error" else {"metrics": ["jacobian_error"]}
+    best = told_of(tmp_path, name, scores, given, **settings).best
+    marked = [f"{row} {column}" for row in best.index for column in best if best.loc[row, column]]
+    assert marked and not any("true J" in mark for mark in marked), marked
+
+
+def test_a_method_that_has_lost_half_of_its_seeds_is_never_marked(tmp_path):
+    a, c = [0.5, 0.9, 0.5, 0.5, 0.5, 0.5], [0.9, 0.5, 0.9, 0.5, 0.5, 0.9]
+    lost = {3: "ab", 4: "bc", 5: "b"}
+    tables = [rows([(m, 0) for m in lost.get(n, "")], a=[a[n]], b=[0.1], c=[c[n]]) for n in range(6)]
+    scores = pd.concat(table.assign(system=f"s{n}") for n, table in enumerate(tables))
+    table = told_of(tmp_path, "overview", scores, dict.fromkeys("abc", "data"), metrics=["jacobian_error"])
+    ranks, best = (part.loc[("clean", "Jacobian error")].tolist() for part in (table.cells, table.best))
+    assert (ranks, best) == (["1.9", "1.8", "2.2"], [True, False, False])
+
+
+def test_a_share_of_failures_says_of_how_many_systems_it_is(tmp_path):
+    scores = several(4, failed=[("a", 0), ("c", 0), ("c", 1)], a=[1.0] * 3, b=[0.5] * 3, c=[0.5] * 3)
+    scores = scores[~((scores["method"] == "b") & (scores["system"] == "s3"))]
+    table = told_of(tmp_path, "overview", scores, dict.fromkeys("abc", "data"), metrics=["jacobian_error"])
+    assert table.cells.loc[("clean", "failed")].tolist() == ["33% (4)", "0% (3)", "67% (4)"]
+    assert table.best.loc[("clean", "failed")].tolist() == [False, False, False], "the least is of fewer systems"
 
 
 def several(systems, failed=(), **values):
@@ -425,6 +463,24 @@ def test_a_seed_that_failed_or_has_no_value_is_worse_than_any_in_a_comparison_ov
     assert signed(table, metric=metric)[0].loc["A", "ratio"] == worst
     table = rows(failed=[("a", 1), ("a", 2)], metric=metric, a=[1.0, 1.0, 1.0], b=[9.0, 9.0, 9.0])
     assert signed(table, metric=metric)[0].loc["A", "ratio"] == (np.inf if worst == 0 else 0.0)
+
+
+def test_a_ratio_that_failed_seeds_change_is_marked_and_stands_by_their_values_too(tmp_path):
+    tables = [rows(a=[1.0, 1.0, 1.0], b=[0.5, 0.5, 0.5]).assign(system=f"s{n}") for n in range(6)]
+    tables += [rows([("a", 0), ("a", 1)], a=[1.0, 1.0, 1.0], b=[2.0, 2.0, 2.0]).assign(system="lost")]
+    tables += [rows([("b", 0)], a=[1.0, 1.0, 1.0], b=[0.9, 0.5, 0.4]).assign(system="same")]
+    tables += [rows([("b", 2)], a=[1.0, 1.0, 1.0], b=[0.9, 0.5, 0.4]).assign(system="moved")]
+    scores, given = pd.concat(tables), dict.fromkeys("ab", "data")
+    table = told_of(tmp_path, "signed_rank", scores, given, metrics=["jacobian_error"])
+    cells = table.cells["Jacobian error"].to_dict()
+    assert cells["lost"] == "0 † (0 and 2 failed)" and cells["same"] == "0.5 (1 and 0 failed)"
+    assert cells["moved"] == "0.9 † (1 and 0 failed)" and cells["s0"] == "0.5"
+    assert table.records.set_index("system")["by_values"].loc[["lost", "moved"]].tolist() == pytest.approx([2.0, 0.5])
+    assert (cells["better on"], cells["by their values: better on"]) == ("9 of 9", "8 of 9")
+    assert table.caption.startswith("b on clean data over a on clean data: ")
+    assert cells["by their values: p"] == f"{signed_rank(np.array([-1.0] * 8 + [1.0])):.2g}", cells  # all are as large
+    whole = told_of(tmp_path, "signed_rank", pd.concat(tables[:6]), given, metrics=["jacobian_error"])
+    assert list(whole.cells.index[-3:]) == ["median [interval]", "better on", "p"] and "values: " not in whole.caption
 
 
 def test_kinds_of_data_are_compared_with_one_another():

@@ -3,5 +3,6 @@
 Its modules, in the order of imports, which may import from the rooms study, dynamics and data; models and truth
 come in files::
 
-    judged steps resolved forecast metrics observed held_out unseen verdicts scores statistics standings
+    judged steps resolved forecast metrics observed held_out unseen verdicts scores resampling statistics
+    standings
 """

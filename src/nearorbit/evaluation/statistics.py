@@ -18,26 +18,28 @@ are equal (:math:`e_s = 0`), and so are two values of zero (or below, where a ra
 by rounding. What is left out is what was never there: seeds that one side lacks, and systems on which no method, nor
 the truth, has a value of the metric, as a prediction time in Lyapunov times where nothing is chaotic.
 
-*Few systems.* Four systems never give a p below 1/8, and no interval of a median reaches a level beyond
-:math:`1 - 2^{1 - S}`: for 95 % it takes six. Of fewer the range over the systems is told in its place, and decides
-nothing. The test takes effects to be as likely above their middle as below; where they are skewed, the interval is the
-safer of the two.
+*Few systems.* Of S systems no two-sided p is below :math:`2^{1 - S}`, and no interval of a median reaches a level
+beyond one less that: 5 % and 95 % take six, :data:`FEWEST`. Of fewer there is no test; the range over the systems is
+told in place of an interval, and decides nothing. The test takes effects to be as likely above their middle as below;
+where they are skewed, the interval is the safer of the two.
+
+*What is told is what is printed.* An interval excludes one if its ends do when they are written with :data:`DIGITS`
+digits: ``[0.6, 1]`` excludes nothing, though its end may be 0.9996.
 
 It is one module since effect, interval and test are of the same medians, and rest on one rule for what failed.
 
 References:
     | Individual comparisons by ranking methods (Wilcoxon, Biometrics Bulletin, 1945)
     | A simple sequentially rejective multiple test procedure (Holm, Scandinavian Journal of Statistics, 1979)
-    | Bootstrap methods and their application (Davison and Hinkley, 1997), 3.8: data with a hierarchy
     | Statistical comparisons of classifiers over multiple data sets (Demsar, JMLR 2006)
 """
 
-from functools import lru_cache
 from math import ceil, log2
 
 import numpy as np
 import pandas as pd
 
+from nearorbit.evaluation.resampling import drawn
 from nearorbit.study.catalogue import TRUTH, entries
 
 LABELS = ["data", "metric", "method"]
@@ -45,7 +47,9 @@ FAILED = ["failed", "failed_of_reference"]
 COLUMNS = [
     *LABELS, "systems", "better", "worse", "ratio", "low", "high", "p", "p_alone", "verdict", "seeds", *FAILED
 ]  # fmt: skip
-LEVEL, DRAWS = 0.95, 2000
+LEVEL, DRAWS = 0.95, 20_000
+FEWEST = 6  # systems, of a test at 1 - LEVEL and of an interval: five give no two-sided p below 1/16
+DIGITS = 3  # of a ratio and its interval, wherever they are printed
 ROUNDING = 1e-5  # of a value: the same model, its sums in another order
 
 
@@ -54,7 +58,6 @@ def effects(
     *,
     reference: str,
     reference_data: str | None = None,
-    level: float = LEVEL,
     draws: int = DRAWS,
 ) -> pd.DataFrame:
     """Compare every method with a reference, by data and metric, over systems.
@@ -64,7 +67,6 @@ def effects(
         reference: The label of the reference.
         reference_data: The kind of data of the reference, if it is one for all; by default the reference on the same
             kind of data.
-        level: The level of the intervals.
         draws: Of the bootstrap. They do not depend on what is compared: the same table twice has the same intervals, to
             the bit, and a further method changes none.
 
@@ -78,9 +80,10 @@ def effects(
           over the systems where they are too few for one. A ratio below one is good where lower values of the metric
           are. It is infinite, or zero where higher values are better, where the method fails on more than half of the
           systems and the reference does not, and the other way about;
-        - ``p``, ``p_alone``: of the test, corrected over methods, and as it is; NaN for the truth;
-        - ``verdict``: ``"better"`` or ``"worse"`` where the interval excludes one and there are systems enough for its
-          level, else empty; empty for the truth;
+        - ``p``, ``p_alone``: of the test, corrected over methods, and as it is; NaN for the truth, and of fewer than
+          :data:`FEWEST` systems, which are no test;
+        - ``verdict``: ``"better"`` or ``"worse"`` where the interval, as it is printed, excludes one and there are
+          systems enough for its level, else empty; empty for the truth;
         - ``seeds``: how many pairs of seeds there are on all systems; ``failed``, ``failed_of_reference``: how many of
           them diverged, collapsed or have no value, on either side.
     """
@@ -90,15 +93,15 @@ def effects(
     counts = {name: (name, "sum") for name in FAILED}
     groups = pairs.groupby(LABELS, sort=False)
     table = groups.agg(systems=("system", "nunique"), seeds=("seed", "size"), **counts).reset_index()
-    table = table.assign(**compared(pairs, over=LABELS, level=level, draws=draws))
+    table = table.assign(**compared(pairs, over=LABELS, draws=draws))
     table.loc[table["method"] == TRUTH, ["p_alone", "verdict"]] = np.nan, ""
     table["p"] = table.groupby(LABELS[:2], sort=False)["p_alone"].transform(holm)
     return table[COLUMNS]
 
 
-def fewest(level: float = LEVEL, tests: int = 1) -> int:
-    """Tell how many systems an interval of this level takes to decide anything; or so many tests, by Holm's method."""
-    return ceil(1 - log2((1 - level) / max(tests, 1)))
+def fewest(tests: int) -> int:
+    """Tell how many systems it takes for one of so many tests to be decided, by Holm's method; FEWEST for a single."""
+    return ceil(1 - log2((1 - LEVEL) / max(tests, 1)))
 
 
 def higher() -> list[str]:
@@ -117,9 +120,7 @@ def losses(scores: pd.DataFrame) -> pd.DataFrame:
     known = scores["value"].notna().groupby([scores[name] for name in ("system", "data", "metric")]).transform("any")
     scores = scores[known].assign(value=scores.loc[known, "value"].astype(float))
     failed = (scores["status"] != "ok") | scores["value"].isna()
-    with np.errstate(divide="ignore"):
-        logs = np.log(scores["value"].clip(lower=0))
-    return scores.assign(failed=failed, loss=logs.mask(scores["metric"].isin(higher()), -logs).mask(failed, np.inf))
+    return scores.assign(failed=failed, loss=_loss(scores["value"], scores["metric"]).mask(failed, np.inf))
 
 
 def paired(scores: pd.DataFrame, *, reference: str, reference_data: str | None = None) -> pd.DataFrame:
@@ -142,15 +143,27 @@ def paired(scores: pd.DataFrame, *, reference: str, reference_data: str | None =
     return scores[~itself].merge(against, on=pair, suffixes=("", "_of_reference"))
 
 
-def compared(
-    pairs: pd.DataFrame, *, over: list[str], level: float = LEVEL, draws: int = DRAWS
-) -> dict[str, np.ndarray | list[str]]:
+def by_values(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Count seeds that diverged or collapsed by the values that they have; those without a value stay behind all.
+
+    It tells how much a comparison rests on failures, and flatters what fails: no verdict is of it.
+
+    Arguments:
+        pairs: As :func:`paired` makes them.
+
+    Returns:
+        The same pairs with other losses.
+    """
+    sides = {f"loss{side}": _loss(pairs[f"value{side}"], pairs["metric"]) for side in ("", "_of_reference")}
+    return pairs.assign(**sides)
+
+
+def compared(pairs: pd.DataFrame, *, over: list[str], draws: int = DRAWS) -> dict[str, np.ndarray | list[str]]:
     """Compare both sides of pairs over their systems.
 
     Arguments:
         pairs: As :func:`paired` makes them.
         over: The columns that tell which pairs belong together; one of them has to tell the metric.
-        level: The level of the intervals.
         draws: Of the bootstrap.
 
     Returns:
@@ -159,23 +172,24 @@ def compared(
     """
     own, other = _stacked(pairs, over, "loss"), _stacked(pairs, over, "loss_of_reference")
     effect = _effects(own, other)
-    enough = np.sum(~np.isnan(effect), -1) >= fewest(level)
+    enough = np.sum(~np.isnan(effect), -1) >= FEWEST
     intervals = [
-        _interval(*sides, level=level, draws=draws) if able else (np.nanmin(of), np.nanmax(of))
+        _interval(*sides, draws=draws) if able else (np.nanmin(of), np.nanmax(of))
         for *sides, of, able in zip(own, other, effect, enough, strict=True)
     ]
-    low, high = np.array(intervals).reshape(-1, 2).T
-    words = np.where(enough & (high < 0), "better", np.where(enough & (low > 0), "worse", ""))
-    higher_better = pairs.groupby(over, sort=False)["metric"].first().isin(higher()).to_numpy()
-    ratios = np.exp(np.where(higher_better, -1, 1) * np.stack([_middle(effect, mixed=0.0), low, high]))
+    turned = pairs.groupby(over, sort=False)["metric"].first().isin(higher()).to_numpy()
+    ends = np.array(intervals).reshape(-1, 2)
+    ends = np.exp(np.where(turned[:, None], -ends[:, ::-1], ends))
+    below, above = enough & (_printed(ends[:, 1]) < 1), enough & (_printed(ends[:, 0]) > 1)
+    middle = _middle(effect, mixed=0.0)
     return {
         "better": np.sum(effect < 0, -1),
         "worse": np.sum(effect > 0, -1),
-        "ratio": ratios[0],
-        "low": np.where(higher_better, ratios[2], ratios[1]),
-        "high": np.where(higher_better, ratios[1], ratios[2]),
-        "p_alone": signed_rank(effect),
-        "verdict": words,
+        "ratio": np.exp(np.where(turned, -middle, middle)),
+        "low": ends[:, 0],
+        "high": ends[:, 1],
+        "p_alone": np.where(enough, signed_rank(effect), np.nan),
+        "verdict": np.where(above & turned | below & ~turned, "better", np.where(above | below, "worse", "")),
     }
 
 
@@ -230,6 +244,18 @@ def holm(p: pd.Series) -> pd.Series:
     return steps.cummax().clip(upper=1.0).reindex(p.index)
 
 
+def _loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
+    """The logarithms of values, of their inverse where higher is better; infinite of none."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(values.clip(lower=0))
+    return logs.mask(metrics.isin(higher()), -logs).fillna(np.inf)
+
+
+def _printed(ratios: np.ndarray) -> np.ndarray:
+    """Ratios as they are read in print."""
+    return np.array([float(f"{ratio:.{DIGITS}g}") for ratio in ratios])
+
+
 def _axes(pairs: pd.DataFrame, over: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The numbers of each pair's group, in the order of the pairs, of its system, by name, and of its seed there."""
     group = pairs.groupby(over, sort=False).ngroup().to_numpy()
@@ -262,23 +288,12 @@ def _middle(values: np.ndarray, *, mixed: float) -> np.ndarray:
         return np.where(low == high, low, np.where(np.isinf(low) & np.isinf(high), mixed, (low + high) / 2))
 
 
-def _interval(own: np.ndarray, other: np.ndarray, *, level: float, draws: int) -> tuple[float, float]:
+def _interval(own: np.ndarray, other: np.ndarray, *, draws: int) -> tuple[float, float]:
     """The interval of the median effect over systems, from losses of both sides with shape (systems, seeds)."""
     there = ~np.isnan(own).all(-1)
-    systems, seeds, places = _drawn(tuple(np.sum(~np.isnan(own[there]), -1)), own.shape[-1], draws)
-    drawn = (np.pad(side[there], ((0, 0), (0, 1)), constant_values=np.nan)[:, seeds] for side in (own, other))
-    medians = np.sort(_middle(_effects(*drawn)[systems, places], mixed=0.0))
-    tail = int((1 - level) / 2 * draws)
+    sets, places = drawn(tuple(np.sum(~np.isnan(own[there]), -1)), own.shape[-1], draws)
+    sides = (np.pad(side[there], ((0, 0), (0, 1)), constant_values=np.nan) for side in (own, other))
+    of_seeds = _effects(*(side[sets[:, :1], sets[:, 1:]] for side in sides))
+    medians = np.sort(_middle(of_seeds[places], mixed=0.0))
+    tail = int((1 - LEVEL) / 2 * draws)
     return medians[tail], medians[-1 - tail]
-
-
-@lru_cache(maxsize=8)
-def _drawn(seeds: tuple[int, ...], most: int, draws: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a bootstrap draws of systems with so many seeds each: the systems (draws, systems), the distinct sets of
-    seeds (sets, most), of which what is beyond the seeds of a system is -1, and which of these (draws, systems)."""
-    generator = np.random.default_rng(0)
-    systems = generator.integers(len(seeds), size=(draws, len(seeds)))
-    count = np.array(seeds)[systems][..., None]
-    chosen = np.where(np.arange(most) < count, generator.random((*systems.shape, most)) * count, -1).astype(int)
-    sets, places = np.unique(np.sort(chosen, -1).reshape(-1, most), axis=0, return_inverse=True)
-    return systems, sets, places.reshape(systems.shape)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nearorbit.evaluation import statistics
 from nearorbit.report import words
 from nearorbit.report.tables.base import number, ratio, wins
 from nearorbit.study.catalogue import entries
@@ -31,9 +30,9 @@ class Effect:
 
     @property
     def ratio(self) -> str:
-        """The median ratio, e.g. ``"0.34"``, or who fails."""
+        """The median ratio, e.g. ``"0.336"``, or who fails."""
         if 0 < self.row["ratio"] < np.inf:
-            return ratio(self.row["ratio"], digits=words.DIGITS)
+            return ratio(self.row["ratio"])
         return "fails" if (self.row["ratio"] > 0) == (self.better == "lower") else "reference fails"
 
     @property
@@ -41,7 +40,7 @@ class Effect:
         """Its interval, or the range over few systems, e.g. ``"0.25 to 0.47"``; empty of one system."""
         if self.row["systems"] == 1:
             return ""
-        return f"{ratio(self.row['low'], digits=words.DIGITS)} to {ratio(self.row['high'], digits=words.DIGITS)}"
+        return f"{ratio(self.row['low'])} to {ratio(self.row['high'])}"
 
     @property
     def wins(self) -> str:
@@ -51,8 +50,7 @@ class Effect:
     @property
     def p(self) -> str:
         """The corrected p-value, e.g. ``"0.004"``; empty where there is none, or systems are too few for a test."""
-        known = np.isfinite(self.row["p"]) and self.row["systems"] >= statistics.fewest()
-        return number(self.row["p"], digits=words.DIGITS) if known else ""
+        return number(self.row["p"], digits=words.DIGITS) if np.isfinite(self.row["p"]) else ""
 
     @property
     def verdict(self) -> str:

@@ -157,7 +157,7 @@ def _found(
     candidates = [effect for effect in ranked if effect.method in alone]
     systems = int(max((effect.row["systems"] for effect in ranked), default=over[reference]))
     best = next((effect for effect in candidates if effect.verdict == "better"), None)
-    sure = "few" if systems < statistics.fewest() else _sure(best, any(map(gains, candidates)))
+    sure = "few" if systems < statistics.FEWEST else _sure(best, any(map(gains, candidates)))
     method = best.method if best else reference if sure == "none" else None
     scores = scores[scores["metric"] == names[0]]
     if method and (scores.loc[scores["method"] == method, "status"] != "ok").mean() >= 0.5:
@@ -205,5 +205,5 @@ def _sure(best: Effect | None, some: bool) -> str:
 def _alike(scores: pd.DataFrame, method: str) -> list[str]:
     """List the methods that are not worse than one, by their intervals against it; of too few systems there is none."""
     against = statistics.effects(scores, reference=method)
-    against = against[against["systems"] >= statistics.fewest()]
+    against = against[against["systems"] >= statistics.FEWEST]
     return list(against.loc[against["verdict"] != "worse", "method"])

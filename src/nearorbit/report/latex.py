@@ -2,12 +2,14 @@ r"""A table in LaTeX that fits a page: ``\textwidth`` of 6.5 inches, with nothin
 
 The width of every cell is estimated from the letters of Computer Modern. A table that is too wide for the page gets, in
 this order, heads of several lines, smaller letters (never below seven points), cells of two lines, and blocks of
-columns below one another, each with its heads. Long texts are paragraphs. A table of many rows may break across pages.
+columns below one another, each with its heads. Long texts are paragraphs. A table with its caption that would fill most
+of a page breaks across pages, with its heads on each.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import pandas as pd
 
@@ -27,9 +29,10 @@ WIDTHS = {  # in ems of Computer Modern, at most; 0.56 of all others
 }  # fmt: skip
 BOLD = 1.16  # as wide as letters that are not
 PAGE = 469.0  # points, of the width of the text
+CAPTION = 10.3  # points, of an em of the caption
 GAP = 3.0  # points, on either side of a column
 SIZES = (("small", 9.3), ("footnotesize", 8.5), ("scriptsize", 8.0))  # and the width of an em in points: 9, 8, 7 points
-LONG = 40  # lines; longer tables may break across pages
+LONG = 45  # lines, with those of the caption; longer tables break across pages of nine inches
 TEXTS = (130.0, 100.0, 75.0, 50.0)  # points: a wider column is of paragraphs; the next where there is no room
 
 
@@ -67,8 +70,8 @@ def written(name: str, caption: str, cells: pd.DataFrame, best: pd.DataFrame) ->
     table = _Table([*heads, *titles], [*index, *columns], [*([[False] * len(cells)] * len(index)), *bold], len(index))
     layout = table.layout()
     bodies = [list(table.lines(block, layout)) for block in layout.blocks]
-    long = sum(map(len, bodies)) > LONG
-    write = _long if long else _short
+    said = ceil(width(caption) * CAPTION / PAGE)
+    write = _long if said + sum(table.height(block, layout) for block in layout.blocks) > LONG else _short
     return PREAMBLE + write(f"tab:{name}", escaped(caption), bodies, layout, table.specs(layout))
 
 
@@ -122,6 +125,13 @@ class _Table:
         for row in range(len(self.columns[0])):
             yield " & ".join(self._printed(number, row, layout) for number in shown) + " \\\\"
 
+    def height(self, block: Sequence[int], layout: Layout) -> int:
+        """Count the lines of the head and the rows of a block, rather too many than too few."""
+        shown = [*range(self.index), *block]
+        head = max((len(self._head(number, layout.cut)) for number in shown), default=1)
+        rows = range(len(self.columns[0]))
+        return head + sum(max(self._deep(number, row, layout) for number in shown) for row in rows)
+
     def specs(self, layout: Layout) -> list[str]:
         """Give the alignment of the columns of each block."""
         return ["l" * (self.index + len(block)) for block in layout.blocks]
@@ -139,9 +149,20 @@ class _Table:
     def _head(self, number: int, cut: bool) -> list[str]:
         return _folded(self.heads[number], max(self._natural(number, cut), 6.5))
 
+    def _paragraphs(self, number: int, layout: Layout) -> bool:
+        """Whether the cells of a column are paragraphs."""
+        return self._natural(number, layout.cut) * layout.size[1] > layout.text
+
+    def _deep(self, number: int, row: int, layout: Layout) -> int:
+        """How many lines a cell has."""
+        text = self.columns[number][row]
+        if self._paragraphs(number, layout):
+            return ceil(1.2 * width(text) * layout.size[1] / layout.text)  # lines are not full
+        return len(_cut(text, layout.cut))
+
     def _printed(self, number: int, row: int, layout: Layout) -> str:
         text, bold = self.columns[number][row], self.bold[number][row]
-        if text and self._natural(number, layout.cut) * layout.size[1] > layout.text:
+        if text and self._paragraphs(number, layout):
             said = escaped(text).replace("\\_", "\\_\\allowbreak{}").replace("/", "/\\allowbreak{}")
             return f"\\parbox[t]{{{layout.text:g}pt}}{{\\raggedright\\strut {said}\\strut}}"
         lines = [escaped(line) for line in _cut(text, layout.cut)]

@@ -20,7 +20,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.evaluation.statistics import fewest
+from nearorbit.evaluation.statistics import FEWEST, fewest
 from nearorbit.evaluation.verdicts import WORDS
 from nearorbit.report import definitions, documentation, effects, findings, origins, shown, words
 from nearorbit.report.references import DECLARED, reference, whence
@@ -77,8 +77,8 @@ def page(study: Study, results: Results, folder: Path, *, asked: Sequence[Path] 
         unknown=bool(verdicts) and findings.headlines(results.table("scores.csv"))[:1] != [findings.METRICS[0]],
         declared=list(_declared(study, results)),
         given=given(results),
-        enough=fewest(),
-        tests=lambda count: fewest(tests=count),
+        enough=FEWEST,
+        tests=fewest,
         methods=list(_methods(study, results)),
         truths=list(_systems(study, results)),
         observed={label: words.observed(line, results.remarks.get(label, "")) for label, line in study.data.items()},

@@ -139,19 +139,21 @@ def cell_panels(results: Results, *, height: float) -> tuple[plt.Figure, Iterato
     return figure, ((ax, *label) for ax, label in zip(axes.flat, labels, strict=False))
 
 
-def legend(figure: plt.Figure, shown: Mapping[str, Any], *, markers: bool = True) -> None:
+def legend(figure: plt.Figure, shown: Mapping[str, Any], *, markers: bool = True, lines: bool = True) -> None:
     """Put one legend above all panels, if there is anything, in as many rows as it takes.
 
     Arguments:
         figure: The figure.
         shown: The marks, or the colors, by what they are of.
         markers: Whether they have markers, which lines have not.
+        lines: Whether they have lines.
     """
     handles = []
     for name, mark in shown.items():
         known = mark if isinstance(mark, Mark) else Mark(mark, marker="")
         marker = known.marker if markers else ""
         style = {"color": known.color, "marker": marker, "linestyle": known.dashes, "markersize": 3.5}
+        style |= {} if lines else {"linestyle": ""}
         handles.append(plt.Line2D([], [], linewidth=1.4, label=name, **style))
     count = len(handles)
     for rows in range(max(1, -(-count // 6)), count + 1):

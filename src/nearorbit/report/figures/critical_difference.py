@@ -15,10 +15,10 @@ from matplotlib import pyplot as plt
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.standings import Ranks, ranks
-from nearorbit.report.captions import told
+from nearorbit.report.captions import left_out, told
 from nearorbit.report.figures.base import SMALL, colors, panels
 from nearorbit.report.room import HEIGHT, KINDS
-from nearorbit.report.tables.base import check_metrics
+from nearorbit.report.tables.base import check_metrics, given_more
 from nearorbit.study import catalogue
 
 
@@ -36,35 +36,49 @@ class CriticalDifference:
 
     metric: str = "jacobian_error"
     methods: Sequence[str] | None = None
-    reads: ClassVar[frozenset[str]] = frozenset({"scores.csv"})
+    reads: ClassVar[frozenset[str]] = frozenset({"scores.csv", "costs.csv"})
 
     def __post_init__(self) -> None:
         check_metrics([self.metric])
 
     def draw(self, results: Results) -> plt.Figure:
         """Draw a diagram for each kind of data, over the systems that all its methods have."""
-        scores, palette = results.table("scores.csv"), colors(results)
-        methods, kinds = self.methods or results.methods, list(results.data)[:KINDS]
-        scores = scores[(scores["metric"] == self.metric) & scores["method"].isin(methods)]
-        height = min(0.7 + 0.09 * len(methods), (HEIGHT - 0.5) / max(1, len(kinds)))
-        figure, axes = panels(len(kinds), 1, height=height)
-        for ax, data in zip(axes[:, 0], kinds, strict=False):
-            found = ranks(scores[scores["data"] == data])
-            _diagram(ax, found, {method: palette[method] for method in found.average.index})
-            ax.set_title(f"{data}: {_told(found)}", loc="left")
+        palette, (found, _) = colors(results), self._ranks(results)
+        methods = self.methods or results.methods
+        height = min(0.7 + 0.09 * len(methods), (HEIGHT - 0.5) / max(1, len(found)))
+        figure, axes = panels(len(found), 1, height=height)
+        for ax, (data, ranked) in zip(axes[:, 0], found.items(), strict=False):
+            _diagram(ax, ranked, {method: palette[method] for method in ranked.average.index})
+            ax.set_title(f"{data}: {_told(ranked)}", loc="left")
         figure.supxlabel("average rank over systems [1]")
         return figure
 
     def caption(self, results: Results) -> str:
         """Say what is drawn, and what it is not to be taken for."""
-        label, data = catalogue.entries("metrics")[self.metric].label, list(results.data)[:KINDS]
+        label, (found, lacking) = catalogue.entries("metrics")[self.metric].label, self._ranks(results)
+        drawn = {method for ranked in found.values() for method in ranked.average.index}
+        more = ", ".join(method for method in given_more(results) if method in drawn)
         return (
             f"Average ranks by {label} over systems, 1 the best, by the median of the seeds of a system; methods of "
-            "which it diverged, collapsed or has no value are last. Methods on one gray bar are less than the critical "
-            "difference apart (Nemenyi, 5 %). Ranks do not say by how much a method is ahead, and the difference hangs "
-            "on which methods take part: effects and their intervals are in the table comparison. "
-            f"{told(results, data=data, methods=self.methods)}"
+            "which it diverged, collapsed or has no value are last. A dot is a method; a line leads from it to its "
+            "name, with its average rank. Methods on one gray bar are less than the critical difference apart "
+            "(Nemenyi, 5 %). Ranks do not say by how much a method is ahead, and the difference hangs on which take "
+            "part: effects and their intervals are in the table comparison. "
+            f"{f'Ranked among the others, and given more than data: {more}. ' if more else ''}{left_out(lacking)}"
+            f"{told(results, data=list(found), methods=self.methods)}"
         )
+
+    def _ranks(self, results: Results) -> tuple[dict[str, Ranks], dict[str, list[str]]]:
+        """The ranks of the methods that take part, and the labels of those that have values and do not, by data."""
+        scores, methods = results.table("scores.csv"), self.methods or results.methods
+        scores = scores[(scores["metric"] == self.metric) & scores["method"].isin(methods)]
+        kinds = {data: scores[scores["data"] == data] for data in list(results.data)[:KINDS]}
+        found = {data: ranks(of) for data, of in kinds.items()}
+        lacking = {
+            data: [m for m in results.methods if m in {*kinds[data]["method"]} - {*ranked.average.index}]
+            for data, ranked in found.items()
+        }
+        return found, lacking
 
 
 def _diagram(ax: plt.Axes, found: Ranks, palette: dict[str, Any]) -> None:
@@ -79,7 +93,7 @@ def _diagram(ax: plt.Axes, found: Ranks, palette: dict[str, Any]) -> None:
     critical_difference_diagram(
         found.average, alike, ax=ax, color_palette=palette, label_props={"fontsize": SMALL},
         crossbar_props={"linewidth": 2, "color": "0.4"},
-        label_fmt_left="{label} ({rank:.1f})", label_fmt_right="({rank:.1f}) {label}",
+        label_fmt_left="{label} ({rank:.1f})\u00a0", label_fmt_right="\u00a0({rank:.1f}) {label}",
     )  # fmt: skip
 
 

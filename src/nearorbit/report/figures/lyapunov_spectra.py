@@ -27,9 +27,10 @@ class LyapunovSpectra:
     """The exponents of every seed of every method, each exponent in a panel of its own scale around the true one.
 
     The true exponent is a line, its standard error a band. A hollow dot is of a spectrum that has not converged, a
-    dagger below a panel of a seed that diverged or collapsed. Black dots are of the true field, judged as learned ones
-    are. What is further from the truth than six times the median error is a triangle at the edge. Of more than six
-    exponents the first four and the last two are shown. Systems, data and methods without exponents are left out.
+    dagger below a panel of a method of which a seed diverged or collapsed. Black dots are of the true field, judged as
+    learned ones are. What is further from the truth than six times the median error is a triangle at the edge. Of more
+    than six exponents the first four and the last two are shown. Systems, data and methods without exponents are left
+    out.
 
     Arguments:
         data: The label of the data; if None all, as long as they have room, and else those of most cells.
@@ -53,13 +54,13 @@ class LyapunovSpectra:
                 indices = [*indices[:LEADING], *indices[LEADING - ACROSS :]]
             for ax, index in zip(row, indices, strict=False):
                 _panel(ax, truth[truth.index == index], rows[rows["index"] == index], shown)
-                ax.set_title(rf"$\lambda_{{{int(index)}}}$", fontsize=SMALL, pad=2)
+                ax.set_title(rf"$\lambda_{{{int(index)}}}$", fontsize=SMALL, pad=4)
             for ax in row[max(1, len(indices)) :]:
                 ax.set_axis_off()
             row[0].set_ylabel(f"{system}\n{data}", fontsize=SMALL, fontweight="bold")
         figure.supylabel("Lyapunov exponent [1/time]")
         sns.despine(figure, bottom=True)
-        legend(figure, shown)
+        legend(figure, shown, lines=False)
         return figure
 
     def caption(self, results: Results) -> str:
@@ -69,9 +70,9 @@ class LyapunovSpectra:
         return (
             "Lyapunov exponents, per unit of system time, each in a panel of its own linear scale: the line is the "
             f"true one, the band its standard error; dots are the seeds of each method, with standard errors. {FLOOR} "
-            f"{UNCONVERGED} A dagger (†) below a panel is a seed that diverged or collapsed; below a hollow mark a "
-            f"collapse is not certain. {OFF} Of more than {ACROSS} exponents the first {LEADING} and the last "
-            f"{ACROSS - LEADING} are shown. {told(results, systems=systems, data=data, methods=methods)}"
+            f"{UNCONVERGED} A dagger (†) below a panel is a method of which a seed diverged or collapsed; where its "
+            f"marks are hollow a collapse is not certain. {OFF} Of more than {ACROSS} exponents the first {LEADING} "
+            f"and the last {ACROSS - LEADING} are shown. {told(results, systems=systems, data=data, methods=methods)}"
         )
 
     def _shown(self, results: Results) -> tuple[list[tuple[str, str]], list[str]]:
@@ -113,7 +114,8 @@ def _panel(ax: plt.Axes, truth: pd.DataFrame, rows: pd.DataFrame, shown: dict[st
                     continue
                 ax.plot(beyond, [edge] * len(beyond), marker, color=mark.color, markerfacecolor=fill, markersize=3,
                         markeredgewidth=0.6, clip_on=False)  # fmt: skip
-        failed.update(dict.fromkeys(x[dots["status"].isin(("diverged", "collapsed"))], mark.color))
+        if dots["status"].isin(("diverged", "collapsed")).any():
+            failed[place] = mark.color
     ax.set(xlim=(-0.7, len(shown) - 0.3), ylim=(low, high))
     ax.yaxis.set_major_locator(MaxNLocator(3))
     ax.ticklabel_format(axis="y", useOffset=False)

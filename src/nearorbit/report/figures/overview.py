@@ -1,4 +1,7 @@
-"""Systems against methods at a glance, one map for each metric."""
+"""Systems against methods at a glance, one map for each metric.
+
+It is one module since what is written in a cell decides how many cells have room on a page.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,11 +23,14 @@ from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
 CELL, WIDE = 0.52, 0.7  # inches: the least width of a cell of one system, and of all, which has more marks
+BROAD = 0.9  # inches, from which on what is written in a cell is larger than its marks
 LINE, LETTER = 0.15, 0.06  # inches: the height of a cell and the width of a letter
 LEAST, MOST = 1e-3, 1e3  # ratios that are written as they are
 FLOOR = "truth (floor)"  # what the row of the truth is called
 OWN = ["row", "metric", "method"]  # what a cell is of
 LOST, WON = "failed", "ref. †"  # in place of a ratio that failed seeds decide
+GRAY, PALE = "0.35", "0.92"  # of marks, on light cells and on dark ones
+MARGIN = 0.05  # of a cell, beside what is written in it
 ENDS = ["10 times better", "equal", "10 times worse"]
 
 
@@ -66,7 +72,7 @@ class Overview:
         for ax in axes.flat[len(self.metrics) :]:
             ax.set_axis_off()
         for ax, name in zip(axes.flat, self.metrics, strict=False):
-            _map(ax, table[table["metric"] == name], rows, judged, turned=plan.turned)
+            _map(ax, table[table["metric"] == name], rows, judged, turned=plan.turned, broad=plan.cell >= BROAD)
             ax.set_title(f"{catalogue.entries('metrics')[name].label}, ratio", fontsize=SMALL)
         shades = plt.cm.ScalarMappable(plt.Normalize(-1, 1), "RdBu_r")
         bar = figure.colorbar(shades, ax=axes, location="bottom", shrink=0.4, aspect=40, pad=0.02, ticks=[-1, 0, 1])
@@ -86,11 +92,10 @@ class Overview:
             f"Ratios to {reference}{instead}, of medians over the seeds{over}. Blue is better than {reference} for "
             "every metric, red worse, and the color is clipped at a factor of ten. Seeds that diverged, collapsed or "
             "have no value count as worse than any value, and two such medians as equal: where half of a method's "
-            f"seeds are so{share}, and those of {reference} are not, it reads {LOST}; the other way about, {WON}. † "
-            "counts seeds that diverged or collapsed, ‡ those whose Lyapunov spectrum has not converged: a collapse of "
-            "one of these is not certain."
-            f"{few} The truth is the true field in a model's place, the floor of a metric at this sample size; it is "
-            f"gray, as is what has no ratio. {told(results, **shown)}"
+            f"seeds are so{share}, and those of {reference} are not, it reads {LOST}; the other way about, {WON}. "
+            "In gray, † counts seeds that diverged or collapsed, ‡ those whose Lyapunov spectrum has not converged: a "
+            f"collapse of one of these is not certain.{few} The truth is the true field in a model's place, the floor "
+            f"of a metric at this sample size; it is gray, as is what has no ratio. {told(results, **shown)}"
         )
 
     def _asked(self, results: Results) -> str:
@@ -185,7 +190,8 @@ def _cells(scores: pd.DataFrame, plan: _Plan) -> pd.DataFrame:
     lost, won = table["lost"].eq(True) & np.isposinf(turned), table["won"].notna() & np.isneginf(turned)
     table = table.assign(lost=lost, won=won, few=table["systems"] < most)
     color = turned.clip(-1, 1).mask(table["method"] == TRUTH)
-    return table.assign(color=color, text=[_text(row) for row in table.to_dict("records")])
+    cells = table.to_dict("records")
+    return table.assign(color=color, text=list(map(_text, cells)), marks=list(map(_marks, cells)))
 
 
 def _counts(scores: pd.DataFrame) -> pd.DataFrame:
@@ -200,19 +206,28 @@ def _counts(scores: pd.DataFrame) -> pd.DataFrame:
     return counts.merge(lost, on=OWN, how="left")
 
 
-def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequence[str], *, turned: bool) -> None:
-    color, text = (
+def _map(
+    ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequence[str], *, turned: bool, broad: bool
+) -> None:
+    color, text, marks = (
         table.pivot(index="row", columns="method", values=value).reindex(index=list(rows), columns=list(methods))
-        for value in ("color", "text")
+        for value in ("color", "text", "marks")
     )
-    color.columns, text = pd.Index(_names(methods)), text.fillna(MISSING)
+    color.columns, text, marks = pd.Index(_names(methods)), text.fillna(MISSING), marks.fillna("")
     if len(methods) > len(rows):
-        color, text = color.T, text.T
+        color, text, marks = color.T, text.T, marks.T
     ax.set_facecolor("0.85")
     style = {"cmap": "RdBu_r", "vmin": -1, "vmax": 1, "cbar": False, "linewidths": 0.5, "annot_kws": {"size": SMALL}}
     sns.heatmap(color.astype(float), annot=text, fmt="", ax=ax, **style)
     for y, x in np.argwhere(color.isna()):  # where seaborn writes nothing
         ax.text(x + 0.5, y + 0.5, text.iloc[y, x], ha="center", va="center", size=SMALL)
+    for written in list(ax.texts):
+        x, y = (int(place) for place in written.get_position())
+        if failed := marks.iloc[y, x]:
+            gray = PALE if written.get_color() == "w" else GRAY
+            ax.text(x + 1 - MARGIN, y + 0.5, failed, ha="right", va="center", size=SMALL, color=gray)
+        if written.get_text() != MISSING:
+            written.set(x=x + MARGIN, ha="left", size=SMALL + broad)
     ax.set(xlabel="", ylabel="")
     ax.tick_params(length=0)
     if turned:
@@ -220,11 +235,15 @@ def _map(ax: plt.Axes, table: pd.DataFrame, rows: Sequence[str], methods: Sequen
 
 
 def _text(row: dict[str, Any]) -> str:
-    """Write a cell, e.g. ``0.82 (2) †1``: the ratio, of how many systems if others have more, and what failed."""
+    """Write the ratio of a cell, and of how many systems if others have more, e.g. ``0.82 (2)``."""
     said = LOST if row["lost"] else WON if row["won"] else _number(row["ratio"])
-    systems = f" ({row['systems']:.0f})" if row["few"] else ""
-    marks = {"†": row["failed"], "‡": row["unconverged"]}
-    return said + systems + "".join(f"\u2009{mark}{count:.0f}" for mark, count in marks.items() if count)
+    return said + (f" ({row['systems']:.0f})" if row["few"] else "")
+
+
+def _marks(row: dict[str, Any]) -> str:
+    """Write what failed in a cell, e.g. ``†1 ‡2``."""
+    counts = {"†": row["failed"], "‡": row["unconverged"]}
+    return "\u2009".join(f"{mark}{count:.0f}" for mark, count in counts.items() if count)
 
 
 def _number(ratio: float) -> str:

@@ -20,6 +20,7 @@ from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
 LANE, LEAST = 0.2, 0.105  # inches, of a method, and at least
+DAGGER = 36  # square points: as high as small letters
 MANY = 8  # systems, from which on dots are small
 STEPS = "steps_to_best"
 
@@ -66,13 +67,12 @@ class TrainingOutcomes:
     def caption(self, results: Results) -> str:
         """Say what is drawn."""
         named = ", ".join(catalogue.entries("metrics")[name].label for name in self.metrics)
-        budget = (
-            " Gray bars are the budget of steps: a seed there was best at its end." if STEPS in self.metrics else ""
-        )
+        budget = " Gray bars are the budget of steps: a seed there was best at its end."
         return (
-            f"What training arrives at, by data and method: {named}. Dots are all seeds of all systems, within a "
-            "method from top to bottom in the order of the study; bars are their medians, those of failed seeds among "
-            f"them. {FAILED} A cross at the right edge is a seed whose value is undefined.{budget} "
+            f"What training arrives at, by data and method: {named}. Marks are all seeds of all systems, within a "
+            "method from top to bottom in the order of the study; upright bars are their medians, those of failed "
+            f"seeds among them. A method that has not run has an empty lane. {FAILED} A cross at the right edge is a "
+            f"seed whose value is undefined.{budget if STEPS in self.metrics else ''} "
             f"{told(results, data=list(results.data)[:KINDS])}"
         )
 
@@ -86,7 +86,7 @@ def _panel(ax: plt.Axes, rows: pd.DataFrame, systems: Sequence[str], shown: dict
         style: dict[str, Any] = {"color": mark.color, "linewidth": 0}
         size = 9 if len(systems) <= MANY else 4
         ax.scatter(dots["value"][~failed], y[~failed], s=size, marker=mark.marker, alpha=0.6, **style)
-        ax.scatter(dots["value"][failed], y[failed], s=3 * size, marker="$†$", **style)
+        ax.scatter(dots["value"][failed], y[failed], s=DAGGER, marker="$†$", **style)
         ax.vlines(dots["value"].median(), lane - 0.42, lane + 0.42, color=mark.color, linewidth=1.4)
         undefined = y[dots["value"].isna()]
         ax.scatter(

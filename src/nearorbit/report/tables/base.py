@@ -9,8 +9,8 @@ stage builds it from its line in the study, tabulates and saves::
 How failed seeds count is one rule for all tables: of a cell no defined value is left out of a mean, not even that of a
 seed which diverged or collapsed (:func:`summary`); no failure goes unseen; and none is a success: where methods are
 compared a failed seed is worse than any value (:mod:`nearorbit.evaluation.statistics`), and a cell with one is never
-the best. The truth stands beside the methods, as the
-floor of each metric, and competes with none. It is one module since this rule runs from the summary to the print.
+the best. The truth stands beside the methods, the floor of each metric, and competes with none; nor do methods that are
+given more than data (:func:`given_more`). It is one module since this rule runs from the summary to the print.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results
-from nearorbit.evaluation.statistics import fewest, higher
+from nearorbit.evaluation.statistics import DIGITS, FEWEST, higher
 from nearorbit.report import latex
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
@@ -98,7 +98,7 @@ def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
                 yield f"{place}.{setting}: no {kind} '{label}'{near}; the study has {', '.join(known)}"
 
 
-def summary(scores: pd.DataFrame) -> pd.DataFrame:
+def summary(scores: pd.DataFrame, *, beside: Collection[Any] = ()) -> pd.DataFrame:
     """Summarize the seeds of each cell and metric.
 
     The mean is over every seed whose value is defined, *whatever its status*: to leave out the collapsed ones would
@@ -108,6 +108,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
     Arguments:
         scores: Rows of ``scores.csv``.
+        beside: The methods that are given more than the others, and never the best.
 
     Returns:
         A row per cell and metric, with columns ``(system, data, noise, method, metric, unit, mean, deviation, stderr,
@@ -131,12 +132,7 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
         **{name: (name, "sum") for name in ("undefined", "diverged", "collapsed", "unconverged")},
     ).reset_index()
     table = table.assign(stderr=table["stderr"] ** 0.5, failed=table["diverged"] + table["collapsed"])
-    return table.assign(best=_best(table))
-
-
-def loss(values: pd.Series, metrics: pd.Series) -> pd.Series:
-    """Turn values of these metrics so that lower is better for every one; infinite where undefined."""
-    return values.mask(metrics.isin(higher()), -values).astype(float).fillna(np.inf)
+    return table.assign(best=_best(table, [TRUTH, *beside]))
 
 
 def check_metrics(metrics: Collection[str]) -> None:
@@ -153,12 +149,12 @@ def check_metrics(metrics: Collection[str]) -> None:
             raise ValueError(f"no metric '{name}'{catalogue.hint(name, known)}; there are {', '.join(known)}")
 
 
-def _best(table: pd.DataFrame) -> pd.Series:
+def _best(table: pd.DataFrame, beside: Collection[Any]) -> pd.Series:
     """Mark the best methods of each system, data and metric; none where all are undefined, or have a failed seed."""
     groups = [table[name] for name in ("system", "data", "metric")]
-    undefined = table["undefined"].where((table["failed"] == 0) & (table["method"] != TRUTH))
+    undefined = table["undefined"].where((table["failed"] == 0) & ~table["method"].isin(beside))
     least = undefined == undefined.groupby(groups).transform("min")
-    value = loss(table["mean"], table["metric"]).where(least)
+    value = table["mean"].mask(table["metric"].isin(higher()), -table["mean"]).where(least)
     return (value == value.groupby(groups).transform("min")) & np.isfinite(value)
 
 
@@ -172,6 +168,14 @@ def given_more(results: Results) -> list[str]:
     """List the methods that are given more than data, or nobody knows what: they compete with none that is not."""
     known = given(results)
     return [label for label in results.methods if known.get(label, DATA) != DATA]
+
+
+def unmarked(results: Results, scores: pd.DataFrame) -> pd.MultiIndex:
+    """List by (data, method) what no table over systems marks: what is given more than data, or of which half of the
+    seeds or more diverged or collapsed, by these rows of ``scores.csv``."""
+    seeds = scores.drop_duplicates(["system", "data", "method", "seed"])
+    lost = (seeds["status"] != "ok").groupby([seeds["data"], seeds["method"]]).mean() >= 0.5
+    return lost.index[lost | lost.index.isin(given_more(results), level="method")]
 
 
 def headers(results: Results) -> dict[str, str]:
@@ -197,9 +201,9 @@ def with_error(value: float, error: float, *, digits: int = 2) -> str:
     return f"{value:z.{places}f} ± {error:.{places}f}"
 
 
-def ratio(value: float, *, digits: int = 3) -> str:
+def ratio(value: float) -> str:
     """Write a ratio, which may be infinite: ``0.336``, ``∞``."""
-    return "∞" if value == np.inf else number(value, digits=digits)
+    return "∞" if value == np.inf else number(value, digits=DIGITS)
 
 
 def interval(row: Mapping[str, Any]) -> str:
@@ -208,7 +212,7 @@ def interval(row: Mapping[str, Any]) -> str:
     Of systems too few for an interval it is the range over them, ``0.34 (0.2 to 0.5)``.
     """
     low, high = ratio(row["low"]), ratio(row["high"])
-    return ratio(row["ratio"]) + (f" ({low} to {high})" if row["systems"] < fewest() else f" [{low}, {high}]")
+    return ratio(row["ratio"]) + (f" ({low} to {high})" if row["systems"] < FEWEST else f" [{low}, {high}]")
 
 
 def wins(row: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from nearorbit.report.tables.base import (
     Table,
     check_metrics,
     given,
+    given_more,
     headers,
     mean_and_deviation,
     spread_out,
@@ -44,7 +45,7 @@ class Values:
     def table(self, results: Results) -> Table:
         """Make the table from ``scores.csv``; what a method is given stands next to its name."""
         scores = results.table("scores.csv")
-        records = summary(scores[scores["metric"].isin(self.metrics)])
+        records = summary(scores[scores["metric"].isin(self.metrics)], beside=given_more(results))
         records["given"] = records["method"].map(given(results))
         rows = pd.MultiIndex.from_product([results.systems, results.data, self.metrics], names=INDEX)
         cells = spread_out(texts(records, [*INDEX, "method"], mean_and_deviation), headers(results), rows)
@@ -61,7 +62,7 @@ class Values:
         return (
             f"{what[0].upper()}{what[1:]}: mean ± standard deviation over the seeds whose value is defined. "
             f"Failed seeds diverged or collapsed. {marks}{FLOOR} "
-            "Bold, of the methods without a failed seed: fewest undefined values, then best mean."
+            "Bold, of the methods from data alone without a failed seed: fewest undefined values, then best mean."
         )
 
 

@@ -3,7 +3,7 @@
 The definitions, and how failures count, are those of :mod:`nearorbit.evaluation.statistics`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pandas as pd
 
 from nearorbit.evaluation.scores import Results
-from nearorbit.evaluation.statistics import LEVEL, effects, fewest
+from nearorbit.evaluation.statistics import FEWEST, LEVEL, effects
 from nearorbit.report.tables.base import (
     FLOOR,
     HEADLINES,
@@ -19,9 +19,11 @@ from nearorbit.report.tables.base import (
     Table,
     check_metrics,
     given,
+    headers,
     interval,
     spread_out,
     texts,
+    unmarked,
     wins,
 )
 from nearorbit.study import catalogue
@@ -33,8 +35,9 @@ CAPTION = (
     "{enough}, and on how many the method has the better value. "
     "Seeds that diverged, collapsed or have no value count behind all values: ∞ is lost by them, 0 is won by those of "
     "{reference}, and the other way about where higher is better. Failed: seeds that diverged or collapsed. Bold: the "
-    "interval lies on the better side of one. *: p < 0.05 by Wilcoxon's signed-rank test over "
-    "systems, corrected by Holm's method for all methods of a column and kind of data. {floor}{few}{found}"
+    "interval lies on the better side of one, for a method from data alone that keeps more than half of its seeds. *: "
+    "p < 0.05 by Wilcoxon's signed-rank test over {enough} systems or more, corrected by Holm's method for all methods "
+    "of a column and kind of data. {floor}{few}{found}"
 )
 
 
@@ -71,29 +74,31 @@ class Comparison:
         cells = spread_out(texts(records, INDEX, _text), titles, rows)
         cells[rows.isin(itself)] = "1"
         best = spread_out(texts(records, INDEX, lambda row: row["verdict"]), titles, rows).eq("better")
+        best[rows.isin(unmarked(results, scores))] = False
         cells, best = cells.fillna(MISSING).assign(failed=_failures(scores, rows)), best.assign(failed=False)
         known = given(results)
         index = pd.MultiIndex.from_tuples(
             [(*row, known.get(row[1], MISSING)) for row in rows], names=[*INDEX[:2], "given"]
         )
         cells, best = cells.set_axis(index), best.set_axis(index)
-        return Table("comparison", self._caption(records, reference), records, cells, best)
+        return Table("comparison", self._caption(records, reference, headers(results)), records, cells, best)
 
-    def _caption(self, records: pd.DataFrame, reference: str) -> str:
-        systems = records["systems"].max() if len(records) else fewest()
-        few = f" {systems} systems decide nothing." if systems < fewest() else ""
+    def _caption(self, records: pd.DataFrame, reference: str, names: Mapping[str, str]) -> str:
+        systems = records["systems"].max() if len(records) else FEWEST
+        few = f" {systems} systems decide nothing." if systems < FEWEST else ""
         on = f" on {self.reference_data} data" if self.reference_data else " on the same data"
-        found = _found(records[records["metric"] == self.metrics[0]], self.metrics[0], reference)
-        known = {"level": LEVEL, "enough": fewest(), "floor": FLOOR}
+        found = _found(records[records["metric"] == self.metrics[0]], self.metrics[0], reference, names)
+        known = {"level": LEVEL, "enough": FEWEST, "floor": FLOOR}
         return CAPTION.format(reference=reference, on=on, few=few, found=found, **known)
 
 
-def _found(records: pd.DataFrame, metric: str, reference: str) -> str:
-    """Say which methods an interval tells to be better or worse than the reference, by data; empty for none."""
+def _found(records: pd.DataFrame, metric: str, reference: str, names: Mapping[str, str]) -> str:
+    """Say which methods an interval tells to be better or worse than the reference, by data; empty for none. They are
+    named with what they are given."""
     told = records[records["verdict"] != ""]
     label = catalogue.entries("metrics")[metric].label
     groups = [
-        f"{data}: {word} than {reference} {'is' if len(rows) == 1 else 'are'} {', '.join(rows['method'])}"
+        f"{data}: {word} than {reference} {'is' if len(rows) == 1 else 'are'} {', '.join(rows['method'].map(names))}"
         for (data, word), rows in told.groupby(["data", "verdict"], sort=False)
     ]
     return f" By {label}, on {'; '.join(groups)}." if groups else ""

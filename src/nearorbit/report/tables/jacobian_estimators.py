@@ -1,6 +1,6 @@
 """Jacobians estimated from data alone by local fits, next to those of the trained fields."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
@@ -13,7 +13,18 @@ from nearorbit.evaluation.metrics.base import leading_exponent
 from nearorbit.evaluation.metrics.jacobian_error import jacobian_errors
 from nearorbit.evaluation.metrics.lyapunov_distance import lyapunov_distance
 from nearorbit.evaluation.scores import Results, status
-from nearorbit.report.tables.base import FLOOR, MISSING, Table, failures, given, headers, number, spread_out, summary
+from nearorbit.report.tables.base import (
+    FLOOR,
+    MISSING,
+    Table,
+    failures,
+    given,
+    given_more,
+    headers,
+    number,
+    spread_out,
+    summary,
+)
 from nearorbit.study.catalogue import TRUTH
 
 IDENTITY = ("system", "data", "noise", "estimator", "kind")
@@ -22,8 +33,8 @@ COLUMNS = (*IDENTITY, "given", "seed", *QUARTILES, "leading_exponent", "true_lea
            "status")  # fmt: skip
 CAPTION = (
     "Relative error of the Jacobian at unseen states, lower is better: mean over the seeds of the median over the "
-    f"states. Local fits see the training data alone. Failed seeds diverged or collapsed. {FLOOR} Bold: best of the "
-    "column, without a failed seed."
+    f"states. Local fits see the training data alone. Failed seeds diverged or collapsed. {FLOOR} Bold: the best of "
+    "the column from data alone, without a failed seed."
 )
 
 
@@ -45,7 +56,7 @@ class JacobianEstimators:
         fits = records.loc[records["kind"] == "data", "estimator"].unique()
         names = labels(fits, results)
         columns = {label: ", ".join(label) for label in product(results.systems, results.data)}
-        cells = _means(records).set_index(["row", "cell"])
+        cells = _means(records, beside=given_more(results)).set_index(["row", "cell"])
         text, best = (
             spread_out(cells[name], columns).reindex(list(names)).rename(names).rename_axis("Jacobian of")
             for name in ("text", "best")
@@ -93,8 +104,9 @@ def _rows(identity: dict[str, Any], truth: xr.Dataset, table: xr.Dataset) -> lis
     return [{**identity, **row} for row in seeds.reset_index().to_dict("records")]
 
 
-def _means(records: pd.DataFrame) -> pd.DataFrame:
-    """The printed cells: columns row (kind, estimator), cell (system, data), text and whether it is the best."""
+def _means(records: pd.DataFrame, *, beside: Sequence[str]) -> pd.DataFrame:
+    """The printed cells: columns row (kind, estimator), cell (system, data), text and whether it is the best, of all
+    but the methods beside."""
     names = list(zip(records["kind"], records["estimator"], strict=True))
     scores = records.assign(
         method=[TRUTH if name == TRUTH else (kind, name) for kind, name in names],
@@ -104,7 +116,7 @@ def _means(records: pd.DataFrame) -> pd.DataFrame:
         stderr=np.nan,
         converged=np.nan,
     )
-    means = summary(scores)
+    means = summary(scores, beside=[("field", method) for method in beside])
     text = [number(row["mean"]) + failures(row) for _, row in means.iterrows()]
     row = [("field", TRUTH) if method == TRUTH else method for method in means["method"]]
     cell = list(zip(means["system"], means["data"], strict=True))

@@ -9,22 +9,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation.scores import Results
 from nearorbit.evaluation.standings import places
-from nearorbit.report.tables.base import HEADLINES, MISSING, Table, check_metrics, headers, number
+from nearorbit.report.tables.base import (
+    HEADLINES,
+    MISSING,
+    Table,
+    check_metrics,
+    headers,
+    number,
+    spread_out,
+    texts,
+    unmarked,
+)
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 
 CAPTION = (
     "The mean rank of the methods over the systems that all of them have, 1 the best: on each system by the median of "
     "the seeds, where one that diverged, collapsed or has no value counts behind all others, and equals share a rank. "
-    "All: the mean over the metrics. Failed: the share of the seeds that diverged or collapsed. Bold: the best of the "
-    "row, by however little."
+    "All: the mean over the metrics. Failed: the share of the seeds that diverged or collapsed (of how many "
+    "systems). Bold: the best of the row, by however little, of the methods from data alone that have as many "
+    "systems as any and keep more than half of their seeds."
 )
 ALL, FAILED = "all", "failed"
+INDEX = ["data", "quantity"]
 
 
 @dataclass(frozen=True)
@@ -44,19 +55,17 @@ class Overview:
     def table(self, results: Results) -> Table:
         """Make the table from ``scores.csv``; a method that half of the systems lack has no rank."""
         scores = results.table("scores.csv")
-        records = standing(scores[scores["metric"].isin(self.metrics)])
+        scores = scores[scores["metric"].isin(self.metrics)]
+        records = standing(scores)
+        records = records.assign(best=_best(records, unmarked(results, scores)))
         titles = {name: catalogue.entries("metrics")[name].label for name in self.metrics}
         names = {label: name for label, name in headers(results).items() if label != TRUTH}
-        wide = records.pivot(index=["data", "quantity"], columns="method", values="value")
-        rows = [(d, q) for d in results.data for q in (*titles, ALL, FAILED) if (d, q) in wide.index]
-        wide = wide.reindex(rows, columns=list(names)).astype(float)
-        share = wide.index.get_level_values("quantity") == FAILED
-        text = wide.map(lambda v: MISSING if np.isnan(v) else number(v, digits=2)).mask(
-            np.broadcast_to(share[:, None], wide.shape), wide.map(lambda v: MISSING if np.isnan(v) else f"{v:.0%}")
-        )
-        best = wide.eq(wide.min(axis=1), axis=0) & (wide.nunique(axis=1) > 1).to_numpy()[:, None]
-        text, best = (t.rename(index=titles, level="quantity").rename(columns=names) for t in (text, best))
-        return Table("overview", CAPTION, records, text, best)
+        rows = pd.MultiIndex.from_product([results.data, (*titles, ALL, FAILED)], names=INDEX)
+        rows = rows[rows.isin(pd.MultiIndex.from_frame(records[INDEX]))]
+        cells = spread_out(texts(records, [*INDEX, "method"], _text), names, rows).fillna(MISSING)
+        best = spread_out(records.set_index([*INDEX, "method"])["best"], names, rows).eq(True)
+        cells, best = (t.rename(index=titles, level="quantity") for t in (cells, best))
+        return Table("overview", CAPTION, records, cells, best)
 
 
 def standing(scores: pd.DataFrame) -> pd.DataFrame:
@@ -82,6 +91,18 @@ def standing(scores: pd.DataFrame) -> pd.DataFrame:
     shares = failed.agg(value=("value", "mean"), systems=("system", "nunique"))
     rest = [part.reset_index().assign(quantity=name) for name, part in ((ALL, over), (FAILED, shares))]
     return pd.concat([table, *rest], ignore_index=True)
+
+
+def _best(records: pd.DataFrame, unmarked: pd.MultiIndex) -> pd.Series:
+    """Mark the least value of each row of the table, over as many systems as any has, unless all are alike."""
+    few = records["systems"] < records.groupby(INDEX)["systems"].transform("max")
+    value = records["value"].mask(few | pd.MultiIndex.from_frame(records[unmarked.names]).isin(unmarked))
+    rivals = value.groupby([records[name] for name in INDEX])
+    return value.eq(rivals.transform("min")) & rivals.transform("nunique").gt(1)
+
+
+def _text(row: pd.Series) -> str:
+    return f"{row['value']:.0%} ({row['systems']})" if row["quantity"] == FAILED else number(row["value"], digits=2)
 
 
 def entries() -> dict[str, Any]:

@@ -10,21 +10,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pandas as pd
 
 from nearorbit.evaluation import statistics
 from nearorbit.evaluation.scores import Results
-from nearorbit.evaluation.statistics import FAILED, LEVEL, by_system, holm, paired
+from nearorbit.evaluation.statistics import FAILED, FEWEST, LEVEL, ROUNDING, by_system, by_values, holm, paired
 from nearorbit.report.tables.base import MISSING, Table, check_metrics, interval, number, ratio, wins
 from nearorbit.study import catalogue
 
-COLUMNS = ["metric", "system", "value", "of_reference", "ratio", *FAILED, "counts", "p"]
+COLUMNS = ["metric", "system", "value", "of_reference", "ratio", "by_values", *FAILED, "counts", "p"]
 CAPTION = (
     "{method} on {data} data over {reference} on {reference_data} data: ratios of medians over seeds. Those that "
     "diverged, collapsed or have no value are worse than any value (0, ∞: one of the two medians is so; equal: both "
-    "are). Over systems, each once: the median ratio [its {level:.0%} interval by a bootstrap over systems and seeds "
-    "within] or (the range over the systems, too few for one), on how many the method has the better value, and p of "
-    "Wilcoxon's signed-rank test, corrected by Holm's method for {metrics}.{without}"
+    "are; †: they change the ratio). Over systems, each once: the median ratio [its {level:.0%} interval by a "
+    "bootstrap over systems and seeds within] or (the range over the systems, too few for one), on how many the method "
+    "has the better value, and p of Wilcoxon's signed-rank test, corrected by Holm's method for {metrics}; of fewer "
+    "than {enough} systems there is no test.{by_values}{without}"
+)
+BY_VALUES = (
+    " By their values: the same where seeds that diverged or collapsed count by the values that they have, which "
+    "flatters what fails; it tells how much rests on failures."
 )
 ROWS = ["median [interval]", "better on", "p"]
 
@@ -71,12 +77,18 @@ class SignedRank:
         systems = sorted(results.systems, key=lambda system: system in self.without)  # those that count stand first
         cells = texts.pivot(index="system", columns="metric", values="text").reindex(systems, columns=[*self.metrics])
         cells.index = pd.Index([f"({s})" if s in self.without else s for s in systems])
-        columns = {name: _summary(found.loc[name]) for name in found.index}
-        cells = pd.concat([cells, pd.DataFrame(columns, ROWS)]).fillna(MISSING)
+        summaries = {"": found}
+        if failed := bool(records.loc[records["counts"], FAILED].any(axis=None)):
+            summaries["by their values: "] = _over_systems(by_values(pairs), without=self.without)
+        for how, rows in summaries.items():
+            columns = {name: _summary(rows.loc[name]) for name in rows.index}
+            cells = pd.concat([cells, pd.DataFrame(columns, [f"{how}{row}" for row in ROWS])])
+        cells = cells.fillna(MISSING)
         cells = cells.rename(columns=label).rename_axis(index="system", columns=None)
         left_out = " Systems in parentheses do not count: settings were chosen on them." if self.without else ""
         names = {"method": method, "data": of, "reference": reference, "reference_data": other}
-        caption = CAPTION.format(**names, level=LEVEL, metrics=len(self.metrics), without=left_out)
+        names |= {"by_values": BY_VALUES if failed else "", "without": left_out}
+        caption = CAPTION.format(**names, level=LEVEL, enough=FEWEST, metrics=len(self.metrics))
         return Table("signed_rank", caption, records, cells, cells.map(lambda _: False))
 
 
@@ -104,21 +116,31 @@ def compared(pairs: pd.DataFrame, *, without: Sequence[str] = ()) -> tuple[pd.Da
         without: Systems that do not count.
 
     Returns:
-        A row per metric and system that both have, with columns ``(metric, system, value, of_reference, ratio, failed,
-        failed_of_reference, counts, p)``: medians over seeds, how many of these failed, whether the system counts, and
-        the corrected p-value of the metric; and a row per metric, over the systems that count, with the columns of
+        A row per metric and system that both have, with columns ``(metric, system, value, of_reference, ratio,
+        by_values, failed, failed_of_reference, counts, p)``: medians over seeds and their ratio, that with failed seeds
+        by their values, how many of these failed, whether the system counts, and the corrected p-value of the metric;
+        and a row per metric, over the systems that count, with the columns of
         :func:`nearorbit.evaluation.statistics.compared`, ``systems`` and ``p``.
     """
-    records, counted = by_system(pairs, over=["metric"]), pairs[~pairs["system"].isin(without)]
+    records, found = by_system(pairs, over=["metric"]), _over_systems(pairs, without=without)
+    valued = by_system(by_values(pairs), over=["metric"])["ratio"]
+    counts = ~records["system"].isin(without)
+    return records.assign(by_values=valued, counts=counts, p=records["metric"].map(found["p"]))[COLUMNS], found
+
+
+def _over_systems(pairs: pd.DataFrame, *, without: Sequence[str]) -> pd.DataFrame:
+    """Compare the sides of pairs over the systems that count, a row per metric."""
+    counted = pairs[~pairs["system"].isin(without)]
     found = pd.DataFrame(statistics.compared(counted, over=["metric"]), counted["metric"].unique())
-    found = found.assign(systems=counted.groupby("metric")["system"].nunique(), p=holm(found["p_alone"]))
-    return records.assign(counts=~records["system"].isin(without), p=records["metric"].map(found["p"]))[COLUMNS], found
+    return found.assign(systems=counted.groupby("metric")["system"].nunique(), p=holm(found["p_alone"]))
 
 
 def _text(row: pd.Series) -> str:
     own, other = row[FAILED]
     both = row["value"] == row["of_reference"] and own and other
-    return ("equal" if both else ratio(row["ratio"])) + (f" ({own} and {other} failed)" if own or other else "")
+    moved = not np.isclose(row["ratio"], row["by_values"], rtol=ROUNDING, atol=0)
+    failed = f"{' †' * moved} ({own} and {other} failed)" if own or other else ""
+    return ("equal" if both else ratio(row["ratio"])) + failed
 
 
 def _summary(row: pd.Series) -> list[str]:
