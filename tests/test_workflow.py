@@ -206,6 +206,8 @@ def test_tables_and_figures_of_a_partial_study_touch_nothing_else(repository):
     folder = repository / "results/smoke/partial"
     assert set(pd.read_csv(folder / "missing.csv")["method"]) == {"jacobian"}
     assert set(pd.read_csv(folder / "scores.csv")["method"]) == METHODS - {"jacobian"} | {"truth"}
+    assert len(pd.read_csv(folder / "record/scores.csv")) == len(pd.read_csv(folder / "scores.csv"))
+    assert set(pd.read_csv(folder / "record/costs.csv")["method"]) == METHODS - {"jacobian"}
     table = (folder / "tables/jacobian_error.md").read_text()
     assert table.startswith("Partial: 4 of 5 cells") and "–" in table
     study = yaml.safe_load((repository / SMOKE).read_text())

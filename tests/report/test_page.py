@@ -1,6 +1,7 @@
 """The page of a study: whole, the same each time, and in a real browser."""
 
 import copy
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -205,6 +206,10 @@ def test_a_record_has_a_page_that_says_what_made_it_and_what_was_asked(made, tmp
         "What is asked?" in shown and "The record was made on this machine" in shown and "trained is not kept" in shown
     )
     assert parse(yaml.safe_load((tmp_path / "record/study.yaml").read_text())).systems == study.systems
+    made_of = json.loads((tmp_path / "record/made.json").read_text())
+    others = [{**made_of, "machine": {"processor": "another one"}}]
+    (tmp_path / "record/made.json").write_text(json.dumps(made_of | {"others": others}))
+    assert "another one" in text(page(study, kept, tmp_path, asked=[tmp_path / "record/study.yaml"]))
 
 
 @pytest.fixture(scope="module")
