@@ -33,6 +33,7 @@ NEEDS = {  # what a block or command may need, and where it is run instead
     "minutes": "apart, as the page says",
     "a minute": ".ci/run",
     "git": "by hand",
+    "two records": "tests of records join them",
 }
 LEFT_OUT = {  # the beginnings of commands that are read here, and why they are not run
     "python3 -m venv": "installs; .ci/run",
