@@ -11,6 +11,13 @@ from nearorbit.report.figures.overview import FLOOR, GRAY, PALE
 from nearorbit.study.catalogue import build
 
 
+@pytest.fixture(autouse=True)
+def closed():
+    """Whatever a test draws is closed after it: figures outlive it otherwise, and other tests count them."""
+    yield
+    plt.close("all")
+
+
 def cells_of(ax):
     """The texts of a map by what its rows and columns are called, and its colors in the same order."""
     across, down = ([label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels()))
@@ -64,7 +71,6 @@ def test_of_many_systems_an_overview_has_the_ratios_of_the_comparison_and_says_o
         assert "(5)" in cells["clean", "d"][0] and "(" not in cells["clean", "b"][0]
         assert cells["clean", "b"][0].endswith("†1"), "the failed seed is counted"
         assert cells["clean", "e"] == ("0", 1 if name == "valid_prediction_time" else -1), "a zero is no failure"
-    plt.close("all")
 
 
 def many_systems(folder, methods="abcde"):
@@ -92,7 +98,6 @@ def test_an_overview_falls_back_on_the_first_method_that_has_scores_and_says_so(
     assert cells_of(other)["clean", "b"] == ("ref. †\u2009†1", -1), "what the reference lost by failed seeds"
     other = build("figures", "overview", {"metrics": ["jacobian_error"], "reference": "b"}).draw(results).axes[0]
     assert cells_of(other)["clean", "e"] == ("0", -1), "one failed seed of the reference does not decide"
-    plt.close("all")
 
 
 def test_blue_is_better_failed_seeds_being_worse_than_any_value_and_the_truth_is_gray():
@@ -122,7 +127,6 @@ def test_what_is_written_in_a_cell_of_an_overview_stays_in_it_and_marks_are_gray
         for (x, y), of in boxes.items():
             (left, _), (right, _) = ax.transData.transform([(x, y), (x + 1, y)])
             assert left <= of[0].x0 and of[-1].x1 <= right and (len(of) == 1 or of[0].x1 < of[1].x0), ax.get_title()
-    plt.close("all")
 
 
 def test_unconverged_spectra_are_counted_in_an_overview():
