@@ -30,8 +30,7 @@ from nearorbit.study.study import Study, load
 LARGE = 2**20  # bytes, from which on a table is compressed
 HISTORY, STUDY = "history.csv", "study.yaml"
 SHOWN = ("tables", "figures")  # sections of a study that no number hangs on
-JOINED = ("scores.csv", "exponents.csv", "costs.csv")  # tables that have rows of cells
-Labels = tuple[str, ...]  # of a cell
+Labels = tuple[str, ...]  # of a cell, or of a system, of which the truth is
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the date of the files in an archive: the first that there can be
 
 
@@ -71,12 +70,10 @@ def join(parts: Sequence[Path], into: Path) -> str:
         _check_within(study.content, studies[-1].content, f"{part}: another study than that of {parts[-1]}")
     records = [Results.of(part, studies[-1].axes) for part in parts]
     last = records[-1]
-    read = {name: [record.table(name) for record in records] for name in JOINED}
+    read = {name: [record.table(name) for record in records] for name in LONG}
     scored = _newest(read["scores.csv"])
-    taken = {**_newest(read["costs.csv"]), **scored}
-    tables = {name: _ordered(_joined(read[name], taken), last) for name in JOINED}
-    truths = pd.concat([record.table("truth.csv") for record in reversed(records)], ignore_index=True)
-    tables["truth.csv"] = _ordered(truths[~truths.duplicated(["system", "index"])], last)
+    taken = {**_newest(read["truth.csv"]), **_newest(read["costs.csv"]), **scored}
+    tables = {name: _ordered(_joined(read[name], taken), last) for name in LONG}
     cells = {labels(cell) for cell in last.cells()}
     trained = [cell for cell in map(labels, last.trained()) if cell in taken]
     histories = _there((cell, records[taken[cell]].read(HISTORY, *cell)) for cell in trained)
@@ -114,8 +111,8 @@ def _makers(parts: Sequence[Path]) -> dict[str, Any]:
 
 
 def _cells(table: pd.DataFrame) -> list[Labels]:
-    """The labels of the cell of each row."""
-    return list(table[[*CELL]].itertuples(index=False, name=None))
+    """The labels of the cell of each row; of the truth of a system, that of the system."""
+    return list(table[[name for name in CELL if name in table]].itertuples(index=False, name=None))
 
 
 def _newest(tables: Sequence[pd.DataFrame]) -> dict[Labels, int]:
@@ -138,8 +135,7 @@ def _ordered(table: pd.DataFrame, of: Results) -> pd.DataFrame:
     """Bring rows into the order of the study."""
     order = {"system": of.systems, "data": tuple(of.data), "method": of.judged}
     names = [name for name in order if name in table]
-    places = {name: table[name].map(order[name].index) for name in names}
-    return table.assign(**places).sort_values(names, kind="stable").assign(**{n: table[n] for n in names})
+    return table.sort_values(names, key=lambda labels: labels.map(order[labels.name].index), kind="stable")
 
 
 def archive(into: Path, members: Iterable[tuple[str, str | bytes]]) -> None:
