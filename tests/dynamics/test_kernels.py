@@ -169,9 +169,20 @@ def test_members_have_the_bits_of_their_seeds_alone_in_any_batch():
         for function in (evaluated, rolled("one", 2, 4)):
             mine, own = everything(field, x, u, function), everything(alone, x[[member]], u[[member]], function)
             assert all(torch.equal(whole[[member]], part) for whole, part in zip(mine, own, strict=True))
-    some = field.push_forward(x[:, 7:20], u[:, 7:20])
-    assert all(torch.equal(a[:, 7:20], b) for a, b in zip(field.push_forward(x, u), some, strict=True))
-    assert torch.equal(field(x), field.push_forward(x, u)[0])
+
+
+@pytest.mark.parametrize("dtype", PRECISE)
+@pytest.mark.parametrize("activation", kernels.ACTIVATIONS)
+def test_states_have_the_same_bits_at_any_place_of_any_batch(activation, dtype):
+    field = NeuralField(3, [3, 1], width=20, activation=activation).to(dtype).requires_grad_(False)
+    flatten(field)
+    x, u = draw(2, 50, 3, dtype=dtype), draw(2, 50, 2, 3, dtype=dtype)
+    for function in (evaluated, rolled("one", 2, 4)):
+        whole = function(field, x, u)
+        for begin, end in ((0, 1), (7, 20), (1, 50), (31, 33), (3, 9)):
+            part = function(field, x[:, begin:end], u[:, begin:end])
+            assert all(torch.equal(a[:, begin:end], b) for a, b in zip(whole, part, strict=True))
+        assert torch.equal(function(field, x, None)[0], whole[0])
 
 
 def test_gradients_of_gradients_and_transforms_are_those_of_torch(plain):

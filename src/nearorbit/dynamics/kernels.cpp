@@ -8,6 +8,9 @@
 #include <cstdint>
 #include <cstring>
 #include <vector>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #ifdef __AVX512F__
 constexpr long BYTES = 64;  // of a vector
@@ -34,28 +37,41 @@ template <class T> static inline Vector<T> load(const T* from) { return *reinter
 template <class T> static inline void store(T* to, Vector<T> v) { *reinterpret_cast<Vector<T>*>(to) = v; }
 template <class T> static inline Vector<T> all(T x) { return x - Vector<T>{}; }
 
+// a b + c, rounded once where the processor does so. Compilers may not choose (native.py): they choose by what stands
+// around, and states would differ by their places.
+template <class V> static inline V fused(V a, V b, V c) { return a * b + c; }
+#ifdef __AVX512F__
+template <> inline Vector<float> fused(Vector<float> a, Vector<float> b, Vector<float> c) { return _mm512_fmadd_ps(a, b, c); }
+template <> inline Vector<double> fused(Vector<double> a, Vector<double> b, Vector<double> c) { return _mm512_fmadd_pd(a, b, c); }
+#elif defined(__FMA__)
+template <> inline Vector<float> fused(Vector<float> a, Vector<float> b, Vector<float> c) { return _mm256_fmadd_ps(a, b, c); }
+template <> inline Vector<double> fused(Vector<double> a, Vector<double> b, Vector<double> c) { return _mm256_fmadd_pd(a, b, c); }
+#endif
+
+// c_0 r^n + c_1 r^{n-1} + ...
+template <class T, int N> static inline Vector<T> polynomial(const T (&c)[N], Vector<T> r) {
+    Vector<T> sum = all(c[0]);
+    for (int i = 1; i < N; i++) sum = fused(sum, r, all(c[i]));
+    return sum;
+}
+
 // e^x to an ulp or two, by the approximations of the Cephes library (S. L. Moshier); what is no number stays none.
 static inline Vector<float> exponential(Vector<float> x) {
     x = x > 88.0f ? all(88.0f) : x;
     x = x < -87.0f ? all(-87.0f) : x;
-    const Vector<float> magic = all(12582912.0f), n = (x * 1.44269504088896341f + magic) - magic;  // rounds
-    const Vector<float> r = x - n * 0.693359375f + n * 2.12194440e-4f;
-    Vector<float> p = 1.9875691500e-4f * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
+    const Vector<float> magic = all(12582912.0f), n = fused(x, all(1.44269504088896341f), magic) - magic;  // rounds
+    const Vector<float> r = fused(n, all(2.12194440e-4f), fused(n, all(-0.693359375f), x));
+    const Vector<float> p = polynomial<float>({1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}, r);
     Vectors<float>::Integers power = (__builtin_convertvector(n, Vectors<float>::Integers) + 127) << 23;
-    return p * reinterpret_cast<Vector<float>&>(power);
+    return (fused(p * r, r, r) + 1.0f) * reinterpret_cast<Vector<float>&>(power);
 }
 static inline Vector<double> exponential(Vector<double> x) {
     x = x > 709.0 ? all(709.0) : x;
     x = x < -708.0 ? all(-708.0) : x;
-    const Vector<double> magic = all(6755399441055744.0), n = (x * 1.4426950408889634074 + magic) - magic;
-    const Vector<double> r = x - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6, s = r * r;
-    const Vector<double> p = r * ((1.26177193074810590878e-4 * s + 3.02994407707441961300e-2) * s + 1.0);
-    const Vector<double> q = ((3.00198505138664455042e-6 * s + 2.52448340349684104192e-3) * s + 2.27265548208155028766e-1) * s + 2.0;
+    const Vector<double> magic = all(6755399441055744.0), n = fused(x, all(1.4426950408889634074), magic) - magic;
+    const Vector<double> r = fused(n, all(-1.42860682030941723212e-6), fused(n, all(-6.93145751953125e-1), x)), s = r * r;
+    const Vector<double> p = r * polynomial<double>({1.26177193074810590878e-4, 3.02994407707441961300e-2, 1.0}, s);
+    const Vector<double> q = polynomial<double>({3.00198505138664455042e-6, 2.52448340349684104192e-3, 2.27265548208155028766e-1, 2.0}, s);
     Vectors<double>::Integers power = (__builtin_convertvector(n, Vectors<double>::Integers) + 1023) << 52;
     return (1.0 + 2.0 * p / (q - p)) * reinterpret_cast<Vector<double>&>(power);
 }
@@ -97,7 +113,7 @@ struct Gelu {
         const Vector<T> size = (z < T(0) ? -z : z) * T(0.70710678118654752440), t = T(2) / (T(2) + size), y = T(2) * t - T(1);
         Vector<T> above = {}, two = {};
         for (int n = sizeof(T) == 4 ? 13 : 27; n > 0; n--) {
-            const Vector<T> next = T(2) * y * above - two + T(SERIES[n]);
+            const Vector<T> next = fused(T(2) * y, above, T(SERIES[n]) - two);
             two = above;
             above = next;
         }
@@ -127,8 +143,8 @@ static inline void some_rows(long depth, const T* a, long across, long along, co
             const Vector<T> left = load(b + k * width + j), right = load(b + k * width + j + LANES<T>);
             for (int i = 0; i < M; i++) {
                 const Vector<T> x = all(a[i * across + k * along]);
-                sum[i][0] += x * left;
-                sum[i][1] += x * right;
+                sum[i][0] = fused(x, left, sum[i][0]);
+                sum[i][1] = fused(x, right, sum[i][1]);
             }
         }
         for (int i = 0; i < M; i++)
@@ -139,7 +155,7 @@ static inline void some_rows(long depth, const T* a, long across, long along, co
         for (int i = 0; i < M; i++) sum[i] = add ? load(c + i * width + j) : Vector<T>{};
         for (long k = 0; k < depth; k++) {
             const Vector<T> row = load(b + k * width + j);
-            for (int i = 0; i < M; i++) sum[i] += all(a[i * across + k * along]) * row;
+            for (int i = 0; i < M; i++) sum[i] = fused(all(a[i * across + k * along]), row, sum[i]);
         }
         for (int i = 0; i < M; i++) store(c + i * width + j, sum[i]);
     }
