@@ -1,4 +1,5 @@
 import shutil
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -489,18 +490,29 @@ def test_kinds_of_data_are_compared_with_one_another():
     assert (row["value"], row["of_reference"], row["ratio"]) == pytest.approx((0.4, 0.2, 2.0))
 
 
-def test_equal_time_is_when_the_reference_has_ended(tmp_path):
+def study_of_costs(folder, seconds, factors, systems=("A",), given="data", lost=(), **columns):
+    """A study by the seconds of trainings of 100 steps, and the factors of the errors of their histories."""
     history = pd.DataFrame({"seed": 0, "step": [0, 50, 100], "validation": [8.0, 4.0, 1.0]})
+    costs = pd.DataFrame({"method": list(seconds), "seconds": list(seconds.values()), "steps": 100, "data": "clean"})
+    costs = costs.assign(noise_estimate=np.nan, device="a processor", given=given).assign(**columns)
+    pd.concat([costs.assign(system=system) for system in systems]).to_csv(folder / "costs.csv", index=False)
+    scores = rows([(method, 0) for method in lost], **{method: [1.0] for method in seconds})
+    pd.concat([scores.assign(system=system) for system in systems]).to_csv(folder / "scores.csv", index=False)
+    for system, (method, factor) in product(systems, factors.items()):
+        (folder / system / "clean" / method).mkdir(parents=True)
+        own = history.assign(validation=factor * history["validation"])
+        own.to_csv(folder / system / "clean" / method / "history.csv", index=False)
+    return Results(folder, tuple(systems), {"clean": 0.0}, tuple(seconds))
+
+
+def test_equal_time_is_when_the_reference_has_ended(tmp_path):
     seconds = {"a": 10.0, "b": 20.0, "c": 20.0, "d": 30.0, "e": 5.0, "f": 5.0}
-    costs = pd.DataFrame({"method": seconds, "seconds": seconds}).assign(method=list(seconds), steps=100)
-    costs = costs.assign(system="A", data="clean", noise_estimate=[np.nan, np.nan, 0.1, *[np.nan] * 3])
-    costs["device"] = [*["a processor"] * 5, "another"]
-    costs.to_csv(tmp_path / "costs.csv", index=False)
-    for method, factor in (("a", 1.0), ("b", 0.5), ("c", 0.1), ("d", 0.5), ("e", 0.5), ("f", 0.5)):
-        folder = tmp_path / "A" / "clean" / method
-        folder.mkdir(parents=True)
-        history.assign(validation=factor * history["validation"]).to_csv(folder / "history.csv", index=False)
-    table = build("tables", "equal_time", {}).table(Results(tmp_path, ("A",), {"clean": 0.0}, tuple(seconds)))
+    factors = {"a": 1.0, "b": 0.5, "c": 0.1, "d": 0.5, "e": 0.5, "f": 0.5}
+    noise = [np.nan, np.nan, 0.1, *[np.nan] * 3]
+    devices = [*["a processor"] * 5, "another"]
+    table = build("tables", "equal_time", {}).table(
+        study_of_costs(tmp_path, seconds, factors, noise_estimate=noise, device=devices)
+    )
     assert table.records.set_index(["method", "metric"])["ratio"].to_dict() == {
         ("b", "equal steps"): 0.5,
         ("b", "equal time"): 2.0,  # after 50 steps of twice the time
@@ -512,6 +524,15 @@ def test_equal_time_is_when_the_reference_has_ended(tmp_path):
     assert table.cells.loc[("clean", "f")].to_numpy().tolist() == [["–", "0.5 (0.5 to 0.5) 1/1", "–"]]
     assert table.cells.loc[("clean", "b")].to_numpy().tolist() == [["2", "0.5 (0.5 to 0.5) 1/1", "2 (2 to 2) 0/1"]]
     assert table.cells.loc[("clean", "c")].to_numpy().tolist() == [["–"] * 3]  # it smoothed: its error is another
+    assert not table.best.any(axis=None)  # one system decides nothing
+
+
+def test_equal_time_is_bold_where_an_interval_tells_that_data_alone_do_better(tmp_path):
+    seconds, given = {"a": 10.0, "b": 20.0, "c": 10.0, "d": 10.0}, ["data", "data", "true J", "data"]
+    results = study_of_costs(tmp_path, seconds, dict.fromkeys("bcd", 0.5) | {"a": 1.0}, "ABCDEF", given, lost="d")
+    best = build("tables", "equal_time", {}).table(results).best.droplevel(["data", "given"])
+    assert best.loc["b"].to_dict() == {"cost": False, "equal steps": True, "equal time": False}
+    assert not best.loc[["c", "d"]].any(axis=None)
 
 
 def test_the_verdict_ranks_methods_by_forecasts_of_what_nothing_was_learned_from():

@@ -25,7 +25,7 @@ import pandas as pd
 
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.evaluation.statistics import LEVEL, effects
-from nearorbit.report.tables.base import MISSING, Table, given, interval, number, wins
+from nearorbit.report.tables.base import MISSING, Table, given, interval, number, unmarked, wins
 
 STEPS, TIME = "equal steps", "equal time"
 COLUMNS = [*CELL, "seed", "metric", "value", "status", "steps", "cost"]
@@ -34,7 +34,8 @@ CAPTION = (
     "Errors of plain forecasts of held-out segments, as validation sees them, over those of {reference}: the median "
     "over systems [its {level:.0%} interval] or (their range, where they are few), and on how many the method has the "
     "smaller one. Equal steps: the least error of the whole training; equal time: the least by when {reference} had "
-    "ended on the same system and data, which finds a costlier method before its learning rate has fallen. Cost: "
+    "ended on the same system and data, which finds a costlier method before its learning rate has fallen. Bold: better "
+    "than {reference} by its interval, of the methods that see data alone and keep more than half of their seeds. Cost: "
     "seconds of a step over those of {reference}, the median over systems, as this machine took them, with whatever "
     "else ran on it; of cells whose {reference} was trained on the same one. Not how well the dynamics are learned: "
     "metrics are of the final weights alone. Methods that smooth their data have no such error."
@@ -50,24 +51,22 @@ class EqualTime:
     """
 
     reference: str | None = None
-    reads: ClassVar[frozenset[str]] = frozenset({"costs.csv", "history.csv"})
+    reads: ClassVar[frozenset[str]] = frozenset({"costs.csv", "history.csv", "scores.csv"})
 
     def table(self, results: Results) -> Table:
-        """Make the table from the costs and the histories of training; what either lacks leaves a gap."""
+        """Make the table from the costs and the histories of training; what either lacks leaves a gap. Which methods
+        lose half of their seeds is told by ``scores.csv``."""
         reference, known = self.reference or results.methods[0], given(results)
         errors = pd.DataFrame(_errors(results, reference), columns=COLUMNS)
         records = effects(errors, reference=reference)
         records = records.merge(_costs(errors, reference), on=["data", "method"], how="left")
         rows = [(d, m) for d in results.data for m in results.methods if m != reference]
         found = records.set_index(["data", "method", "metric"])
-        cells = pd.DataFrame(
-            [_texts(found, row) for row in rows],
-            pd.MultiIndex.from_tuples(
-                [(*row, known.get(row[1], MISSING)) for row in rows], names=["data", "method", "given"]
-            ),
-            ["cost", STEPS, TIME],
-        )
-        best = pd.DataFrame(False, cells.index, cells.columns)
+        index = pd.MultiIndex.from_tuples([(*row, known.get(row[1], MISSING)) for row in rows], names=INDEX)
+        cells = pd.DataFrame([_texts(found, row) for row in rows], index, ["cost", STEPS, TIME])
+        beside = unmarked(results, results.table("scores.csv"))
+        better = [[row not in beside and _better(found, (*row, name)) for name in (STEPS, TIME)] for row in rows]
+        best = pd.DataFrame(better, index, [STEPS, TIME], dtype=bool).reindex(columns=cells.columns, fill_value=False)
         return Table("equal_time", CAPTION.format(reference=reference, level=LEVEL), records, cells, best)
 
 
@@ -100,6 +99,10 @@ def _costs(errors: pd.DataFrame, reference: str) -> pd.DataFrame:
     both = cost.merge(against, on=["system", "data"], suffixes=("", "_of_reference"))
     both = both.assign(cost=both["cost"] / both["cost_of_reference"])
     return both.groupby(["data", "method"])["cost"].median().reset_index()
+
+
+def _better(found: pd.DataFrame, row: tuple[str, str, str]) -> bool:
+    return row in found.index and found.loc[row, "verdict"] == "better"
 
 
 def _texts(found: pd.DataFrame, row: tuple[str, str]) -> list[str]:
