@@ -9,6 +9,7 @@ import yaml
 from lorenz63 import Lorenz, observations
 from trainings import METHODS, cell_of, fit, member_of, resumed
 
+from nearorbit.data.kalman import Levels, _System, smooth
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
@@ -43,9 +44,10 @@ def data():
     return cell_of(0.05, seeds=2, samples=200)
 
 
-@pytest.mark.parametrize("method", SIDES)
+@pytest.mark.parametrize("method", [*SIDES, "baseline, errors drawn"])
 def test_a_member_equals_its_seed_alone_and_a_killed_training_resumes(data, method, tmp_path, monkeypatch):
-    line, short = of(method, smoothings=3), {"steps": 12, "validate_every": 4}
+    name, _, draws = method.partition(", ")
+    line, short = of(name, smoothings=3, draw_errors=bool(draws)), {"steps": 12, "validate_every": 4}
     field, _, _, costs = fit(*data, line, **short)
     single, *_ = fit(*member_of(data, 1), line, **short)
     for together, one in zip(field.parameters(), single.parameters(), strict=True):
@@ -57,7 +59,7 @@ def test_a_member_equals_its_seed_alone_and_a_killed_training_resumes(data, meth
         assert torch.equal(whole, again)
 
 
-def mending(noise, *, samples=400, count=3):
+def mending(noise, *, samples=400, count=3, draws=False):
     """The smoothing of noisy orbits of Lorenz' system by the true flow; with the true states, in model coordinates."""
     observed, true = (observations(level, seeds=2, samples=samples, count=count) for level in (noise, 0.0))
     coordinates = Coordinates(
@@ -67,7 +69,8 @@ def mending(noise, *, samples=400, count=3):
     settings = Training(batch=8, substeps=4)
     data = Data(observed, of("baseline"), settings, {}, device=CPU, dtype=torch.float64)
     states = (true["train"] - observed["mean"]) / observed["scale"]
-    return Mending(field, data, [0, 1], steps=8, rounds=8), states.transpose("seed", "orbit", "time", ...).to_numpy()
+    smoothing = Mending(field, data, [0, 1], steps=8, rounds=8, draws=draws)
+    return smoothing, states.transpose("seed", "orbit", "time", ...).to_numpy()
 
 
 def left(states, true):
@@ -98,6 +101,34 @@ def test_segments_start_at_smoothed_states_and_are_compared_with_observed_ones()
     assert not torch.equal(before.start, after.start)
     rows = smoothing._states["train"].flatten(1, 2)
     np.testing.assert_allclose(after.start, rows.gather(1, after.index.unsqueeze(-1).expand(-1, -1, 3)), rtol=1e-12)
+
+
+def test_starts_by_a_flow_whose_errors_are_drawn_err_as_the_posterior_says():
+    smoothing, _ = mending(0.05, draws=True)
+    for step in range(1, 8):
+        smoothing.before(step)
+    drawn, likely = (smoothing.state[name].numpy() for name in ("drawn_train", "smoothed_train"))
+    assert smoothing._data.gather(next(smoothing._data.starts([0, 1], [1]))[0]).states.isfinite().all()
+    assert 0 < left(drawn, likely).max() < 0.01  # the true flow errs little
+    (chain, *_), levels = smoothing._chains("train"), Levels(np.full(3, 0.05**2), np.full(3, 0.02**2))
+    streams = np.random.default_rng(0), np.random.default_rng(1)
+    added = np.stack([smooth(chain.erring(levels.error, streams[0]), levels) for _ in range(100)]) - smooth(
+        chain, levels
+    )
+    noise = np.sqrt(levels.noise) * streams[1].standard_normal((100, *chain.observed.shape))
+    carried = np.stack([smooth(replace(chain, observed=chain.observed + each), levels) for each in noise]) - smooth(
+        chain, levels
+    )
+    posterior = np.stack([_System(chain, levels).draw(streams[0]) for _ in range(100)]) - smooth(chain, levels)
+    for tie in (lambda x: x[:, :, 50:-50] ** 2, lambda x: x[:, :, 50:-51] * x[:, :, 51:-50]):  # of one state, of two
+        parts = [tie(each).mean((0, 1, 2)) for each in (added, carried, posterior)]
+        np.testing.assert_allclose(parts[0] + parts[1], parts[2], rtol=0.03)
+    assert (tie(added).mean((0, 1, 2)) > 0).all()
+
+
+def test_errors_are_drawn_of_smoothed_orbits_alone():
+    with pytest.raises(StudyError, match="draw_errors is of orbits that are smoothed: ask for smoothings"):
+        of("baseline", draw_errors=True)
 
 
 def test_without_noise_states_stay_where_they_are(data):

@@ -82,6 +82,11 @@ class Chain:
         """The number of samples that were observed."""
         return int(self.there.sum())
 
+    def erring(self, error: np.ndarray, stream: np.random.Generator) -> "Chain":
+        """The same orbits by a flow that errs: model errors of these variances, with shape (D,), are drawn."""
+        sizes = np.sqrt(error / np.where(self.weights > 0, self.weights, 1.0)[..., None])
+        return replace(self, offsets=self.offsets + sizes * stream.standard_normal(self.offsets.shape))
+
     def moved(self, states: np.ndarray) -> np.ndarray:
         """Compute M x of all samples but the last; returns shape (O, T - 1, D)."""
         return (self.maps @ states[:, :-1, :, None])[..., 0]

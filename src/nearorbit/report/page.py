@@ -37,6 +37,7 @@ COMMON = {  # settings that methods share, of which their own documentation says
     "last_segment": "the length of the segments in the last 15 % of the steps, if it is another",
     "join": "how the gradients of the two losses are joined: by their sum, or by config, so that both fall",
     "smoothings": "how many times orbits are smoothed through the network while it learns",
+    "draw_errors": "whether segments then start at states by a flow whose errors are drawn",
 }
 FORMULA = 'class="formula"'
 

@@ -156,8 +156,10 @@ class Loop:
         self._own = own_parameters(method, seeds, data.orbits * data.samples, field.dimension)
         # What is trained: the ensemble, and what the method adds to it.
         self.trained = nn.ModuleList([field, *(own.to(next(field.parameters())) for own in self._own)])
-        rounds = getattr(method, "smoothings", 0)
-        self.mending = Mending(field, data, seeds, steps=settings.steps, rounds=rounds) if rounds else None
+        self.mending = None
+        if rounds := getattr(method, "smoothings", 0):
+            draws = getattr(method, "draw_errors", False)
+            self.mending = Mending(field, data, seeds, steps=settings.steps, rounds=rounds, draws=draws)
         self._segments = {"validation": data.validation()}
         if settings.keep == "training":
             self._segments["training"] = data.training()

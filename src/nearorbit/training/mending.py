@@ -10,6 +10,15 @@ and in all that it needs, and is measured against the noisy samples.
 state learns to forget where it began (errors in variables), and one that is measured against smoothed states learns
 what the network believes already: the likelihood then says that its model error is nil, and nothing moves any more.
 
+*Whose errors are drawn* (``draw_errors: true``). A model error is one number, and a network errs less across the
+attractor than along it. There an estimate believes the samples more than it should, and those that a rollout from it is
+measured against are among them: :math:`\mathrm{cov}(\hat{x}_t, \epsilon_{t+k}) = P_{t,t+k}`, the covariance of the
+posterior. What would balance this, :math:`\mathrm{cov}(\hat{x}_t - x_t) \, M^T` with the covariance :math:`P_{t,t}`
+that the posterior claims, is not there: the noise of the samples alone gives :math:`(P R^{-1} P)_{t,t}`. So a flow that
+contracts too little does better, the more the longer it is trained. Segments therefore may start at the most likely
+states by a flow whose errors :math:`w` are drawn anew in each round: these add :math:`P - P R^{-1} P`, and the errors
+of the starts are what the posterior says.
+
 *What is given up.* An orbit whose smoothed states are not finite, or farther from its samples than :data:`FAR` times
 the noise, keeps its spline for the round. So do all orbits of a member whose flow errs in one sample by more than
 :data:`TRUSTED` of the noise, as on data without noise: a spline knows more than it. Both are counted.
@@ -51,9 +60,19 @@ class Mending:
         seeds: The seeds of the members.
         steps: The number of steps of the training.
         rounds: How many times orbits are smoothed.
+        draws: Whether segments start at states by a flow whose errors are drawn.
     """
 
-    def __init__(self, field: Ensemble, data: Data, seeds: Sequence[int], *, steps: int, rounds: int):
+    def __init__(
+        self,
+        field: Ensemble,
+        data: Data,
+        seeds: Sequence[int],
+        *,
+        steps: int,
+        rounds: int,
+        draws: bool = False,
+    ):
         self._field, self._data, self._seeds = field, data, seeds
         self._rounds = Counter(steps * number // (rounds + 1) for number in range(1, rounds + 1))
         self._observed = {name: data.observed(name) for name in KINDS}
@@ -74,11 +93,14 @@ class Mending:
             "distrusted": count.clone(),
             "given_up": count.clone(),
         }
+        self._begins = dict(self._states)  # the states that segments start at
+        if draws:
+            self._begins["train"] = self.state["drawn_train"] = self._states["train"].clone()
         self.put()
 
     def put(self) -> None:
         """Put the smoothed states in the place of those that were observed."""
-        self._data.mend(*(self._states[name].numpy() for name in KINDS))
+        self._data.mend(*(self._begins[name].numpy() for name in KINDS))
 
     def before(self, step: int) -> bool:
         """Smooth as many times as is due before a step; returns whether the states are others now."""
@@ -121,14 +143,19 @@ class Mending:
             known["model_error"].copy_(torch.from_numpy(levels.error))
         trusted = told.any() and levels.error.mean() <= TRUSTED**2 * levels.noise.mean()
         for name, chain in chains.items():
-            states = self._splines[name][member].copy()
+            states, begins = self._splines[name][member].copy(), self._splines[name][member].copy()
             if trusted:
                 kept = chain[finite[name]]
                 found = smooth(kept, levels)
                 near = ((kept.observed - found) ** 2 / levels.noise).mean((1, 2)) <= FAR**2 * kept.there.mean(1)
-                states[np.flatnonzero(finite[name])[near]] = found[near]
+                rows = np.flatnonzero(finite[name])[near]
+                states[rows] = begins[rows] = found[near]
+                if self._begins[name] is not self._states[name]:
+                    numbers = generator("model_errors", seed, int(known["rounds"]))
+                    begins[rows] = smooth(kept[near].erring(levels.error, numbers), levels)
                 known["given_up"] += len(states) - int(near.sum())
             self._states[name][member].copy_(torch.from_numpy(states))
+            self._begins[name][member].copy_(torch.from_numpy(begins))
         known["rounds"] += 1
         known["distrusted"] += not trusted
 

@@ -92,15 +92,16 @@ class Penalized:
 
 def completed(method: type) -> type:
     """Give a method of the catalogue what every line of a study may set: ``segment``, unless it has one of its own,
-    ``last_segment`` and ``smoothings``.
+    ``last_segment``, ``smoothings`` and ``draw_errors``.
 
     Arguments:
         method: The method, a frozen dataclass.
 
     Returns:
         A dataclass of that name and with that documentation; a ``segment`` of None is that of the study,
-        ``last_segment`` that of the last steps (:mod:`nearorbit.training.phases`) if it is another, and ``smoothings``
-        are how many times orbits are smoothed through the network while it learns.
+        ``last_segment`` that of the last steps (:mod:`nearorbit.training.phases`) if it is another, ``smoothings`` are
+        how many times orbits are smoothed through the network while it learns (:mod:`nearorbit.training.mending`), and
+        ``draw_errors`` is whether segments then start at states by a flow whose errors are drawn.
     """
 
     def check(self: Any) -> None:
@@ -113,12 +114,15 @@ def completed(method: type) -> type:
             raise ValueError(f"last_segment: {error}") from None
         if self.smoothings < 0:
             raise ValueError(f"smoothings, a number of rounds, must not be negative, as {self.smoothings} is")
+        if self.draw_errors and not self.smoothings:
+            raise ValueError("draw_errors is of orbits that are smoothed: ask for smoothings, or leave it out")
         if getattr(self, "join", JOINS[0]) not in JOINS:
             raise ValueError(f"join is one of {', '.join(JOINS)}, not '{self.join}'")
 
     added: list[Any] = [("segment", int | None, field(default=None, kw_only=True))] * (not hasattr(method, "segment"))
     added.append(("last_segment", int | None, field(default=None, kw_only=True)))
     added.append(("smoothings", int, field(default=0, kw_only=True)))
+    added.append(("draw_errors", bool, field(default=False, kw_only=True)))
     space = {"__post_init__": check, "__doc__": method.__doc__, "__module__": method.__module__}
     return make_dataclass(method.__name__, added, bases=(method,), namespace=space, frozen=True)
 
