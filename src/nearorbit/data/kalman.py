@@ -84,8 +84,12 @@ class Chain:
 
     def erring(self, error: np.ndarray, stream: np.random.Generator) -> "Chain":
         """The same orbits by a flow that errs: model errors of these variances, with shape (D,), are drawn."""
-        sizes = np.sqrt(error / np.where(self.weights > 0, self.weights, 1.0)[..., None])
-        return replace(self, offsets=self.offsets + sizes * stream.standard_normal(self.offsets.shape))
+        drawn = np.sqrt(self.spread(error)) * stream.standard_normal(self.offsets.shape)
+        return replace(self, offsets=self.offsets + drawn)
+
+    def spread(self, error: np.ndarray) -> np.ndarray:
+        """The variances of model errors from sample to sample, of those of a sample interval; shape (O, T - 1, D)."""
+        return error / np.where(self.weights > 0, self.weights, 1.0)[..., None]
 
     def moved(self, states: np.ndarray) -> np.ndarray:
         """Compute M x of all samples but the last; returns shape (O, T - 1, D)."""
@@ -190,7 +194,7 @@ class _System:
 
     def __init__(self, chain: Chain, levels: Levels):
         self._chain, self._levels = chain, levels
-        shape, error = chain.observed.shape, levels.error / np.where(chain.weights > 0, chain.weights, 1.0)[..., None]
+        shape, error = chain.observed.shape, chain.spread(levels.error)
         # A map that stretches so much cannot be known better in double precision.
         error = np.maximum(error, ROUNDED * levels.noise.max() * (chain.maps**2).sum((-2, -1))[..., None])
         tied = (chain.weights > 0)[..., None]

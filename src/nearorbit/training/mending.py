@@ -93,14 +93,13 @@ class Mending:
             "distrusted": count.clone(),
             "given_up": count.clone(),
         }
-        self._begins = dict(self._states)  # the states that segments start at
-        if draws:
-            self._begins["train"] = self.state["drawn_train"] = self._states["train"].clone()
+        if draws:  # then segments start at these
+            self.state["drawn_train"] = self._states["train"].clone()
         self.put()
 
     def put(self) -> None:
         """Put the smoothed states in the place of those that were observed."""
-        self._data.mend(*(self._begins[name].numpy() for name in KINDS))
+        self._data.mend(*(self.state.get(f"drawn_{name}", self._states[name]).numpy() for name in KINDS))
 
     def before(self, step: int) -> bool:
         """Smooth as many times as is due before a step; returns whether the states are others now."""
@@ -143,19 +142,20 @@ class Mending:
             known["model_error"].copy_(torch.from_numpy(levels.error))
         trusted = told.any() and levels.error.mean() <= TRUSTED**2 * levels.noise.mean()
         for name, chain in chains.items():
-            states, begins = self._splines[name][member].copy(), self._splines[name][member].copy()
+            states = self._splines[name][member].copy()
             if trusted:
                 kept = chain[finite[name]]
                 found = smooth(kept, levels)
                 near = ((kept.observed - found) ** 2 / levels.noise).mean((1, 2)) <= FAR**2 * kept.there.mean(1)
                 rows = np.flatnonzero(finite[name])[near]
-                states[rows] = begins[rows] = found[near]
-                if self._begins[name] is not self._states[name]:
-                    numbers = generator("model_errors", seed, int(known["rounds"]))
-                    begins[rows] = smooth(kept[near].erring(levels.error, numbers), levels)
+                states[rows] = found[near]
                 known["given_up"] += len(states) - int(near.sum())
             self._states[name][member].copy_(torch.from_numpy(states))
-            self._begins[name][member].copy_(torch.from_numpy(begins))
+            if (drawn := known.get(f"drawn_{name}")) is not None:
+                if trusted:
+                    numbers = generator("model_errors", seed, int(known["rounds"]))
+                    states[rows] = smooth(kept[near].erring(levels.error, numbers), levels)
+                drawn.copy_(torch.from_numpy(states))
         known["rounds"] += 1
         known["distrusted"] += not trusted
 
