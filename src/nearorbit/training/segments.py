@@ -99,6 +99,11 @@ class Batch:
         start = self.start if start is None else start
         return rollout(field, start, self._clock(start), drive=drive, **self._steps)
 
+    def continued(self, field: Callable[[Tensor], Tensor], states: Tensor) -> Tensor:
+        """Integrate rollouts over the first samples, with shape (E, B, S, D), on to the ends of the segments."""
+        left = self.times[..., states.shape[-2] - 1 :]
+        return torch.cat([states, rollout(field, states[..., -1, :], left, **self._steps)[..., 1:, :]], -2)
+
     def tangent_rollout(self, field: Field, tangents: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Integrate a field from the starts of the segments, with tangents; see
         :func:`nearorbit.dynamics.flow.tangent_rollout`."""

@@ -108,7 +108,7 @@ class NeighborhoodMMD(Penalized):
             center = batch.lasting(max(samples, segment)).rollout(field)
             return center[..., : segment + 1, :], pushed, center[..., : samples + 1, :]
         center, moved = followed.displaced_rollout(field, near - batch.start.unsqueeze(-2), order=self.order)
-        states = center[..., : segment + 1, :] if samples >= segment else batch.rollout(field)
+        states = center[..., : segment + 1, :] if samples >= segment else batch.continued(field, center)
         return states, center.unsqueeze(-2) + moved, center
 
 
