@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -144,6 +144,33 @@ def test_a_flow_that_leaves_the_data_is_not_followed():
     states, splines = smoothing._states["train"].numpy(), smoothing._splines["train"]
     np.testing.assert_array_equal(states, splines)
     assert smoothing.found["distrusted"].tolist() == [1, 1]
+
+
+@dataclass(frozen=True)
+class Bursting(TrueField):
+    """A flow that leaves beyond so much of the first component, and stays finite."""
+
+    beyond: float
+
+    def __call__(self, x):
+        return super().__call__(x.clamp(-99, 99)) + 1e6 * (x[..., :1] - self.beyond).clamp(min=0)
+
+
+def test_an_orbit_along_which_the_flow_leaves_is_given_up_and_the_others_are_smoothed():
+    smoothing, true = mending(0.05)
+    coordinates = smoothing._field.coordinates
+    farthest = coordinates.undo(smoothing._states["train"])[..., 0].amax(2)
+    beyond = float(farthest.max()) - 0.1  # not all orbits get there
+    smoothing._field = Transformed(Bursting(Lorenz(), beyond), coordinates)
+    for step in range(8):
+        smoothing.before(step)
+    found, splines = smoothing.found, smoothing._splines["train"]
+    kept = (smoothing._states["train"].numpy() == splines).all((2, 3))
+    assert 0 < kept.sum() < kept.size and found["given_up"].sum() > 0
+    assert not found["distrusted"].any()
+    away, spline = ((states - true)[~kept] for states in (smoothing._states["train"].numpy(), splines))
+    assert (away**2).mean() < 0.25 * (spline**2).mean()
+    np.testing.assert_allclose(found["noise_estimate"], left(smoothing._observed["train"], true), rtol=0.1)
 
 
 def study(**changes):

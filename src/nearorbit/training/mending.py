@@ -19,8 +19,9 @@ contracts too little does better, the more the longer it is trained. Segments th
 states by a flow whose errors :math:`w` are drawn anew in each round: these add :math:`P - P R^{-1} P`, and the errors
 of the starts are what the posterior says.
 
-*What is given up.* An orbit whose smoothed states are not finite, or farther from its samples than :data:`FAR` times
-the noise, keeps its spline for the round. So do all orbits of a member whose flow errs in one sample by more than
+*What is given up.* An orbit along which the flow leaves the data, to where it is not finite or :data:`LEFT` times as
+far out as any sample, keeps its spline for the round; and so does one whose smoothed states are farther from its
+samples than :data:`FAR` times the noise. So do all orbits of a member whose flow errs in one sample by more than
 :data:`TRUSTED` of the noise, as on data without noise: a spline knows more than it. Both are counted.
 
 References:
@@ -47,6 +48,7 @@ from nearorbit.training.batches import Data
 KINDS = ("train", "validation")  # of orbits
 AT_ONCE = 2**11  # states that tangents are carried from at once: what that takes stays in the cache
 FAR = 3.0
+LEFT = 10.0
 TRUSTED = 0.5
 LEAST = 1e-4  # of the first levels, relative to the data
 
@@ -173,6 +175,8 @@ class Mending:
         ends, maps = (torch.cat(tensors, 1).double().cpu() for tensors in zip(*parts, strict=True))
         shape = states[:, :, 1:].shape
         ends, maps = ends.view(shape), maps.view(*shape, shape[-1])
+        reach = LEFT * torch.from_numpy(abs(self._observed["train"]).max((1, 2), keepdims=True))
+        ends = ends.where(ends.abs() <= reach, torch.nan)
         offsets = ends - (maps @ states[:, :, :-1].unsqueeze(-1)).squeeze(-1)
         weights = np.where(clock.follows, 1 / clock.next()[:, :, :-1] ** 2, 0.0)
         weights = np.broadcast_to(weights, offsets.shape[:3])
