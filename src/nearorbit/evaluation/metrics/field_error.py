@@ -3,7 +3,8 @@ r"""Error of the vector field at unseen states of the attractor.
 .. math:: m = \operatorname{median}_x \frac{\|f_\theta(x) - f(x)\|}{\|f(x)\|}
 
 A small error says little about the Jacobian: directions that the orbit never takes are weighted only by what they
-contribute to :math:`f` on the attractor.
+contribute to :math:`f` on the attractor. The norm is that in system units: of components in different units it weighs
+those most whose numbers are large.
 """
 
 import xarray as xr

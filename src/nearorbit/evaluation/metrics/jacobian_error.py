@@ -3,7 +3,8 @@ r"""Error of the Jacobian at unseen states of the attractor.
 .. math:: e(x) = \frac{\|J_\theta(x) - J(x)\|_F}{\|J(x)\|_F}, \qquad m = \operatorname{median}_x \, e(x)
 
 The Jacobian is that of the vector field, :math:`J_{ij} = \partial f_i / \partial x_j` in system units, not that of the
-flow over one step. Errors of 1 are what a constant field would make.
+flow over one step. Errors of 1 are what a constant field would make. Of components in different units the norm weighs
+those most whose numbers are large.
 """
 
 import xarray as xr

@@ -6,6 +6,7 @@ r"""How long a forecast stays near the truth, in Lyapunov times.
 for forecasts from noiseless states :math:`x` of an attractor with the root mean square spread :math:`\sigma`. The time
 is that of the first sample beyond the threshold. A forecast that never gets there counts with the horizon (it is
 censored: once half of them are, the median is a lower bound); one that diverges ends at the latest where it turns NaN.
+The norm is that in system units, as above: of components in different units it weighs those most that vary most.
 
 References:
     | Model-free prediction of large spatiotemporally chaotic systems from data (Pathak et al., 2018)
