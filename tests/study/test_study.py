@@ -117,6 +117,7 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|neighborhood|count", 26, "methods.neighborhood.count: 26 is more than neighbors.nearest.count, 25"),
         ("methods|neighborhood|neighbors", "nearst", "neighbors: no selection 'nearst'; did you mean 'nearest'?"),
         ("methods|neighborhood|instrument", 2, "raise neighbors.nearest.behind or lower this"),
+        ("methods|neighborhood_mmd", {"count": 1}, "one neighbor is no cloud whose size widths could be relative to"),
         ("methods|neighborhood|residual", "cubed", "residual is one of squared, norm, huber, not 'cubed'"),
         ("methods|lyapunov", {"window": 5000}, "methods.lyapunov.window: 5000 is too long for the orbits of data.cl"),
         ("methods|collocation", {"trim": 2498}, "collocation.trim: 2498 samples at either end and a segment of 5"),
@@ -326,6 +327,16 @@ def test_an_instrument_needs_neighbors_that_no_spline_has_chosen():
     config = changed("methods|neighborhood|instrument", 1)
     config["neighbors"]["nearest"] |= {"behind": 2, "smoothed": True}
     assert "methods.neighborhood.instrument: neighbors.nearest are chosen among smoothing splines" in complaint(config)
+
+
+def test_an_instrument_needs_states_that_nothing_has_smoothed():
+    config = changed("methods|neighborhood|instrument", 1)
+    config["neighbors"]["nearest"] |= {"behind": 2}
+    config["data"]["noisy"]["smooth"] = "spline"
+    assert "methods.neighborhood.instrument: the states of data.noisy are smoothing splines" in complaint(config)
+    del config["data"]["noisy"]["smooth"]
+    config["methods"]["neighborhood"]["smoothings"] = 2
+    assert "methods.neighborhood.instrument: smoothings make states" in complaint(config)
 
 
 RING = {"count": 25, "theiler": 0.5, "selection": "shell", "draw": "batch", "inner": 0.6, "outer": 0.8}

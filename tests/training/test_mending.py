@@ -10,6 +10,7 @@ from lorenz63 import Lorenz, observations
 from trainings import METHODS, cell_of, fit, member_of, resumed
 
 from nearorbit.data.kalman import Levels, _System, smooth
+from nearorbit.data.neighbors import neighbors
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
@@ -17,7 +18,8 @@ from nearorbit.study.study import parse
 from nearorbit.training.batches import Data
 from nearorbit.training.budget import Training
 from nearorbit.training.checkpoint import Checkpoint
-from nearorbit.training.mending import Mending
+from nearorbit.training.mending import KINDS, Mending
+from nearorbit.training.methods.base import own_parameters
 from nearorbit.training.smoothing import smoothed
 
 CPU = torch.device("cpu")
@@ -59,13 +61,16 @@ def test_a_member_equals_its_seed_alone_and_a_killed_training_resumes(data, meth
         assert torch.equal(whole, again)
 
 
+def truth_of(observed):
+    """The true flow of Lorenz' system, in model coordinates of two seeds."""
+    coordinates = (torch.from_numpy(observed[name].to_numpy().reshape(2, -1)) for name in ("mean", "scale", "rate"))
+    return Transformed(TrueField(Lorenz()), Coordinates(*coordinates))
+
+
 def mending(noise, *, samples=400, count=3, draws=False):
     """The smoothing of noisy orbits of Lorenz' system by the true flow; with the true states, in model coordinates."""
     observed, true = (observations(level, seeds=2, samples=samples, count=count) for level in (noise, 0.0))
-    coordinates = Coordinates(
-        *(torch.from_numpy(observed[name].to_numpy().reshape(2, -1)) for name in ("mean", "scale", "rate"))
-    )
-    field = Transformed(TrueField(Lorenz()), coordinates)
+    field = truth_of(observed)
     settings = Training(batch=8, substeps=4)
     data = Data(observed, of("baseline"), settings, {}, device=CPU, dtype=torch.float64)
     states = (true["train"] - observed["mean"]) / observed["scale"]
@@ -101,6 +106,30 @@ def test_segments_start_at_smoothed_states_and_are_compared_with_observed_ones()
     assert not torch.equal(before.start, after.start)
     rows = smoothing._states["train"].flatten(1, 2)
     np.testing.assert_allclose(after.start, rows.gather(1, after.index.unsqueeze(-1).expand(-1, -1, 3)), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [of("multiple_shooting"), of("multiple_shooting", partition=True), of("neighborhood", about="orbit", count=8)],
+    ids=["joints", "joints of fixed segments", "displacements about the orbit"],
+)
+def test_what_is_smoothed_is_compared_with_what_is_smoothed(line):
+    observed, true = (observations(noise, seeds=2, samples=400) for noise in (0.05, 0.0))
+    files = {"neighbors": neighbors(observed, count=8, ahead=5)}
+    data = Data(observed, line, Training(batch=32, substeps=4), files, device=CPU, dtype=torch.float64)
+    states = [((true[name] - observed["mean"]) / observed["scale"]).transpose("seed", ...).to_numpy() for name in KINDS]
+    own = tuple(module.double() for module in own_parameters(line, [0, 1], 400, 3))
+    drawn = next(data.starts([0, 1], [1]))[0]
+
+    def penalty(method):
+        return method.terms(truth_of(observed), data.gather(drawn), torch.zeros(()), *own)[1]
+
+    noisy = penalty(line)
+    data.mend(*states)  # as well as could be
+    if hasattr(line, "about"):  # along the true flow the orbit is the rollout
+        torch.testing.assert_close(penalty(line), penalty(replace(line, about="rollout")), rtol=1e-3, atol=0)
+    else:
+        assert (penalty(line) < 1e-6 * noisy).all(), f"{penalty(line).tolist()} of {noisy.tolist()}"
 
 
 def test_starts_by_a_flow_whose_errors_are_drawn_err_as_the_posterior_says():

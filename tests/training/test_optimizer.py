@@ -102,6 +102,13 @@ def test_a_gradient_of_zero_and_a_parallel_one_leave_the_other(scale):
     assert (conflict_free(0 * g, 0 * g) == 0).all()
 
 
+@pytest.mark.parametrize("ratio", [1.0, 2.7, 1e-4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_opposite_gradients_leave_nothing(dtype, ratio):
+    g = torch.randn(20, 5000, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert (conflict_free(g, -ratio * g) == 0).all()
+
+
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
 def test_a_gradient_that_is_not_finite_is_seen_after_joining(wrong):
     first, second = torch.ones(2, 3), torch.ones(2, 3)

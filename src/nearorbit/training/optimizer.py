@@ -188,7 +188,8 @@ def conflict_free(first: Tensor, second: Tensor) -> Tensor:
 
     with :math:`O(a, b)` the part of b that is orthogonal to a, and U the unit vector. u has the same cosine with both.
     The second form is the first (both sums are in the plane of the two, and symmetric), and is accurate where they are
-    nearly parallel, too. One gradient that is zero leaves the other. Opposite ones have no such direction.
+    nearly parallel, too. One gradient that is zero leaves the other. Opposite ones have no such direction, and leave
+    nothing: what remains of the sum of two that are opposite but for rounding is none either.
 
     References:
         | ConFIG: Towards conflict-free training of physics informed neural networks (Liu, Chu and Thuerey, ICLR 2025)
@@ -200,7 +201,9 @@ def conflict_free(first: Tensor, second: Tensor) -> Tensor:
     Returns:
         The joined gradients, with shape (E, P); not finite where one of the two is not.
     """
-    way = _unit(_unit(first) + _unit(second))
+    way = _unit(first) + _unit(second)
+    rounded = way.square().sum(1, keepdim=True).sqrt() < 10 * torch.finfo(way.dtype).eps
+    way = _unit(way.masked_fill(rounded, 0.0))
     return ((first + second) * way).sum(1, keepdim=True) * way
 
 

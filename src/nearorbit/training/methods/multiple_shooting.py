@@ -21,14 +21,15 @@ class MultipleShooting(Penalized):
         \qquad \hat{x}_i = s_i
 
     (as means over steps and components instead of sums). The states :math:`s_i` are parameters, one for every observed
-    state, and begin as the data; a rollout need not start at a noisy state, and what one segment gives up is asked of
-    the one before it. Adam's steps are as long for a small gradient as for a large one, so that states would leave the
-    data by more than its noise: theirs are :data:`STEP` times those of the weights.
+    state, and begin as the data, or where these are smoothed to; a rollout need not start at a noisy state, and what
+    one segment gives up is asked of the one before it. Adam's steps are as long for a small gradient as for a large
+    one, so that states would leave the data by more than its noise: theirs are :data:`STEP` times those of the weights.
 
     As the first of the references has it, orbits are cut into fixed segments (``partition``), and only the states at
     which these begin are free; where an orbit ends nothing has to be met. A step then takes all of the segments, or
-    draws from them where there are more than in a batch. Fewer samples than a segment may remain at the end of an
-    orbit, and are not seen. The weight there is 0.01 in the units of the system, six segments of five samples each.
+    draws from them where there are more than in a batch, or where samples are missing and seeds have differently many.
+    Fewer samples than a segment may remain at the end of an orbit, and are not seen. The weight there is 0.01 in the
+    units of the system, six segments of five samples each.
 
     References:
         | Homotopy-based training of NeuralODEs for accurate dynamics discovery (Ko, Koh, Park and Jhe, NeurIPS 2023),
@@ -53,7 +54,7 @@ class MultipleShooting(Penalized):
     @property
     def needs(self) -> frozenset[str]:
         """What it has to be given; see :class:`nearorbit.training.methods.base.Method`."""
-        return frozenset({"partition"} if self.partition else ())
+        return frozenset({"followed", *(["partition"] if self.partition else [])})
 
     def own(self, seeds: Sequence[int], points: int, dimension: int) -> nn.Module:
         """Make the free states, as their distances from the observed ones over STEP, which are zero at first."""
@@ -66,7 +67,7 @@ class MultipleShooting(Penalized):
         steps = batch.states.shape[-2] - 1
         offset, arrival = (STEP * own[0][member, batch.index + ahead] for ahead in (0, steps))
         states = batch.rollout(field, start=batch.start + offset)
-        gaps = states[..., -1, :] - batch.states[..., -1, :] - arrival
+        gaps = states[..., -1, :] - batch["followed"][..., -1, :] - arrival
         errors = trajectory_error(states, batch) + member_mean(offset.square()) / steps
         joints = replace(batch, covered=batch["partition"].bool()) if self.partition else batch
         return errors, self.weight * joints.mean(gaps.square())

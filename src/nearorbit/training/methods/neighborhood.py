@@ -104,20 +104,27 @@ class Neighborhood(Penalized):
     @property
     def needs(self) -> frozenset[str]:
         """What it has to be given; see :mod:`nearorbit.training.methods.base`."""
-        smoothed = self.displacements == "smoothed"
-        optional = {"past": self.instrument > 0, "smoothed": smoothed, "noise": self.weighting == "noise"}
-        near = "smoothed_neighbors" if smoothed else "neighbors"
-        return frozenset({near, *(need for need, wanted in optional.items() if wanted)})
+        optional = {"past": self.instrument > 0, "noise": self.weighting == "noise", self._orbit: bool(self._orbit)}
+        return frozenset({self._near, *(need for need, wanted in optional.items() if wanted)})
+
+    @property
+    def _near(self) -> str:
+        return "smoothed_neighbors" if self.displacements == "smoothed" else "neighbors"
+
+    @property
+    def _orbit(self) -> str:
+        """The need that has the orbit which displacements are counted from; none if it is the rollout."""
+        if self.displacements == "smoothed":
+            return "smoothed"
+        return "followed" if self.instrument or self.about == "orbit" else ""
 
     def terms(self, field: TwiceDifferentiable, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the error and the penalty; see :class:`nearorbit.training.methods.base.Penalized`."""
-        smoothed = self.displacements == "smoothed"
-        near = batch["smoothed_neighbors" if smoothed else "neighbors"]
-        orbit = batch["smoothed"] if smoothed else batch.states
+        near, orbit = batch[self._near], batch[self._orbit] if self._orbit else batch.states
         before = near[..., 0, :] - orbit[..., :1, :]
         states, moved = batch.displaced_rollout(field, before, order=self.order)
         # The neighbor as it is expected from the rollout itself, or from the orbit that the displacements belong to.
-        reference = orbit if smoothed or self.instrument or self.about == "orbit" else states
+        reference = orbit if self._orbit else states
         residuals = (near.transpose(-2, -3) - reference.unsqueeze(-2) - moved)[..., 1:, :, :]
         penalty = self._moment(residuals, batch) if self.instrument else self._mismatch(residuals, before, batch)
         if self.relative:

@@ -72,6 +72,10 @@ class NeighborhoodMMD(Penalized):
                 f"count ({self.count}) and follow ({self.follow}) must be at least 1, and order ({self.order}) 1, 2 or "
                 f"nothing"
             )
+        if self.relative and self.count < 2:
+            raise ValueError(
+                "one neighbor is no cloud whose size widths could be relative to: raise count, or say relative: false"
+            )
         if self.clouds not in CLOUDS:
             raise ValueError(f"clouds is one of {', '.join(CLOUDS)}, not '{self.clouds}'")
         check_widths(self.widths)

@@ -39,11 +39,16 @@ class Past(OfNeighbors):
                 f"{place}.instrument: {method.instrument} samples earlier, and {chosen} are chosen {behind} earlier: "
                 f"they have to be chosen before the instrument; raise {chosen}.behind or lower this"
             )
+        carried = "which carry the noise of all samples along; an instrument needs"
         if selection.get("smoothed", False):
             yield (
-                f"{place}.instrument: {chosen} are chosen among smoothing splines, which carry the noise of all "
-                f"samples along; an instrument needs neighbors that were chosen without them"
+                f"{place}.instrument: {chosen} are chosen among smoothing splines, {carried} neighbors that were "
+                f"chosen without them"
             )
+        for name in (name for name, data in study.data.items() if data.get("smooth")):
+            yield f"{place}.instrument: the states of data.{name} are smoothing splines, {carried} data without smooth"
+        if getattr(method, "smoothings", 0):
+            yield f"{place}.instrument: smoothings make states {carried} a line without them"
 
 
 def entries() -> dict[str, type]:

@@ -17,8 +17,8 @@ class Windows(Need):
     """Pieces of the observed orbits of ``window`` samples after their start, with shape (E, W, window + 1, D); and the
     times of these since then in sample intervals, (E, W, window + 1) or, at equal intervals, (E, 1, window + 1).
 
-    There are at least two, none from the same start as another, and about ``share`` times as many samples in them as in
-    the segments of a step.
+    There are at least two, and about ``share`` times as many samples in them as in the segments of a step. Where there
+    are fewer states that a window may begin at, or starts are drawn twice, some are the same.
     """
 
     settings = ("window", "share")
