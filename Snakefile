@@ -22,11 +22,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/truth.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/training.smk"
-include: "workflow/rules/evaluation.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/record.smk"
 
 
 # Snakemake's limit of jobs a second, where nobody has asked for another, makes it look at all ready jobs again a second
@@ -37,10 +33,23 @@ onstart:
         workflow.scheduler.job_rate_limiter = None
 
 
-rule all:
-    default_target: True
-    input:
-        rules.truth.input,
-        rules.scores.input,
-        rules.tables.output,
-        rules.figures.output,
+if RECORD:  # what is kept of a study is shown, and nothing of it is run
+
+    use rule redraw as all with:
+        default_target: True
+
+else:
+
+    include: "workflow/rules/truth.smk"
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/training.smk"
+    include: "workflow/rules/evaluation.smk"
+    include: "workflow/rules/report.smk"
+
+    rule all:
+        default_target: True
+        input:
+            rules.truth.input,
+            rules.scores.input,
+            rules.tables.output,
+            rules.figures.output,

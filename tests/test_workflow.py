@@ -296,6 +296,12 @@ def test_the_large_studies_can_be_planned(finished, study):
     assert numbers == {"train": kinds * methods, "forecast": kinds * methods, "score": len(config["systems"])}
 
 
+@pytest.mark.parametrize("targets", [(), ("tables", "figures", "report", "redraw")], ids=["default", "named"])
+def test_whatever_is_asked_of_a_record_nothing_of_its_study_is_run(finished, targets):
+    jobs = planned(finished, *targets, "--config", f"from={REPOSITORY / 'docs/results/noise'}", study="")
+    assert rules(jobs) == set(targets or ("all",))
+
+
 def test_how_many_cells_train_together_is_no_reason_to_run_anything(finished):
     assert planned(finished, "--set-resources", "train:cells_per_training=8") == set()
     done = snakemake(finished, "-n", "--configfile", SMOKE, "--set-resources", "train:cells_per_training=0")

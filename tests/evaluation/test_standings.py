@@ -38,6 +38,12 @@ def test_the_critical_difference_is_that_of_the_tables():
     assert found.difference == pytest.approx(2.569 * np.sqrt(4 * 5 / (6 * 14)), rel=1e-3)  # Demsar (2006), 1.25
 
 
+def test_a_method_of_which_half_of_the_seeds_failed_is_last_even_where_the_other_half_is_perfect():
+    first = scores({"a": [0.0, 0.0], "b": [1.0, 1.0], "c": [2.0, 2.0]})
+    second = scores({"a": [1.0, 1.0], "b": [1.0, 1.0], "c": [2.0, 2.0]}, failed=[("a", 0), ("a", 1)])
+    assert ranks(pd.concat([first, second.assign(seed=1)])).average.to_dict() == {"b": 1, "c": 2, "a": 3}
+
+
 def test_failures_are_last_ties_share_the_mean_and_a_method_that_most_systems_lack_takes_no_part():
     values = {"a": [0.1, 0.1, 0.1], "b": [1.0, 1.0, 1.0], "c": [2.0, 2.0, 2.0], "d": [0.0, np.nan, np.nan]}
     found = ranks(scores(values, failed=[("a", 0), ("a", 1), ("c", 1)]))

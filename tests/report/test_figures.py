@@ -13,6 +13,8 @@ from matplotlib.text import Text
 from synthetic import DATA, GIVEN, SPECTRA, STUDIES
 
 from nearorbit.evaluation.scores import Results
+from nearorbit.evaluation.standings import Ranks
+from nearorbit.report.figures import critical_difference
 from nearorbit.report.figures.base import SMALL, colors, legend, save, save_all
 from nearorbit.report.figures.landscape import minima
 from nearorbit.report.marks import marks
@@ -326,6 +328,14 @@ def test_profiles_are_of_what_is_judged_on_the_same_systems_and_the_best_is_of_d
 def test_the_caption_of_ranks_names_what_is_left_out_and_what_is_given_more():
     said = build("figures", "critical_difference", {}).caption(synthetic.study())
     assert "Ranked among the others, and given more than data: jacobian. " in said and "Left out" not in said
+
+
+def test_a_bar_of_a_critical_difference_diagram_goes_from_the_first_of_its_methods_to_the_last():
+    average = pd.Series(np.arange(8.0), list("abcdefgh"))
+    ax = plt.figure().subplots()
+    critical_difference._diagram(ax, Ranks(average, 12, 0.01, 5.5), dict.fromkeys(average.index, "C0"))
+    bars = [list(line.get_xdata()) for line in ax.lines if line.get_color() == "0.4"]
+    assert bars == [[0, 5], [1, 6], [2, 7]]
 
 
 def test_methods_keep_their_color_when_others_join():

@@ -136,6 +136,15 @@ def test_a_declared_comparison_counts_its_systems_and_corrects_for_its_metrics(t
     assert all(effect.row["p"] == pytest.approx(2 * 2 * 0.5**8) and effect.verdict == "better" for effect in effects)
 
 
+def test_what_rests_on_failures_is_told_beside_a_declared_comparison(tmp_path):
+    table = build("tables", "signed_rank", {"method": "half", "reference": "reference"})
+    whole, part = study(tmp_path / "whole", 8), study(tmp_path / "part", 8, failed=("reference",))
+    assert declared(whole, table, valued=True) == []
+    assert [effect.ratio for effect in declared(part, table)] == ["reference fails"] * 2
+    valued = declared(part, table, valued=True)
+    assert [effect.row for effect in valued] == [effect.row for effect in declared(whole, table)]
+
+
 def test_a_declared_comparison_of_what_was_not_run_is_empty(tmp_path):
     assert declared(study(tmp_path, 3), build("tables", "signed_rank", {"method": "unborn"})) == []
 

@@ -50,7 +50,7 @@ def estimated(cell, em):
     if paragraph := re.match(r"\\parbox\[t\]\{(\d+)pt\}", cell):
         return float(paragraph[1])
     stacked = re.fullmatch(r"\\shortstack\[l\]\{(.*)\}", cell)
-    plain = stacked[1].split(" \\\\ ") if stacked else [cell]
+    plain = stacked[1].split("\\\\ ") if stacked else [cell]
     shown = [re.sub(r"\\text(bf|backslash|ascii\w+)|\\[a-z]+\b|[{}$\\]", "", line) for line in plain]
     return max(width(line) * em for line in shown)
 
@@ -62,6 +62,11 @@ def test_no_row_is_wider_than_the_page(name):
     for cells in lines(text):
         assert sum(estimated(cell, size) + 6 for cell in cells) <= PAGE + 1, cells
     assert text.count("\\toprule") == text.count("\\midrule")
+
+
+def test_no_space_before_a_break_widens_a_cell():
+    text = "".join(written("t", "What is shown.", *parts) for parts in WIDE.values())
+    assert "\\shortstack" in text and not re.search(r"\\shortstack\[l\]\{[^&\n]*? \\\\ [^&\n]*\} (&|\\\\)", text)
 
 
 def test_every_cell_is_printed_once_and_index_columns_in_every_block():

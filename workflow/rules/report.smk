@@ -86,12 +86,7 @@ rule partial:
         " 2>&1 | tee {log}"
 
 
-# What is small of a study, to be kept with a paper; what it trained, to be deposited; and what can be made of the small
-# alone: redraw --config from=FOLDER
-
-
-localrules:
-    redraw,
+# What is small of a study, to be kept with a paper; and what it trained, to be deposited.
 
 
 rule record:
@@ -131,22 +126,6 @@ rule models:
         settings=settings("models"),
     shell:
         f"python -m nearorbit models --settings {{params.settings:q}} --folder {FOLDER} --models {{output}} --asked {{input.asked:q}}"
-        " 2>&1 | tee {log}"
-
-
-rule redraw:
-    log:
-        f"{FOLDER}/redrawn/redraw.log",
-    conda:
-        ENVIRONMENT
-    params:
-        settings=settings("redraw"),
-        kept=RECORD or f"{FOLDER}/record",
-        into=f"{FOLDER}/redrawn",
-        asked=ASKED,
-    shell:
-        "python -m nearorbit redraw --settings {params.settings:q} --kept {params.kept:q} --into {params.into}"
-        " --asked {params.asked:q}"
         " 2>&1 | tee {log}"
 
 

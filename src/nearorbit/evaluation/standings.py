@@ -5,7 +5,7 @@ further apart; another best one, and all factors are larger. They order a field;
 that is, is told by :mod:`nearorbit.evaluation.statistics`. Methods are compared on the same systems, those that all of
 them have; a method that half of the systems lack takes no part (:func:`common`).
 
-*Ranks.* On each system methods are ranked by the median of their seeds, 1 the best; those that failed (as there) are
+*Ranks.* On each system methods are ranked by the median of their seeds (as there), 1 the best; those that failed are
 last, ties share the mean, and so does what differs by rounding. Friedman's test asks whether their averages over
 systems differ at all; of two methods they do, by Nemenyi, if by more than
 
@@ -77,6 +77,7 @@ def places(scores: pd.DataFrame) -> pd.DataFrame:
     """
     rivals = common(losses(scores[scores["method"] != TRUTH]))
     medians = rivals.groupby(["system", "method"])["loss"].median().unstack()
+    medians = medians.fillna(np.inf)  # of one seed that is perfect and one that failed: half of them
     medians = (medians / ROUNDING).round() * ROUNDING
     return medians.rank(axis=1)
 

@@ -1,7 +1,8 @@
 r"""How much a method changes a metric, over systems: the effect first, how sure it is, and then a test.
 
 The unit is the system. Seeds of one system share its dynamics and are no independent evidence for others: they are
-averaged within it, by their median, before anything is compared. With :math:`v_{s, k}` of seed k on system s,
+averaged within it, by their median, before anything is compared (medians are of logarithms: of an even number it is the
+geometric mean of the two in the middle). With :math:`v_{s, k}` of seed k on system s,
 
 .. math:: e_s = \log \frac{\operatorname{median}_k v_{s, k}}{\operatorname{median}_k v^\text{reference}_{s, k}}, \qquad
     \rho = \exp \operatorname{median}_s e_s,

@@ -111,20 +111,24 @@ def found(
     ]
 
 
-def declared(results: Results, comparison: Any) -> list[Effect]:
+def declared(results: Results, comparison: Any, *, valued: bool = False) -> list[Effect]:
     """Tell what came of a comparison that the study declares.
 
     Arguments:
         results: The results of the study.
         comparison: The table ``signed_rank`` of it.
+        valued: Whether failed seeds count by the values that they have, which tells how much rests on them.
 
     Returns:
-        The effect in each of its metrics, with p-values corrected for these; none where nothing is there to compare.
+        The effect in each of its metrics, with p-values corrected for these; none where nothing is there to compare,
+        or where values are asked for and no seed failed.
     """
     sides = comparison.sides(results)
     pairs = signed_rank.against(results.table("scores.csv"), *sides, metrics=comparison.metrics)
-    if pairs[~pairs["system"].isin(list(comparison.without))].empty:
+    counted = pairs[~pairs["system"].isin(list(comparison.without))]
+    if counted.empty or (valued and not counted[statistics.FAILED].any(axis=None)):
         return []
+    pairs = statistics.by_values(pairs) if valued else pairs
     _, rows = signed_rank.compared(pairs, without=comparison.without)
     return list(told(rows.assign(method=sides[0][0]).rename_axis("metric").reset_index()))
 

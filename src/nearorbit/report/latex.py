@@ -195,8 +195,8 @@ def _folded(text: str, most: float) -> list[str]:
 
 
 def _stacked(lines: Sequence[str], *, raw: bool = False) -> str:
-    """Set lines above one another."""
-    above = " \\\\ ".join(lines if raw else map(escaped, lines))
+    """Set lines above one another; a space before a break would be as wide as one between letters."""
+    above = "\\\\ ".join(lines if raw else map(escaped, lines))
     return above if len(lines) == 1 else f"\\shortstack[l]{{{above}}}"
 
 

@@ -137,6 +137,7 @@ def _declared(study: Study, results: Results) -> Iterator[dict[str, Any]]:
             "reference_data": reference_data,
             "without": list(comparison.without),
             "effects": findings.declared(results, comparison),
+            "valued": findings.declared(results, comparison, valued=True),
         }
 
 

@@ -90,11 +90,13 @@ def _diagram(ax: plt.Axes, found: Ranks, palette: dict[str, Any]) -> None:
     apart = np.abs(found.average.to_numpy()[:, None] - found.average.to_numpy())
     names = found.average.index
     alike = pd.DataFrame(np.where(apart > found.difference, 0.0, 1.0), names, names)
-    critical_difference_diagram(
+    drawn = critical_difference_diagram(
         found.average, alike, ax=ax, color_palette=palette, label_props={"fontsize": SMALL},
         crossbar_props={"linewidth": 2, "color": "0.4"},
         label_fmt_left="{label} ({rank:.1f})\u00a0", label_fmt_right="\u00a0({rank:.1f}) {label}",
     )  # fmt: skip
+    for (bar,) in drawn["crossbars"]:  # through its methods in the order of a set, which is another in each run
+        bar.set_data([min(bar.get_xdata()), max(bar.get_xdata())], bar.get_ydata()[:2])
 
 
 def _told(found: Ranks) -> str:
