@@ -10,12 +10,12 @@ rule redraw:
         f"{FOLDER}/redrawn/redraw.log",
     conda:
         ENVIRONMENT
+    threads: 64  # all that there are: what is asked for beside it is drawn into the same folder
     params:
         settings=settings("redraw"),
         kept=RECORD or f"{FOLDER}/record",
         into=f"{FOLDER}/redrawn",
         asked=ASKED,
-    threads: 64  # all that there are: what is asked for beside it is drawn into the same folder
     shell:
         "python -m nearorbit redraw --settings {params.settings:q} --kept {params.kept:q} --into {params.into}"
         " --asked {params.asked:q}"
