@@ -354,7 +354,7 @@ def test_about_the_orbit_displacements_alone_count_and_about_the_rollout_its_err
     before = 1e-4 * torch.randn(2, 8, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     _, moved = batch.displaced_rollout(wrong, before, order=1)
     near = (batch.states.unsqueeze(-2) + moved).transpose(-2, -3)
-    placed = replace(batch, given={"neighbors": near})
+    placed = replace(batch, given={"neighbors": near, "followed": batch.states})
     for about in ("rollout", "orbit"):
         error, penalty[about] = Neighborhood(weight=1.0, about=about).terms(wrong, placed, now())
     assert (error > 1e-7).all() and (penalty["orbit"] < 1e-12).all() and (penalty["rollout"] > error).all(), penalty
