@@ -25,14 +25,14 @@ rule redraw:
 # Nothing is run of a study that is told by a record: whatever is asked for that it can show, it shows.
 if RECORD:
 
-    use rule redraw as tables with:
-        log:
-            f"{FOLDER}/redrawn/redraw.log",
+    localrules:
+        all,
+        tables,
+        figures,
+        report,
 
-    use rule redraw as figures with:
-        log:
-            f"{FOLDER}/redrawn/redraw.log",
+    use rule redraw as tables
 
-    use rule redraw as report with:
-        log:
-            f"{FOLDER}/redrawn/redraw.log",
+    use rule redraw as figures
+
+    use rule redraw as report

@@ -104,8 +104,8 @@ class Neighborhood(Penalized):
     @property
     def needs(self) -> frozenset[str]:
         """What it has to be given; see :mod:`nearorbit.training.methods.base`."""
-        optional = {"past": self.instrument > 0, "noise": self.weighting == "noise", self._orbit: bool(self._orbit)}
-        return frozenset({self._near, *(need for need, wanted in optional.items() if wanted)})
+        optional = "past" if self.instrument else "", "noise" if self.weighting == "noise" else ""
+        return frozenset({self._near, self._orbit, *optional} - {""})
 
     @property
     def _near(self) -> str:
