@@ -6,9 +6,11 @@ from lorenz63 import propagators as of_lorenz
 from scipy.linalg import expm
 
 from nearorbit.study.clock import Clock
-from nearorbit.truth import propagators
+from nearorbit.truth import integrators, propagators
 from nearorbit.truth.integrators import orbits_of
 from nearorbit.truth.systems.base import System
+from nearorbit.truth.systems.kuramoto_sivashinsky import kuramoto_sivashinsky
+from nearorbit.truth.systems.lorenz96 import lorenz96
 
 STEP = 0.1
 
@@ -84,3 +86,41 @@ def test_at_uneven_times_a_propagator_is_over_the_time_to_the_next_sample():
     expected = of_lorenz(observed["train"].to_numpy(), times, substeps=60)
     np.testing.assert_allclose(found["propagator"], expected, rtol=1e-4, atol=1e-4)
     assert np.ptp(times) > 0.5 * float(observed["step"])
+
+
+@pytest.mark.parametrize("numbers", [integrators.NUMBERS, 60])
+def test_tangents_by_matrices_are_those_of_taylors_method(monkeypatch, numbers):
+    system = lorenz96(size=12, forcing=8.0)
+    x, tangents = np.zeros((7, 37)), np.tile(np.eye(12), (7, 1, 1))
+    x[:, :12] = 8 + np.random.default_rng(0).standard_normal((7, 12))
+    durations = np.linspace(0, 0.5, 7)
+    of_taylor = integrators.propagator(system)(x, tangents, durations)
+    monkeypatch.setattr(integrators, "TERMS", 0)
+    monkeypatch.setattr(integrators, "NUMBERS", numbers)
+    by_matrices = integrators.propagator(system)(x, tangents, durations)
+    for found, expected in zip(by_matrices, of_taylor, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-8)
+
+
+def test_a_tangent_that_is_lost_leaves_the_others(monkeypatch):
+    monkeypatch.setattr(integrators, "TERMS", 0)
+    x = np.zeros((5, 4))
+    x[:, 0] = [1.0, 2.0, 1 / STEP + 1, -1.0, 3.0]
+    system = Exploding("exploding", ("x",), {}, np.ones(1))
+    states, tangents = integrators.propagator(system)(x, np.ones((5, 1, 1)), STEP)
+    left = np.delete(x[:, 0], 2)
+    assert np.isnan(states[2]).all() or np.isnan(tangents[2]).all()
+    np.testing.assert_allclose(np.delete(states[:, 0], 2), left / (1 - STEP * left), rtol=1e-8)
+    np.testing.assert_allclose(np.delete(tangents[:, 0, 0], 2), (1 - STEP * left) ** -2, rtol=1e-8)
+
+
+def test_a_jacobian_of_many_entries_moves_tangents_as_orbits_differ():
+    system = kuramoto_sivashinsky()
+    assert integrators._terms(system) > integrators.TERMS
+    x, moved, time = np.zeros((1, 97)), 1e-5 * np.eye(32), np.array([0.5])
+    x[:, :32] = system.start
+    states, tangents = integrators.propagator(system)(x, np.eye(32)[None], 0.5)
+    orbits = orbits_of(system)
+    differences = (orbits(system.start + moved, time) - orbits(system.start - moved, time))[:, 0] / 2e-5
+    np.testing.assert_allclose(states[0, :32], orbits(system.start, time)[0], rtol=1e-8, atol=1e-9)
+    np.testing.assert_allclose(tangents[0], differences.T, rtol=1e-6, atol=1e-7)
