@@ -11,10 +11,10 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 CATALOGUES = {  # and the packages that they are
     "networks": "nearorbit.dynamics.networks",
@@ -160,17 +160,30 @@ KINDS = {  # of settings that are plain values: what they are called, and the ty
     float: ("a finite number", (int, float)),
     str: ("a text", (str,)),
     type(None): ("nothing", (type(None),)),
+    Mapping: ("a section of `name: value` lines", (dict,)),
 }
 
 
 def _mismatch(value: Any, annotation: Any) -> str:
-    """Tell what a setting has to be, if it is not; empty where it is, or where its annotation is no plain value."""
+    """Tell what a setting has to be, if it is not; empty where it is, or where no plain value is asked for."""
     kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    if not all(kind in KINDS for kind in kinds):
+    if not all(map(_called, kinds)) or any(_is(value, kind) for kind in kinds):
         return ""
-    if any(type(value) in KINDS[kind][1] for kind in kinds):
-        return ""
-    return " or ".join(KINDS[kind][0] for kind in kinds)
+    return " or ".join(map(_called, kinds))
+
+
+def _called(kind: Any) -> str:
+    """Say what a setting of a kind is called: a plain value, or a list of these; empty of any other."""
+    if get_origin(kind) is Sequence:
+        (item,) = get_args(kind)
+        return f"a list (each {called})" if (called := _called(item)) else ""
+    return KINDS.get(get_origin(kind) or kind, ("",))[0]
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Sequence:
+        return isinstance(value, list | tuple) and all(_is(item, get_args(kind)[0]) for item in value)
+    return type(value) in KINDS[get_origin(kind) or kind][1]
 
 
 def hint(name: str, known: Iterable[str]) -> str:
