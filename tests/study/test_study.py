@@ -613,6 +613,19 @@ def test_every_method_may_be_asked_of_samples_that_are_missing_or_moved():
     parse(with_gaps(methods=methods)).check_catalogues()
 
 
+def test_a_spline_of_an_orbit_that_few_samples_are_left_of_is_refused_before_any_work():
+    config = changed("data|few", {**EXAMPLE["data"]["clean"], "orbits": 40, "samples": 12, "missing": 0.5})
+    config["training"] |= {"segment": 1, "horizon": 1}
+    config["neighbors"]["nearest"] |= {"theiler": 0}
+    config["methods"] = {"baseline": {}, "homotopy": {"segment": 2}, "neighborhood": {}}
+    told = complaint(config)
+    assert "methods.homotopy: it needs 'spline', in which there are smoothing splines, and these need at " in told
+    assert "methods.neighborhood: it needs 'neighbors'" in told and "one of data.few has " in told
+    assert "methods.baseline" not in told
+    config["data"]["few"] |= {"smooth": "spline"}
+    assert "data.few.smooth: a spline needs at least 5 samples of an orbit, and the shortest has " in complaint(config)
+
+
 def test_what_cannot_do_with_such_samples_is_named_with_the_reason():
     earlier = {"earlier": {"count": 25, "theiler": 0.5, "behind": 2}}
     methods = {"instrument": {"method": "neighborhood", "neighbors": "earlier", "instrument": 1}}
