@@ -15,7 +15,7 @@ import yaml
 
 from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
-from nearorbit.study.catalogue import StudyError, misfits, names
+from nearorbit.study.catalogue import StudyError, build, misfits, names
 from nearorbit.study.digest import digests as digests_of
 from nearorbit.study.digest import imports, looked_up, members, source, whole
 from nearorbit.study.files import table
@@ -562,6 +562,11 @@ def test_the_door_answers_a_mistake_in_one_message(arguments, message, tmp_path,
     assert main(arguments + paths) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir()), "something was left behind"
+
+
+def test_a_stage_names_the_place_within_a_study_of_a_setting_that_is_wrong():
+    with pytest.raises(StudyError, match=r"^methods\.mine: method 'jacobian': 'weight' has to be a finite number"):
+        build("methods", "mine", {"method": "jacobian", "weight": "much"})
 
 
 def test_a_file_that_is_cut_short_or_foreign_is_refused_and_kept(tmp_path, capsys):

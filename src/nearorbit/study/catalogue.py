@@ -110,7 +110,7 @@ def home(package: str, name: str) -> str:
     return next(module for module, exported in _modules(package).items() if name in exported)
 
 
-def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: str = "study") -> Any:
+def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: str = "") -> Any:
     """Build the entry that a labelled line of a study asks for.
 
     A line is ``label: {<kind>: name, ...settings}``, where the kind is the singular of the package; without it, the
@@ -120,7 +120,8 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
         package: The package of the entry, e.g. ``"systems"``.
         label: The label of the line, e.g. ``"Lorenz96_N5"``.
         spec: The settings, e.g. ``{"system": "lorenz96", "size": 5}``.
-        where: The place for error messages, e.g. ``"config.yaml: systems.Lorenz96_N5"``.
+        where: The place for error messages, e.g. ``"config.yaml: systems.Lorenz96_N5"``; by default that
+            within a study.
 
     Returns:
         What the factory of the entry returns.
@@ -128,7 +129,7 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
     Raises:
         StudyError: If there is no such entry, or it refuses a setting.
     """
-    kind = package.removesuffix("s")
+    kind, where = package.removesuffix("s"), where or f"{package}.{label}"
     settings = dict(spec or {})
     name = settings.pop(kind, label)
     factory = entries(package).get(name) if isinstance(name, str) else None
