@@ -114,7 +114,7 @@ def test_what_is_no_way_to_observe_is_refused(settings, message):
 
 
 def test_orbits_too_short_for_a_spline_are_refused():
-    with pytest.raises(StudyError, match="at least 5 samples of an orbit, not 4; raise data"):
+    with pytest.raises(StudyError, match="at least 5 samples of an orbit, not 4; take longer orbits or recordings"):
         seen(orbits(samples=16), smooth="spline")
 
 

@@ -60,7 +60,8 @@ def test_what_simulated_systems_need_is_asked_of_them_alone(tmp_path):
         ),
         ({"file": "none.csv"}, "systems.pendulum: none.csv: no such file"),
         ({"components": ["angle", "velocty"]}, "no column 'velocty'; did you mean 'velocity'?"),
-        ({"components": "angle"}, "'components' has to be a list of columns"),
+        ({"components": "angle"}, "'components' has to be a list (each a text), not 'angle'"),
+        ({"components": []}, "'components' has to be a list of columns, [angle, velocity], not []"),
         ({"components": ["angle", "t"]}, "the column 't' is named twice"),
         ({"period": -1.0}, "'period' has to be a finite number above 0"),
         (

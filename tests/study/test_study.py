@@ -15,7 +15,7 @@ import yaml
 
 from nearorbit.__main__ import main, stages
 from nearorbit.evaluation.scores import COLLECTORS
-from nearorbit.study.catalogue import StudyError, misfits, names
+from nearorbit.study.catalogue import StudyError, build, misfits, names
 from nearorbit.study.digest import digests as digests_of
 from nearorbit.study.digest import imports, looked_up, members, source, whole
 from nearorbit.study.files import table
@@ -126,7 +126,9 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("methods|collocation", {"trim": -1}, "'collocation': trim must not be negative, as -1 is"),
         ("methods|weak_form", {"segment": 3}, "'weak_form': segment must be at least 4 samples, not 3"),
         ("methods|weak_form", {"orders": [1, 4]}, "'weak_form': orders is a list of whole numbers from 2 on"),
-        ("methods|weak_form", {"orders": 4}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|weak_form", {"orders": 4}, "'weak_form': 'orders' has to be a list (each an integer), not 4"),
+        ("methods|weak_form", {"orders": []}, "'weak_form': orders is a list of whole numbers from 2 on"),
+        ("methods|weak_form", {"orders": [2, True]}, "'orders' has to be a list (each an integer), not [2, True]"),
         ("methods|flow_direction", {"segment": 1}, "'flow_direction': segment must be at least 2 samples, not 1"),
         ("methods|propagator", {"over": "orbit"}, "'propagator': over is one of segment, sample, not 'orbit'"),
         ("methods|jacobian|directions", -1, "'jacobian': directions must not be negative, as -1 is"),
@@ -189,7 +191,23 @@ def test_the_paper_study_is_as_large_as_it_says():
         ("neighbors|nearest|draw", "batch", "neighbors.nearest: draw 'batch' is from a ring: take selection 'shell'"),
         ("neighbors|nearest|one_per_pass", 1, "neighbors.nearest.one_per_pass: expected true or false, not 1"),
         ("methods|neighborhood_mmd", {"follow": 5000}, "methods.neighborhood_mmd.follow: 5000 is too long for the orb"),
-        ("methods|neighborhood_mmd", {"widths": ["a"]}, "'neighborhood_mmd': widths has to be a list of positive numb"),
+        ("methods|neighborhood_mmd", {"widths": ["a"]}, "'widths' has to be a list (each a finite number), not ['a']"),
+        ("methods|neighborhood_mmd", {"widths": [0.2, 0]}, "widths has to be a list of positive numbers, as [0.2, "),
+        ("methods|invariant_measure", {"widths": []}, "'invariant_measure': widths has to be a list of positive num"),
+        ("methods|jacobian|weight", 10**400, "methods.jacobian.weight: expected a finite number, not 1000"),
+        ("study", math.inf, "config.yaml: study: expected a text, not inf; YAML reads this as no text unless"),
+        ("networks|hamiltonian", {"pairs": [1]}, "has to be a list (each a list (each a text)) or nothing, not [1]"),
+        ("networks|guess", {"network": "known", "parameters": 2}, "'parameters' has to be a section of `name: value`"),
+        ("figures|critical_difference", {"methods": 2}, "'methods' has to be a list (each a text) or nothing, not 2"),
+        ("figures|forecasts", {"methods": "baseline"}, "'methods' has to be a list (each a text), not 'baseline'"),
+        ("figures|forecasts", {"component": 3}, "figures.forecasts.component: 3 has to be one of the 3 of this study"),
+        ("figures|forecasts", {"seed": -1}, "figures.forecasts.seed: -1 has to be one of the 3 of this study, from 0"),
+        ("figures|forecasts", {"start": 50}, "figures.forecasts.start: 50 has to be one of the 50 of this study"),
+        ("figures|unseen", {"horizon": 0}, "config.yaml: figures.unseen.horizon: 0 has to be positive"),
+        ("tables|signed_rank", {"without": "Lorenz"}, "'without' has to be a list (each a text), not 'Lorenz'"),
+        ("tables|published", {"sources": "Park 2024"}, "'sources' has to be a list (each a text) or nothing, not"),
+        ("tables|verdict", {"fits": 1}, "table 'verdict': 'fits' has to be a list (each a text), not 1"),
+        ("tables|verdict", {"exponents": 0}, "exponents, a number of them, must be at least 1, not 0"),
         ("methods|homotopy|per", "sistem", "per is one of model, system, not 'sistem'; did you mean 'system'?"),
         ("methods|homotopy|penalty", 0.0, "method 'homotopy': penalty must be positive, and finite, as 0.0 is not"),
     ],
@@ -546,6 +564,11 @@ def test_the_door_answers_a_mistake_in_one_message(arguments, message, tmp_path,
     assert not list(tmp_path.iterdir()), "something was left behind"
 
 
+def test_a_stage_names_the_place_within_a_study_of_a_setting_that_is_wrong():
+    with pytest.raises(StudyError, match=r"^methods\.mine: method 'jacobian': 'weight' has to be a finite number"):
+        build("methods", "mine", {"method": "jacobian", "weight": "much"})
+
+
 def test_a_file_that_is_cut_short_or_foreign_is_refused_and_kept(tmp_path, capsys):
     import xarray as xr
 
@@ -593,6 +616,19 @@ def with_gaps(**sections):
 def test_every_method_may_be_asked_of_samples_that_are_missing_or_moved():
     methods = {name: {} for name in names("methods")} | {"lyapunov": {"window": 40}}
     parse(with_gaps(methods=methods)).check_catalogues()
+
+
+def test_a_spline_of_an_orbit_that_few_samples_are_left_of_is_refused_before_any_work():
+    config = changed("data|few", {**EXAMPLE["data"]["clean"], "orbits": 40, "samples": 12, "missing": 0.5})
+    config["training"] |= {"segment": 1, "horizon": 1}
+    config["neighbors"]["nearest"] |= {"theiler": 0}
+    config["methods"] = {"baseline": {}, "homotopy": {"segment": 2}, "neighborhood": {}}
+    told = complaint(config)
+    assert "methods.homotopy: it needs 'spline', in which there are smoothing splines, and these need at " in told
+    assert "methods.neighborhood: it needs 'neighbors'" in told and "one of data.few has " in told
+    assert "methods.baseline" not in told
+    config["data"]["few"] |= {"smooth": "spline"}
+    assert "data.few.smooth: a spline needs at least 5 samples of an orbit, and the shortest has " in complaint(config)
 
 
 def test_what_cannot_do_with_such_samples_is_named_with_the_reason():

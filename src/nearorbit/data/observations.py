@@ -182,10 +182,7 @@ def _splines(states: np.ndarray, clock: Clock) -> np.ndarray:
         parts = [smoothed(flat[i : i + TOGETHER], times, refinement=1) for i in range(0, len(flat), TOGETHER)]
         return np.concatenate(parts).reshape(orbits.shape)
 
-    try:
-        return clock.each(spline, states)
-    except ValueError as error:
-        raise StudyError(f"data.*.smooth: {error}; raise data.*.samples, or leave out smooth") from None
+    return clock.each(spline, states)
 
 
 def in_system_units(observations: xr.Dataset) -> xr.Dataset:

@@ -18,10 +18,15 @@ References:
 import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
+from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import Clock
+from nearorbit.study.sampling import LEAST_SMOOTHED as SHORT
 from nearorbit.study.sampling import ROUNDING
 
-SHORT = 5  # samples, of which an orbit must not have fewer
+TOO_SHORT = (
+    f"a smoothing spline needs at least {SHORT} samples of an orbit, not {{}}; take longer orbits or recordings "
+    f"(data.*.samples), with fewer samples missing, or leave out what is smoothed"
+)
 DECADES = (-8, 8)  # of lambda, in units of a sample interval cubed
 PER_DECADE = 8
 DIFFERENCE = 1e-3  # in log lambda, for the derivative of log det B
@@ -42,11 +47,11 @@ def smoothed(
         The values of the splines, with shape (*, refinement * (T - 1) + 1, D).
 
     Raises:
-        ValueError: If an orbit has fewer than five samples, the least that cross-validation can work with.
+        StudyError: If an orbit has fewer than five samples, the least that cross-validation can work with.
     """
     samples = states.shape[-2]
     if samples < SHORT:
-        raise ValueError(f"a smoothing spline needs at least {SHORT} samples of an orbit, not {samples}")
+        raise StudyError(TOO_SHORT.format(samples))
     intervals = np.ones(samples - 1) if times is None else np.diff(times)
     lines = np.moveaxis(states, -2, 0).reshape(samples, -1)
     fitted = _validated(lines, intervals)[:2] if penalty is None else _fit(lines, intervals, penalty)
@@ -78,10 +83,10 @@ def noise(states: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
         The standard deviation of the noise of each component, with shape (D,), in the units of the states.
 
     Raises:
-        ValueError: If there are fewer than five samples.
+        StudyError: If there are fewer than five samples.
     """
     if len(states) < SHORT:
-        raise ValueError(f"a smoothing spline needs at least {SHORT} samples of an orbit, not {len(states)}")
+        raise StudyError(TOO_SHORT.format(len(states)))
     intervals = np.ones(len(states) - 1) if times is None else np.diff(times)
     fitted, _, freedom = _validated(states, intervals)
     return np.sqrt(((states - fitted) ** 2).sum(0) / freedom)

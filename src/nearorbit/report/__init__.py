@@ -3,6 +3,6 @@
 Its modules, in the order of imports, which may import from the rooms study, dynamics and evaluation, the page looks up
 methods, and the estimate imports from all::
 
-    captions marks room latex tables figures origins unfinished rulegraph records mathml documentation
+    captions marks room latex labels tables figures origins unfinished rulegraph records mathml documentation
     words effects references definitions card findings shown page pace timings tried pilot estimate
 """

@@ -11,10 +11,10 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, partial
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 CATALOGUES = {  # and the packages that they are
     "networks": "nearorbit.dynamics.networks",
@@ -110,7 +110,7 @@ def home(package: str, name: str) -> str:
     return next(module for module, exported in _modules(package).items() if name in exported)
 
 
-def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: str = "study") -> Any:
+def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: str = "") -> Any:
     """Build the entry that a labelled line of a study asks for.
 
     A line is ``label: {<kind>: name, ...settings}``, where the kind is the singular of the package; without it, the
@@ -120,7 +120,8 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
         package: The package of the entry, e.g. ``"systems"``.
         label: The label of the line, e.g. ``"Lorenz96_N5"``.
         spec: The settings, e.g. ``{"system": "lorenz96", "size": 5}``.
-        where: The place for error messages, e.g. ``"config.yaml: systems.Lorenz96_N5"``.
+        where: The place for error messages, e.g. ``"config.yaml: systems.Lorenz96_N5"``; by default that
+            within a study.
 
     Returns:
         What the factory of the entry returns.
@@ -128,7 +129,7 @@ def build(package: str, label: str, spec: Mapping[str, Any] | None, *, where: st
     Raises:
         StudyError: If there is no such entry, or it refuses a setting.
     """
-    kind = package.removesuffix("s")
+    kind, where = package.removesuffix("s"), where or f"{package}.{label}"
     settings = dict(spec or {})
     name = settings.pop(kind, label)
     factory = entries(package).get(name) if isinstance(name, str) else None
@@ -160,17 +161,30 @@ KINDS = {  # of settings that are plain values: what they are called, and the ty
     float: ("a finite number", (int, float)),
     str: ("a text", (str,)),
     type(None): ("nothing", (type(None),)),
+    Mapping: ("a section of `name: value` lines", (dict,)),
 }
 
 
 def _mismatch(value: Any, annotation: Any) -> str:
-    """Tell what a setting has to be, if it is not; empty where it is, or where its annotation is no plain value."""
+    """Tell what a setting has to be, if it is not; empty where it is, or where no plain value is asked for."""
     kinds = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-    if not all(kind in KINDS for kind in kinds):
+    if not all(map(_called, kinds)) or any(_is(value, kind) for kind in kinds):
         return ""
-    if any(type(value) in KINDS[kind][1] for kind in kinds):
-        return ""
-    return " or ".join(KINDS[kind][0] for kind in kinds)
+    return " or ".join(map(_called, kinds))
+
+
+def _called(kind: Any) -> str:
+    """Say what a setting of a kind is called: a plain value, or a list of these; empty of any other."""
+    if get_origin(kind) is Sequence:
+        (item,) = get_args(kind)
+        return f"a list (each {called})" if (called := _called(item)) else ""
+    return KINDS.get(get_origin(kind) or kind, ("",))[0]
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if get_origin(kind) is Sequence:
+        return isinstance(value, list | tuple) and all(_is(item, get_args(kind)[0]) for item in value)
+    return type(value) in KINDS[get_origin(kind) or kind][1]
 
 
 def hint(name: str, known: Iterable[str]) -> str:

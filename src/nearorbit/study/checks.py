@@ -6,7 +6,7 @@ from typing import Any
 from nearorbit.study import sampling
 from nearorbit.study.catalogue import quotes
 from nearorbit.study.places import LABELLED, reserved
-from nearorbit.study.sampling import CUT
+from nearorbit.study.sampling import CUT, LEAST_SMOOTHED
 from nearorbit.study.selection import Selection
 
 
@@ -53,6 +53,12 @@ def misfits(study: Any) -> Iterator[str]:
             yield (
                 f"training.horizon: {length} is too long for the orbits of data.{label} that are held out, at most "
                 f"{held_out} samples in a row; lower this, or raise samples or gap of data.{label}"
+            )
+        if data.get("smooth") and (fewest := min(study.fewest[label])) < LEAST_SMOOTHED:
+            yield (
+                f"data.{label}.smooth: a spline needs at least {LEAST_SMOOTHED} samples of an orbit, and the shortest "
+                f"has {fewest} (those held out for validation are a fifth as many); raise samples, lower missing, or "
+                f"leave out smooth"
             )
         if irregular and study.training["batch"] == "all":
             yield f"training.batch: {CUT} or leave out data.{label}"

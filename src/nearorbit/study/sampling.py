@@ -111,12 +111,29 @@ def in_a_row(data: Mapping[str, Any], labels: Iterable[str], seeds: int) -> tupl
     if not is_irregular(data):
         return data["samples"] - span(data), held_out(data)[1] - span(data)
     most = [
-        [max(longest_run(orbit, data.get("gap", GAP)) for orbit in orbits) for orbits in instants(label, seed, data)]
-        for label in labels
-        for seed in range(1 if data.get("shared") else seeds)
+        [max(longest_run(orbit, data.get("gap", GAP)) for orbit in orbits) for orbits in kinds]
+        for kinds in _drawn(data, labels, seeds)
     ]
     least = [min(column) - span(data) for column in zip(*most, strict=True)]
     return least[0], least[1]
+
+
+def fewest(data: Mapping[str, Any], labels: Iterable[str], seeds: int) -> tuple[int, int]:
+    """Tell how many samples the shortest orbit of some systems has, to train on and for validation."""
+    if "samples" not in data:
+        return ENDLESS, ENDLESS
+    if not is_irregular(data):
+        return data["samples"], held_out(data)[1]
+    counts = [[np.isfinite(orbits).sum(1).min() for orbits in kinds] for kinds in _drawn(data, labels, seeds)]
+    train, validation = np.min(counts, 0)
+    return int(train), int(validation)
+
+
+def _drawn(data: Mapping[str, Any], labels: Iterable[str], seeds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draw when the samples of every seed of some systems are taken; see :func:`instants`."""
+    for label in labels:
+        for seed in range(1 if data.get("shared") else seeds):
+            yield instants(label, seed, data)
 
 
 def longest_run(times: np.ndarray, gap: float) -> int:
@@ -151,11 +168,6 @@ def misfits(place: str, data: Mapping[str, Any], *, simulated: bool, measured: b
         )
     if "start" in data and data["orbits"] > 1:
         yield f"{place}.start: all {data['orbits']} orbits would be the same one; take orbits: 1, or leave out start"
-    if data.get("smooth") and (samples := held_out(data)[1]) < LEAST_SMOOTHED:
-        yield (
-            f"{place}.smooth: a spline needs at least {LEAST_SMOOTHED} samples of an orbit, and those held out for "
-            f"validation have {samples}, a fifth of the others'; raise samples, or leave out smooth"
-        )
     if "gap" in data and not (is_irregular(data) or measured):
         yield f"{place}.gap: no sample is missing or moved (missing, jitter), and there is no gap; leave this out"
     if (gap := data.get("gap", GAP)) < (longest := 1 + data.get("jitter", 0.0)):

@@ -4,6 +4,7 @@ A violation is told in the terms of the file: its place, what was expected, what
 """
 
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -117,7 +118,8 @@ def violations(config: Any) -> list[str]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    within = isinstance(value, int | float) and abs(value) <= sys.float_info.max  # an integer may be larger
+    return within and not isinstance(value, bool)
 
 
 def _explain(error: Any) -> Iterator[str]:
@@ -136,8 +138,9 @@ def _explain(error: Any) -> Iterator[str]:
         case "pattern":
             yield f"{at}{error.instance!r} is not {error.schema['title']}"
         case "type":
-            finite = not isinstance(error.instance, float) or math.isfinite(error.instance)
-            expected = error.validator_value if finite else "number"
+            expected = error.validator_value
+            if "number" in expected and type(error.instance) in (int, float):  # it is one, and not finite
+                expected = "number"
             trap = quotes(error.instance) if "string" in expected else _yaml_trap(error.instance)
             yield f"{at}expected {_kind(expected)}, not {error.instance!r}{trap}"
         case "enum":

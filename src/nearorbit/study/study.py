@@ -1,7 +1,7 @@
 """A study: three labelled axes, a number of seeds, and one value for everything else.
 
 A study file is checked whole before anything runs, against the schema, against itself and against the catalogues, and
-everything that is wrong with it is said at once.
+everything that is wrong with it is said at once. It is one module since what jobs are given is what was checked.
 """
 
 from collections.abc import Iterator, Mapping
@@ -101,8 +101,17 @@ class Study:
     def in_a_row(self) -> Mapping[str, tuple[int, int]]:
         """How many samples in a row every seed has of each kind of data, to train on and for validation, in whatever
         system that is simulated; see :func:`nearorbit.study.sampling.in_a_row`."""
-        simulated = [label for label in self.systems if label not in (*self.measured, *self.twins)]
-        return {name: sampling.in_a_row(data, simulated, self.seeds) for name, data in self.data.items()}
+        return {name: sampling.in_a_row(data, self._simulated, self.seeds) for name, data in self.data.items()}
+
+    @cached_property
+    def fewest(self) -> Mapping[str, tuple[int, int]]:
+        """How many samples the shortest orbit of each kind of data has, likewise; see
+        :func:`nearorbit.study.sampling.fewest`."""
+        return {name: sampling.fewest(data, self._simulated, self.seeds) for name, data in self.data.items()}
+
+    @property
+    def _simulated(self) -> list[str]:
+        return [label for label in self.systems if label not in (*self.measured, *self.twins)]
 
     def told(self, data: str) -> str:
         """Say how long the orbits of a kind of data are, and what would make more of them in a row."""

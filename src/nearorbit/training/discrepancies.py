@@ -41,10 +41,9 @@ def check_widths(widths: Sequence[float]) -> None:
     """Refuse widths of a kernel that are none.
 
     Raises:
-        ValueError: If they are no list of positive numbers.
+        ValueError: If there are none, or they are not positive.
     """
-    numbers = [w for w in widths if type(w) in (int, float)] if isinstance(widths, list | tuple) else []
-    if not numbers or len(numbers) < len(widths) or not all(0 < w < math.inf for w in numbers):
+    if not widths or not all(0 < w < math.inf for w in widths):
         raise ValueError(f"widths has to be a list of positive numbers, as [0.2, 0.5, 0.9, 1.3], not {widths!r}")
 
 

@@ -7,7 +7,8 @@ the validation orbits; the best weights of each are kept, there or on the traini
 all methods.
 
 A step whose gradient is not finite is skipped for that member and counted (``skipped`` in the history, and in a line at
-the end); it never stops the others.
+the end); it never stops the others. To the optimizer that gradient is zero: moments fade, what they carry and the decay
+still move the weights.
 
 All that a step reads and changes, its number included, is in tensors at fixed places on the device. On a GPU the step
 is therefore captured once, from the batch to the new weights, and replayed in one launch; the host waits for it only

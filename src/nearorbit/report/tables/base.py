@@ -13,7 +13,7 @@ the best. The truth stands beside the methods, the floor of each metric, and com
 given more than data (:func:`given_more`). It is one module since this rule runs from the summary to the print.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import floor, log10
 from pathlib import Path
@@ -25,6 +25,7 @@ import pandas as pd
 from nearorbit.evaluation.scores import CELL, Results
 from nearorbit.evaluation.statistics import DIGITS, FEWEST, higher
 from nearorbit.report import latex
+from nearorbit.report.labels import misfits as misfits  # of all entries of this catalogue
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import TRUTH
 from nearorbit.study.files import replacing_all
@@ -37,11 +38,6 @@ HEADLINES = (  # the metrics of an overview
     "state_space_divergence",
     "spectral_hellinger",
 )
-LABELS = {  # the settings of tables and figures that are labels of a study, and of which of its axes
-    **dict.fromkeys(("reference", "method", "methods"), "methods"),
-    **dict.fromkeys(("data", "reference_data"), "data"),
-    "without": "systems",
-}
 MISSING = "–"
 DATA = "data"  # what a method is given that is given nothing more
 MARKS = "‡ counts the seeds whose Lyapunov spectrum has not converged."
@@ -79,23 +75,6 @@ class Tabulation(Protocol):
     def table(self, results: Results) -> Table:
         """Make the table; a cell whose rows are missing leaves a gap."""
         ...
-
-
-def misfits(study: Any, place: str, entry: Any) -> Iterator[str]:
-    """Tell of a table or figure that names a method, a kind of data or a system that its study has not.
-
-    Arguments:
-        study: The study.
-        place: The place of the table or figure in it, e.g. ``"tables.comparison"``.
-        entry: The table or figure.
-    """
-    for setting, axis in LABELS.items():
-        known, labels = getattr(study, axis), getattr(entry, setting, None) or ()
-        known = [*known, *(study.fields if axis == "methods" else ())]
-        for label in [labels] if isinstance(labels, str) else labels:
-            if label not in known:
-                near, kind = catalogue.hint(label, known), axis.removesuffix("s")
-                yield f"{place}.{setting}: no {kind} '{label}'{near}; the study has {', '.join(known)}"
 
 
 def summary(scores: pd.DataFrame, *, beside: Collection[Any] = ()) -> pd.DataFrame:

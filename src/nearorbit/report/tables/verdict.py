@@ -1,6 +1,6 @@
 """What can be said of a system from its data alone: which method to trust, and how sure its exponents are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
@@ -43,8 +43,12 @@ class Verdict:
     reads: ClassVar[frozenset[str]] = frozenset(
         {"structure.nc", "unseen.nc", "forecast.nc", "estimators.nc", "exponents.nc", "costs.csv"}
     )
-    fits: tuple[str, ...] | list[str] = ("linear_ridge", "quadratic_cautious")
+    fits: Sequence[str] = ("linear_ridge", "quadratic_cautious")
     exponents: int = 3
+
+    def __post_init__(self):
+        if self.exponents < 1:
+            raise ValueError(f"exponents, a number of them, must be at least 1, not {self.exponents}")
 
     def table(self, results: Results) -> Table:
         """Make the table; a file that is missing leaves a gap."""

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from nearorbit.dynamics.fields import TwiceDifferentiable
 from nearorbit.study import catalogue
-from nearorbit.study.sampling import is_irregular
+from nearorbit.study.sampling import LEAST_SMOOTHED, is_irregular
 from nearorbit.training.segments import Batch, member_mean, trajectory_error
 
 __all__ = ["Batch", "Method", "Penalized", "check_weight", "member_mean", "segment", "trajectory_error"]
@@ -191,6 +191,13 @@ def misfits(study: Any, place: str, method: Method) -> Iterator[str]:
                 yield f"{place}.{setting}: {length} is too long for the orbits of data.{name}, {study.told(name)}"
         if (reason := getattr(method, "evenly", "")) and is_irregular(data):
             yield f"{place}: samples of data.{name} are missing or moved: {reason}; leave out one of the two"
+        splined = next((name for name, need in needs.items() if need.splined), None)
+        if splined and (fewest := study.fewest[name][0]) < LEAST_SMOOTHED:
+            yield (
+                f"{place}: it needs '{splined}', in which there are smoothing splines, and these need at least "
+                f"{LEAST_SMOOTHED} samples of an orbit; one of data.{name} has {fewest}: lower missing, or raise "
+                f"samples"
+            )
     for system, data in product(study.measured, study.data):
         yield from _recorded_misfits(study, place, method, system, data)
     for name, need in needs.items():

@@ -24,6 +24,9 @@ class OptimalTransport(Penalized):
     without them there are the state, :math:`s(x)_k = x_k`, and the state with its rate of change between samples,
     :math:`s(x)_k = (x_k, (x_k - x_{k-1}) / (t_k - t_{k-1}))`, both about 1 in model coordinates.
 
+    Where a study asks for raw coordinates, ``blur`` and ``diameter`` are in system units: a diameter that is less than
+    the data's ends the iterations far from the least cost.
+
     References:
         | Training neural operators to preserve invariant measures of chaotic attractors (Jiang, Lu, Orlova and Willett,
           NeurIPS 2023)

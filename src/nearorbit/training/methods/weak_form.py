@@ -61,8 +61,7 @@ class WeakForm(Penalized):
         check_weight(self.weight)
         if self.segment < 4:
             raise ValueError(f"segment must be at least 4 samples, not {self.segment}: sums stand for integrals")
-        several = isinstance(self.orders, list | tuple) and self.orders
-        if not several or any(type(order) is not int or order < 2 for order in self.orders):
+        if not self.orders or min(self.orders) < 2:
             raise ValueError(f"orders is a list of whole numbers from 2 on, such as [2, 4], not {self.orders!r}")
 
     def terms(self, field: Field, batch: Batch, progress: Tensor) -> tuple[Tensor, Tensor]:

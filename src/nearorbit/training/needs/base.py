@@ -37,6 +37,7 @@ class Need:
         draws: Whether it draws at random in every batch.
         stages: Whether a rollout can be coupled to it: an orbit, (E, B, 2 * substeps * (T - 1) + 1, D).
         observed: Whether it is what is true at the observed states, and stays there if they are smoothed.
+        splined: Whether it takes smoothing splines of the orbits, where some are short.
     """
 
     file: ClassVar[str] = "observations"
@@ -49,6 +50,7 @@ class Need:
     draws: bool = False
     stages: ClassVar[bool] = False
     observed: ClassVar[bool] = False
+    splined: ClassVar[bool] = False
 
     def __init__(self, source: Source):
         """Make it, once, on the device.
@@ -70,7 +72,7 @@ class Need:
 class AtStages(Need):
     """A need that is an orbit at the Runge-Kutta stages: subclasses say which, once for all of the data."""
 
-    stages = True
+    stages, splined = True, True
 
     def __init__(self, source: Source):
         self._fine, self._states = source.fine, source.tensor(self.orbits(source)).flatten(1, 2)
@@ -93,7 +95,7 @@ class OfNeighbors(Need):
     method asks for; the neighbors that others lack are the starts themselves.
     """
 
-    file = "neighbors"
+    file, splined = "neighbors", True  # which are followed between the samples of uneven times
     settings: ClassVar[tuple[str, ...]] = ("neighbors", "count")
 
     def __init__(self, source: Source):

@@ -8,6 +8,8 @@ from nearorbit.training.needs.base import Draw, Need, Source
 class Noise(Need):
     """The standard deviation of the noise, estimated from what the smoothing splines leave, with shape (E, D)."""
 
+    splined = True
+
     def __init__(self, source: Source):
         left = source.orbits - source.spline[:, :, :: source.fine]
         self._deviation = source.tensor(left.std((1, 2), where=source.clock.known))

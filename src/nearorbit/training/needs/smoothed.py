@@ -8,6 +8,8 @@ from nearorbit.training.needs.base import Draw, Need, Source
 class Smoothed(Need):
     """The smoothing splines at the times of the observed states, with shape (E, B, T, D)."""
 
+    splined = True
+
     def __init__(self, source: Source):
         self._states = source.smoothed
 

@@ -47,8 +47,7 @@ def measured(
         period: The period, in the unit of the times; the peak of the power spectrum if None.
         units: What the components are measured in, and the times; told in files of results.
     """
-    texts = isinstance(components, Sequence) and not isinstance(components, str)
-    if not (texts and components and all(isinstance(name, str) for name in components)):
+    if not components:
         raise ValueError(f"'components' has to be a list of columns, [angle, velocity], not {components!r}")
     names = [time, *components, *([orbit] if orbit else [])]
     if twice := next((name for name in names if names.count(name) > 1), None):
