@@ -26,7 +26,8 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from nearorbit.data.partial import partial
+from nearorbit.data.delays import Delays
+from nearorbit.data.partial import delayed, partial
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
@@ -94,11 +95,7 @@ def observe(
         )
     if "noise" in orbits:
         noise, noise_in, noiseless_start = float(orbits["noise"]), "deviations", False
-    kept = [name for name in (*ORBITS, "step", "period", "integration_error", *IRREGULAR) if name in orbits]
-    observed = orbits[kept].copy(deep=True)
-    for name, prefix in PREFIXES.items():
-        if (sampled := f"{prefix}sampled") in orbits:
-            observed[name] = orbits[sampled].copy(deep=True)
+    observed = _sampled(orbits)
     for seed in orbits["seed"].to_numpy():
         stream = generator("noise", label, 0 if shared else int(seed))
         deviation = noise * _unit(noise_in, orbits["train"].sel(seed=seed), exponents)
@@ -134,8 +131,7 @@ def observe(
     observed = observed.assign(mean=mean, scale=scale, rate=rate)
     if observed.sizes["orbit"] * observed.sizes["time"] > MANY:
         observed["train"] = observed["train"].astype(np.float32)
-    prints = [fingerprint(states) for states in observed["train"].transpose("seed", ...).to_numpy()]
-    observed["fingerprint"] = "seed", np.array(prints)
+    observed = marked(observed)
     observed.attrs = {
         **orbits.attrs,
         **observed.attrs,
@@ -143,6 +139,29 @@ def observe(
         "noise_in": noise_in,
         "smooth": smooth or "none",
     }
+    return observed
+
+
+def noiseless(orbits: xr.Dataset, observations: xr.Dataset) -> xr.Dataset:
+    """Give of noiseless orbits what was observed of them, sample by sample, without noise.
+
+    Arguments:
+        orbits: The orbits.
+        observations: What was observed of them, with noise.
+    """
+    seen, delays = _sampled(orbits), Delays.of(observations)
+    if "instants" in seen:
+        seen = _without_missing(seen)
+    return seen if delays is None else delayed(seen, delays, label=str(orbits.attrs.get("system", "")))
+
+
+def _sampled(orbits: xr.Dataset) -> xr.Dataset:
+    """A copy of orbits, with their states at the times at which they are observed."""
+    kept = [name for name in (*ORBITS, "step", "period", "integration_error", *IRREGULAR) if name in orbits]
+    observed = orbits[kept].copy(deep=True)
+    for name, prefix in PREFIXES.items():
+        if (sampled := f"{prefix}sampled") in orbits:
+            observed[name] = orbits[sampled].copy(deep=True)
     return observed
 
 
@@ -189,12 +208,37 @@ def _splines(states: np.ndarray, clock: Clock) -> np.ndarray:
 
 
 def in_system_units(observations: xr.Dataset) -> xr.Dataset:
-    """Make observations whose model coordinates are those of the system: mean 0, scale 1 and rate 1."""
+    """Make observations whose model coordinates are those of the system: mean 0, scale 1 and rate 1.
+
+    The mean and the deviation of the training data in these are then ``center`` and ``deviation``.
+    """
     return observations.assign(
+        center=observations["mean"],
+        deviation=observations["scale"],
         mean=xr.zeros_like(observations["mean"]),
         scale=xr.ones_like(observations["scale"]),
         rate=xr.ones_like(observations["rate"]),
     )
+
+
+def marked(observations: xr.Dataset) -> xr.Dataset:
+    """Give observations the fingerprints of their training orbits."""
+    prints = [fingerprint(states) for states in observations["train"].transpose("seed", ...).to_numpy()]
+    return observations.assign(fingerprint=("seed", np.array(prints)))
+
+
+def matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:
+    """Refuse a file that was computed along other observations than these."""
+    if not np.array_equal(file["fingerprint"], observations["fingerprint"]):
+        raise StudyError(
+            f"{name}: the file is of other data: the fingerprints of its observations are {_hex(file)}, of these "
+            f"{_hex(observations)}; make it again from these observations"
+        )
+    return file
+
+
+def _hex(file: xr.Dataset) -> str:
+    return " ".join(f"{value:016x}" for value in np.atleast_1d(file["fingerprint"].to_numpy()))
 
 
 def fingerprint(states: np.ndarray) -> int:
