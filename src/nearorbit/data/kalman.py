@@ -75,20 +75,14 @@ class Chain:
         return Chain(*(part[orbits] for part in (self.observed, self.maps, self.offsets, self.weights, self.there)))
 
     def cut(self, samples: int) -> "Chain":
-        """The same orbits, those of twice so many samples or more in pieces of about as many, as orbits of their own.
-
-        The few samples that are left over at their ends are in none.
-        """
-        orbits, longest = self.observed.shape[:2]
+        """The same orbits, long ones in pieces of at least so many samples, and less than twice as many."""
+        longest = self.observed.shape[1]
         count = max(1, longest // samples)
-        length = longest // count
-
-        def pieces(part: np.ndarray, size: int) -> np.ndarray:
-            windows = sliding_window_view(part, size, 1)[:, ::length][:, :count]
-            return np.moveaxis(windows, -1, 2).reshape(orbits * count, size, *part.shape[2:])
-
-        maps, offsets, weights = (pieces(part, length - 1) for part in (self.maps, self.offsets, self.weights))
-        return Chain(pieces(self.observed, length), maps, offsets, weights, pieces(self.there, length))
+        length = longest // count  # the few samples that are left over are in none
+        parts = self.observed, self.maps, self.offsets, self.weights, self.there
+        sizes = (length + part.shape[1] - longest for part in parts)
+        windows = (sliding_window_view(*of, 1)[:, ::length][:, :count] for of in zip(parts, sizes, strict=True))
+        return Chain(*(np.moveaxis(w, -1, 2).reshape(-1, w.shape[-1], *w.shape[2:-1]) for w in windows))
 
     @property
     def ties(self) -> int:

@@ -19,7 +19,6 @@ is six digits below a noise of 10 %, and 6e-8 of a state without noise; networks
 orbits themselves, from which truth and validation come, are always those of the integrator.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -27,6 +26,7 @@ import numpy as np
 import xarray as xr
 
 from nearorbit.data.delays import Delays
+from nearorbit.data.fingerprints import marked
 from nearorbit.data.partial import delayed, partial
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
@@ -219,31 +219,6 @@ def in_system_units(observations: xr.Dataset) -> xr.Dataset:
         scale=xr.ones_like(observations["scale"]),
         rate=xr.ones_like(observations["rate"]),
     )
-
-
-def marked(observations: xr.Dataset) -> xr.Dataset:
-    """Give observations the fingerprints of their training orbits."""
-    prints = [fingerprint(states) for states in observations["train"].transpose("seed", ...).to_numpy()]
-    return observations.assign(fingerprint=("seed", np.array(prints)))
-
-
-def matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:
-    """Refuse a file that was computed along other observations than these."""
-    if not np.array_equal(file["fingerprint"], observations["fingerprint"]):
-        raise StudyError(
-            f"{name}: the file is of other data: the fingerprints of its observations are {_hex(file)}, of these "
-            f"{_hex(observations)}; make it again from these observations"
-        )
-    return file
-
-
-def _hex(file: xr.Dataset) -> str:
-    return " ".join(f"{value:016x}" for value in np.atleast_1d(file["fingerprint"].to_numpy()))
-
-
-def fingerprint(states: np.ndarray) -> int:
-    """Hash states of any shape to 63 bits."""
-    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(states).data, digest_size=8).digest()) >> 1
 
 
 def speed(states: xr.DataArray, instants: xr.DataArray, step: xr.DataArray) -> xr.DataArray:

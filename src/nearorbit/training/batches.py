@@ -25,7 +25,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from nearorbit.data.observations import matching
+from nearorbit.data.fingerprints import matching
 from nearorbit.dynamics.fields import Coordinates
 from nearorbit.study.catalogue import StudyError, entries
 from nearorbit.study.clock import Clock

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from nearorbit.data.observations import marked, noiseless
+from nearorbit.data.fingerprints import marked
+from nearorbit.data.observations import noiseless
 from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.dynamics.fields import Transformed
 from nearorbit.study.catalogue import StudyError, build

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
-from nearorbit.data.observations import matching
+from nearorbit.data.fingerprints import matching
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import read, replacing_all
 from nearorbit.training.batches import shape_of
