@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nearorbit.data.kalman import Chain, Levels, _System, fit, smooth
+from nearorbit.data.kalman import PIECE, Chain, Levels, _System, _telling, fit, smooth
 
 LEVELS = Levels(np.array([0.01, 0.02]), np.array([0.003, 0.001]))
 
@@ -107,6 +107,21 @@ def test_short_orbits_do_not_stand_for_long_ones(lengths, monkeypatch):
         return
     levels = fit(chain, true, np.random.default_rng(0))
     np.testing.assert_allclose(np.sqrt(levels.noise), np.sqrt(true.noise), rtol=0.06)
+
+
+@pytest.mark.parametrize(("orbits", "samples"), [(1, 20_000), (3, 9001), (40, 500), (1, 1000)])
+def test_no_more_samples_tell_levels_than_are_enough_however_long_an_orbit(orbits, samples):
+    chain, _ = rotating(orbits, samples, LEVELS)
+    pieces, enough = chain.cut(PIECE), 2**12
+    assert pieces.observed.shape[1] < 2 * PIECE and pieces.count > 0.98 * chain.count
+    assert _telling(pieces, enough).count < 2 * enough
+    first = pieces.observed.shape[1]
+    np.testing.assert_array_equal(pieces.observed[:1], chain.observed[:1, :first])
+    np.testing.assert_array_equal(pieces.maps[:1], chain.maps[:1, : first - 1])
+    if len(pieces.observed) > orbits:
+        np.testing.assert_array_equal(pieces.offsets[1], chain.offsets[0, first : 2 * first - 1])
+    levels = fit(chain, Levels(np.full(2, 0.1), np.full(2, 0.1)), np.random.default_rng(0))
+    np.testing.assert_allclose(np.sqrt(levels.noise), np.sqrt(LEVELS.noise), rtol=0.1)
 
 
 def test_without_noise_there_is_hardly_any():

@@ -3,7 +3,7 @@ import pytest
 import xarray as xr
 from lorenz63 import Lorenz, observations, orbits
 
-from nearorbit.data.observations import observe
+from nearorbit.data.observations import noiseless, observe
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import Clock
@@ -31,6 +31,16 @@ def test_observing_leaves_the_orbits_as_they_were():
     kept = clean.copy(deep=True)
     observe(clean, xr.Dataset({"deviation": ("component", np.ones(3))}), label="Lorenz", noise=0.1)
     xr.testing.assert_identical(clean, kept)
+
+
+@pytest.mark.parametrize("irregular", [{}, {"missing": 0.1, "jitter": 0.3, "gap": 6.0}], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    "seen", [{}, {"components": 2}, {"components": 1, "delay": {"dimension": 3, "lag": 2}}], ids=str
+)
+def test_what_was_observed_is_known_without_its_noise(irregular, seen):
+    clean, statistics = orbits(count=2, **irregular), xr.Dataset({"deviation": ("component", np.ones(3))})
+    observed, noisy = (observe(clean, statistics, label="Lorenz", noise=noise, **seen) for noise in (0.0, 0.1))
+    xr.testing.assert_equal(noiseless(clean, noisy)["train"], observed["train"])
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])

@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 import yaml
-from lorenz63 import Lorenz, observations
+from lorenz63 import Lorenz, observations, orbits
 from trainings import METHODS, cell_of, fit, member_of, resumed
 
 from nearorbit.data.kalman import Levels, _System, smooth
 from nearorbit.data.neighbors import neighbors
+from nearorbit.data.observations import in_system_units
 from nearorbit.dynamics.fields import Coordinates, Transformed, TrueField
 from nearorbit.study import catalogue
 from nearorbit.study.catalogue import StudyError
@@ -76,6 +78,29 @@ def mending(noise, *, samples=400, count=3, draws=False):
     states = (true["train"] - observed["mean"]) / observed["scale"]
     smoothing = Mending(field, data, [0, 1], steps=8, rounds=8, draws=draws)
     return smoothing, states.transpose("seed", "orbit", "time", ...).to_numpy()
+
+
+UNITS = [(1, 1, 1), (1e6, 1e6, 1e6), (1e-6, 1e-6, 1e-6), (1, 1e6, 1e-6)]
+
+
+@pytest.mark.parametrize("units", UNITS)
+def test_in_the_units_of_the_system_smoothing_is_the_same_whatever_they_are(units):
+    standard, _ = mending(0.05)
+    observed, unit = observations(0.05, seeds=2, samples=400, count=3), xr.DataArray(np.array(units), dims="component")
+    names = ("train", "validation", "mean", "scale")
+    raw = in_system_units(observed.assign({name: observed[name] * unit for name in names}))
+    one = torch.ones(2, 3, dtype=torch.float64)
+    field = Transformed(TrueField(Lorenz()), Coordinates(0 * one, one / torch.from_numpy(unit.values), one[:, :1]))
+    data = Data(raw, of("baseline"), Training(batch=8, substeps=4), {}, device=CPU, dtype=torch.float64)
+    smoothing = Mending(field, data, [0, 1], steps=8, rounds=8)
+    for step in range(4):
+        for each in (standard, smoothing):
+            each.before(step)
+    states = smoothing.smoothed("train").numpy() / unit.values
+    expected = standard._field.coordinates.undo(standard.smoothed("train")).numpy()
+    assert left(states, expected).max() < 1e-6 * expected.std()
+    for name, values in standard.found.items():
+        torch.testing.assert_close(smoothing.found[name], values, rtol=1e-4, atol=1e-7)
 
 
 def left(states, true):
@@ -240,3 +265,17 @@ def test_orbits_are_smoothed_through_a_trained_network_and_what_is_left_is_told(
     np.testing.assert_allclose(made["noise_estimate"], made["noise"], rtol=0.2)
     with pytest.raises(StudyError, match="2 networks of 3 components, the observations 1 seeds"):
         smoothed(learned, observed.isel(seed=[0]), Training(substeps=2), rounds=3)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("irregular", [{}, {"missing": 0.2, "jitter": 0.5, "gap": 6.0}], ids=["even", "uneven"])
+def test_noise_is_told_in_deviations_of_the_data_whenever_they_were_observed(irregular, raw):
+    settings = {"seeds": 2, "samples": 400, "count": 3, **irregular}
+    observed, true = observations(0.05, **settings), orbits(**settings)
+    field = truth_of(in_system_units(observed) if raw else observed)
+    learned = Transformed(field, field.coordinates.inverse)
+    made = smoothed(learned, observed, Training(substeps=4), rounds=3, orbits=true)
+    np.testing.assert_allclose(made["noise"], 0.05, rtol=0.05)
+    np.testing.assert_allclose(made["noise_estimate"], made["noise"], rtol=0.1)
+    assert (made["noise_left"] < 0.5 * made["noise"]).all(), made
+    assert (made["fingerprint"] != observed["fingerprint"]).all()  # neighbors, say, of the one are not of the other

@@ -32,11 +32,13 @@ References:
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.linalg.lapack import dpbtrf, dpbtrs, dtbtrs
 
 LEAST = 1e-12  # of a variance, relative to that of the data: the states are in double precision
 ROUNDED = 100 * np.finfo(float).eps  # of a variance that a map carries on
 TOGETHER = 2**20  # numbers that are solved for at once, for want of memory
+PIECE = 2**9  # samples of an orbit, at least, that tell levels together
 ENOUGH = 2**14, 2**12  # samples that tell components apart, and how large both levels are
 WIDTHS = (4.0, 1.0, 0.3)  # of the search, in the logarithm of a ratio of variances
 ROUNDS = 12  # of an estimate, at most,
@@ -71,6 +73,16 @@ class Chain:
 
     def __getitem__(self, orbits: slice | np.ndarray) -> "Chain":
         return Chain(*(part[orbits] for part in (self.observed, self.maps, self.offsets, self.weights, self.there)))
+
+    def cut(self, samples: int) -> "Chain":
+        """The same orbits, long ones in pieces of at least so many samples, and less than twice as many."""
+        longest = self.observed.shape[1]
+        count = max(1, longest // samples)
+        length = longest // count  # the few samples that are left over are in none
+        parts = self.observed, self.maps, self.offsets, self.weights, self.there
+        sizes = (length + part.shape[1] - longest for part in parts)
+        windows = (sliding_window_view(*of, 1)[:, ::length][:, :count] for of in zip(parts, sizes, strict=True))
+        return Chain(*(np.moveaxis(w, -1, 2).reshape(-1, w.shape[-1], *w.shape[2:-1]) for w in windows))
 
     @property
     def ties(self) -> int:
@@ -131,13 +143,14 @@ def fit(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
     """Estimate the levels of noise and model error.
 
     Arguments:
-        chain: The orbits; of many samples, some of the orbits tell.
+        chain: The orbits; of many samples, some of the orbits tell, and of long orbits pieces.
         levels: What is known so far; it stays where no sample follows one.
         stream: The random numbers of the orbits that are drawn.
     """
-    if not chain.ties:
+    pieces = chain.cut(PIECE)
+    if not pieces.ties:
         return levels
-    some, few = (_telling(chain, enough) for enough in ENOUGH)
+    some, few = (_telling(pieces, enough) for enough in ENOUGH)
     for _ in range(ROUNDS):
         known, levels = levels, _maximized(few, _expected(some, levels, stream))
         changes = np.log([levels.noise / known.noise, levels.error / known.error])

@@ -19,14 +19,15 @@ is six digits below a noise of 10 %, and 6e-8 of a state without noise; networks
 orbits themselves, from which truth and validation come, are always those of the integrator.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
-from nearorbit.data.partial import partial
+from nearorbit.data.delays import Delays
+from nearorbit.data.fingerprints import marked
+from nearorbit.data.partial import delayed, partial
 from nearorbit.data.smoothing import smoothed
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import PREFIXES, Clock
@@ -94,11 +95,7 @@ def observe(
         )
     if "noise" in orbits:
         noise, noise_in, noiseless_start = float(orbits["noise"]), "deviations", False
-    kept = [name for name in (*ORBITS, "step", "period", "integration_error", *IRREGULAR) if name in orbits]
-    observed = orbits[kept].copy(deep=True)
-    for name, prefix in PREFIXES.items():
-        if (sampled := f"{prefix}sampled") in orbits:
-            observed[name] = orbits[sampled].copy(deep=True)
+    observed = _sampled(orbits)
     for seed in orbits["seed"].to_numpy():
         stream = generator("noise", label, 0 if shared else int(seed))
         deviation = noise * _unit(noise_in, orbits["train"].sel(seed=seed), exponents)
@@ -134,8 +131,7 @@ def observe(
     observed = observed.assign(mean=mean, scale=scale, rate=rate)
     if observed.sizes["orbit"] * observed.sizes["time"] > MANY:
         observed["train"] = observed["train"].astype(np.float32)
-    prints = [fingerprint(states) for states in observed["train"].transpose("seed", ...).to_numpy()]
-    observed["fingerprint"] = "seed", np.array(prints)
+    observed = marked(observed)
     observed.attrs = {
         **orbits.attrs,
         **observed.attrs,
@@ -143,6 +139,29 @@ def observe(
         "noise_in": noise_in,
         "smooth": smooth or "none",
     }
+    return observed
+
+
+def noiseless(orbits: xr.Dataset, observations: xr.Dataset) -> xr.Dataset:
+    """Give of noiseless orbits what was observed of them, sample by sample, without noise.
+
+    Arguments:
+        orbits: The orbits.
+        observations: What was observed of them, with noise.
+    """
+    seen, delays = _sampled(orbits), Delays.of(observations)
+    if "instants" in seen:
+        seen = _without_missing(seen)
+    return seen if delays is None else delayed(seen, delays, label=str(orbits.attrs.get("system", "")))
+
+
+def _sampled(orbits: xr.Dataset) -> xr.Dataset:
+    """A copy of orbits, with their states at the times at which they are observed."""
+    kept = [name for name in (*ORBITS, "step", "period", "integration_error", *IRREGULAR) if name in orbits]
+    observed = orbits[kept].copy(deep=True)
+    for name, prefix in PREFIXES.items():
+        if (sampled := f"{prefix}sampled") in orbits:
+            observed[name] = orbits[sampled].copy(deep=True)
     return observed
 
 
@@ -186,17 +205,17 @@ def _splines(states: np.ndarray, clock: Clock) -> np.ndarray:
 
 
 def in_system_units(observations: xr.Dataset) -> xr.Dataset:
-    """Make observations whose model coordinates are those of the system: mean 0, scale 1 and rate 1."""
+    """Make observations whose model coordinates are those of the system: mean 0, scale 1 and rate 1.
+
+    The mean and the deviation of the training data in these are then ``center`` and ``deviation``.
+    """
     return observations.assign(
+        center=observations["mean"],
+        deviation=observations["scale"],
         mean=xr.zeros_like(observations["mean"]),
         scale=xr.ones_like(observations["scale"]),
         rate=xr.ones_like(observations["rate"]),
     )
-
-
-def fingerprint(states: np.ndarray) -> int:
-    """Hash states of any shape to 63 bits."""
-    return int.from_bytes(hashlib.blake2b(np.ascontiguousarray(states).data, digest_size=8).digest()) >> 1
 
 
 def speed(states: xr.DataArray, instants: xr.DataArray, step: xr.DataArray) -> xr.DataArray:

@@ -25,6 +25,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from nearorbit.data.fingerprints import matching
+from nearorbit.dynamics.fields import Coordinates
 from nearorbit.study.catalogue import StudyError, entries
 from nearorbit.study.clock import Clock
 from nearorbit.study.sampling import CUT
@@ -215,6 +217,11 @@ class Data:
         """Tell when the samples of ``train`` or ``validation`` were taken."""
         return Clock.of(self._source.observations, name)
 
+    @property
+    def standard(self) -> Coordinates:
+        """Tell the change of model coordinates to those in which the training data have mean 0 and deviation 1."""
+        return self._source.standard
+
     def mend(self, train: np.ndarray, validation: np.ndarray) -> None:
         """Replace what was observed, with shapes (E, O, T, D): where segments start, and all that needs are made of.
 
@@ -284,17 +291,3 @@ def _cut(clock: Clock, length: int, apart: int) -> np.ndarray:
             f"{clock.longest()} in a row: ask for more (data.*.samples), longer gaps (data.*.gap), or over fewer"
         )
     return np.take_along_axis(table, np.arange(0, count, -(-count // SEGMENTS)) % counts[:, None], 1)
-
-
-def matching(file: xr.Dataset, name: str, observations: xr.Dataset) -> xr.Dataset:
-    """Refuse a file that was computed along other observations than these."""
-    if not np.array_equal(file["fingerprint"], observations["fingerprint"]):
-        raise StudyError(
-            f"{name}: the file is of other data: the fingerprints of its observations are {_hex(file)}, of these "
-            f"{_hex(observations)}; make it again from these observations"
-        )
-    return file
-
-
-def _hex(file: xr.Dataset) -> str:
-    return " ".join(f"{value:016x}" for value in np.atleast_1d(file["fingerprint"].to_numpy()))

@@ -77,7 +77,8 @@ class Mending:
     ):
         self._field, self._data, self._seeds = field, data, seeds
         self._rounds = Counter(steps * number // (rounds + 1) for number in range(1, rounds + 1))
-        self._observed = {name: data.observed(name) for name in KINDS}
+        self._standard = data.standard
+        self._observed = {name: self._standard(torch.from_numpy(data.observed(name))).numpy() for name in KINDS}
         self._clocks = {name: data.clock(name) for name in KINDS}
         self._splines = {name: _spline(states, self._clocks[name]) for name, states in self._observed.items()}
         # Of some components a spline may leave all noise: at first each has as much.
@@ -86,7 +87,8 @@ class Mending:
         levels = torch.from_numpy(np.maximum(left, LEAST**2)).unsqueeze(1).repeat(1, field.dimension)
         count = torch.zeros(len(seeds), dtype=torch.int64)
         self._states = {name: torch.from_numpy(states.copy()) for name, states in self._splines.items()}
-        # All that a checkpoint has to hold: the states, what is known of the levels, as variances, and what was told.
+        # All that a checkpoint has to hold: the states, what is known of the levels, as variances, and what was told;
+        # in coordinates in which the data have mean 0 and deviation 1.
         self.state = {
             **{f"smoothed_{name}": states for name, states in self._states.items()},
             "noise": levels,
@@ -101,7 +103,12 @@ class Mending:
 
     def put(self) -> None:
         """Put the smoothed states in the place of those that were observed."""
-        self._data.mend(*(self.state.get(f"drawn_{name}", self._states[name]).numpy() for name in KINDS))
+        begun = (self.state.get(f"drawn_{name}", self._states[name]) for name in KINDS)
+        self._data.mend(*(self._standard.undo(states).numpy() for states in begun))
+
+    def smoothed(self, name: str) -> Tensor:
+        """Give the smoothed orbits ``train`` or ``validation`` in model coordinates, with shape (E, O, T, D)."""
+        return self._standard.undo(self._states[name])
 
     def before(self, step: int) -> bool:
         """Smooth as many times as is due before a step; returns whether the states are others now."""
@@ -165,7 +172,7 @@ class Mending:
     def _chains(self, name: str) -> list[Chain]:
         """Expand the flow of each member about its states."""
         states, segments, clock = self._states[name], self._data.validation(), self._clocks[name]
-        starts = states[:, :, :-1].flatten(1, 2).to(segments.states)
+        starts = self._standard.undo(states[:, :, :-1]).flatten(1, 2).to(segments.states)
         intervals = segments.interval.squeeze(-1)
         if not clock.even:
             intervals = intervals * torch.from_numpy(clock.next()[:, :, :-1].reshape(len(starts), -1)).to(starts)
@@ -174,7 +181,9 @@ class Mending:
         parts = [segments.tangent_step(self._field, start, interval) for start, interval in pairs]
         ends, maps = (torch.cat(tensors, 1).double().cpu() for tensors in zip(*parts, strict=True))
         shape = states[:, :, 1:].shape
-        ends, maps = ends.view(shape), maps.view(*shape, shape[-1])
+        scale = self._standard.scale[:, None, None]
+        ends = self._standard(ends.view(shape))
+        maps = maps.view(*shape, shape[-1]) * scale.unsqueeze(-2) / scale.unsqueeze(-1)
         reach = LEFT * torch.from_numpy(abs(self._observed["train"]).max((1, 2), keepdims=True))
         ends = ends.where(ends.abs() <= reach, torch.nan)
         offsets = ends - (maps @ states[:, :, :-1].unsqueeze(-1)).squeeze(-1)

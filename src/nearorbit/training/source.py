@@ -14,6 +14,7 @@ import xarray as xr
 from torch import Tensor
 
 from nearorbit.data.smoothing import slopes, smoothed
+from nearorbit.dynamics.fields import Coordinates
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import Clock
 from nearorbit.training.budget import Training
@@ -56,6 +57,15 @@ class Source:
     def orbits(self) -> np.ndarray:
         """The observed orbits, with shape (E, O, T, D)."""
         return self.standardized("train")
+
+    @property
+    def standard(self) -> Coordinates:
+        """The change of model coordinates to those in which the training data have mean 0 and deviation 1: none where
+        networks learn in these already."""
+        one = np.ones(self.observations["scale"].shape)
+        moments = (self.observations.get(name, known) for name, known in (("center", 0 * one), ("deviation", one)))
+        mean, deviation = (torch.from_numpy(np.array(values, dtype=float)) for values in moments)
+        return Coordinates(mean, deviation, torch.ones(len(one), 1, dtype=torch.float64))
 
     def file(self, kind: str) -> xr.Dataset:
         """Give a file of results.

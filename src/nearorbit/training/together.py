@@ -19,9 +19,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from nearorbit.data.fingerprints import matching
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.files import read, replacing_all
-from nearorbit.training.batches import matching, shape_of
+from nearorbit.training.batches import shape_of
 from nearorbit.training.budget import Training
 from nearorbit.training.cells import Cell, Given, Recipe, components
 from nearorbit.training.checkpoint import Checkpoint, Checkpoints
