@@ -39,7 +39,7 @@ LEAST = 1e-12  # of a variance, relative to that of the data: the states are in 
 ROUNDED = 100 * np.finfo(float).eps  # of a variance that a map carries on
 TOGETHER = 2**20  # numbers that are solved for at once, for want of memory
 PIECE = 2**9  # samples of an orbit, at least, that tell levels together
-ENOUGH = 2**14, 2**12  # samples that tell components apart, and how large both levels are
+ENOUGH = 3 * 2**14, 3 * 2**12  # numbers that tell components apart, and how large both levels are
 WIDTHS = (4.0, 1.0, 0.3)  # of the search, in the logarithm of a ratio of variances
 ROUNDS = 12  # of an estimate, at most,
 SETTLED = 0.1  # until no logarithm of a variance changes by more
@@ -160,10 +160,11 @@ def fit(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
 
 
 def _telling(chain: Chain, enough: int) -> Chain:
-    """Some of the orbits, of about so many samples together, the longest first; none of which no sample follows one."""
+    """Some of the orbits, of about so many numbers together, the longest first; none of which no sample follows one."""
     ties = np.count_nonzero(chain.weights, axis=1)
     order = np.argsort(-ties, kind="stable")[: np.count_nonzero(ties)]
-    return chain[order[:: max(1, int(chain.there[order].sum()) // enough)]]
+    numbers = int(chain.there[order].sum()) * chain.observed.shape[-1]
+    return chain[order[:: max(1, numbers // enough)]]
 
 
 def _expected(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
