@@ -163,8 +163,7 @@ def _telling(chain: Chain, enough: int) -> Chain:
     """Some of the orbits, of about so many numbers together, the longest first; none of which no sample follows one."""
     ties = np.count_nonzero(chain.weights, axis=1)
     order = np.argsort(-ties, kind="stable")[: np.count_nonzero(ties)]
-    numbers = int(chain.there[order].sum()) * chain.observed.shape[-1]
-    return chain[order[:: max(1, numbers // enough)]]
+    return chain[order[:: max(1, int(chain.there[order].sum()) * chain.observed.shape[-1] // enough)]]
 
 
 def _expected(chain: Chain, levels: Levels, stream: np.random.Generator) -> Levels:
