@@ -20,13 +20,8 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from nearorbit.study.catalogue import StudyError
 from nearorbit.study.clock import Clock
-from nearorbit.study.sampling import LEAST_SMOOTHED as SHORT
-from nearorbit.study.sampling import ROUNDING
+from nearorbit.study.sampling import LEAST_SMOOTHED, ROUNDING
 
-TOO_SHORT = (
-    f"a smoothing spline needs at least {SHORT} samples of an orbit, not {{}}; take longer orbits or recordings "
-    f"(data.*.samples), with fewer samples missing, or leave out what is smoothed"
-)
 DECADES = (-8, 8)  # of lambda, in units of a sample interval cubed
 PER_DECADE = 8
 DIFFERENCE = 1e-3  # in log lambda, for the derivative of log det B
@@ -50,8 +45,7 @@ def smoothed(
         StudyError: If an orbit has fewer than five samples, the least that cross-validation can work with.
     """
     samples = states.shape[-2]
-    if samples < SHORT:
-        raise StudyError(TOO_SHORT.format(samples))
+    _check_length(samples)
     intervals = np.ones(samples - 1) if times is None else np.diff(times)
     lines = np.moveaxis(states, -2, 0).reshape(samples, -1)
     fitted = _validated(lines, intervals)[:2] if penalty is None else _fit(lines, intervals, penalty)
@@ -85,11 +79,19 @@ def noise(states: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
     Raises:
         StudyError: If there are fewer than five samples.
     """
-    if len(states) < SHORT:
-        raise StudyError(TOO_SHORT.format(len(states)))
+    _check_length(len(states))
     intervals = np.ones(len(states) - 1) if times is None else np.diff(times)
     fitted, _, freedom = _validated(states, intervals)
     return np.sqrt(((states - fitted) ** 2).sum(0) / freedom)
+
+
+def _check_length(samples: int) -> None:
+    """Refuse an orbit of fewer samples than cross-validation can work with."""
+    if samples < LEAST_SMOOTHED:
+        raise StudyError(
+            f"a smoothing spline needs at least {LEAST_SMOOTHED} samples of an orbit, not {samples}; take longer "
+            "orbits or recordings (data.*.samples), with fewer samples missing, or leave out what is smoothed"
+        )
 
 
 def evenly(states: np.ndarray, clock: Clock) -> tuple[np.ndarray, Clock]:

@@ -39,9 +39,10 @@ import torch
 from torch import Tensor
 
 from nearorbit.data.kalman import Chain, Levels, fit, smooth
-from nearorbit.data.smoothing import SHORT, smoothed
+from nearorbit.data.smoothing import smoothed
 from nearorbit.dynamics.ensembles import Ensemble
 from nearorbit.study.clock import Clock
+from nearorbit.study.sampling import LEAST_SMOOTHED
 from nearorbit.study.seeds import generator
 from nearorbit.training.batches import Data
 
@@ -195,4 +196,4 @@ class Mending:
 
 def _spline(orbits: np.ndarray, clock: Clock) -> np.ndarray:
     """The smoothing splines of orbits (E, O, T, D) at their samples; those that are too short for one stay."""
-    return clock.each(lambda x, times: x if x.shape[-2] < SHORT else smoothed(x, times, refinement=1), orbits)
+    return clock.each(lambda x, times: x if x.shape[-2] < LEAST_SMOOTHED else smoothed(x, times, refinement=1), orbits)
